@@ -1,0 +1,1 @@
+# Build fragment of batching/: see Makefile.am.

@@ -1,0 +1,1 @@
+# Build fragment of bench/: see Makefile.am.

@@ -1,0 +1,1 @@
+# Build fragment of config/: see Makefile.am.

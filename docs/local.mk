@@ -1,0 +1,1 @@
+# Build fragment of docs/: see Makefile.am.

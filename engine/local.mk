@@ -1,0 +1,1 @@
+# Build fragment of engine/: see Makefile.am.

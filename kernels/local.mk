@@ -1,0 +1,1 @@
+# Build fragment of kernels/: see Makefile.am.

@@ -1,0 +1,1 @@
+# Build fragment of models/: see Makefile.am.

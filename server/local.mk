@@ -1,0 +1,2 @@
+bin_PROGRAMS += ensod
+ensod_SOURCES = server/ensod.c

@@ -1,0 +1,1 @@
+# Build fragment of systemd/: see Makefile.am.

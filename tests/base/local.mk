@@ -1,0 +1,1 @@
+# Build fragment of tests/base/: see tests/local.mk.

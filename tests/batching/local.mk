@@ -1,0 +1,1 @@
+# Build fragment of tests/batching/: see tests/local.mk.

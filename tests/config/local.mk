@@ -1,0 +1,1 @@
+# Build fragment of tests/config/: see tests/local.mk.

@@ -1,0 +1,1 @@
+# Build fragment of tests/end_to_end/: see tests/local.mk.

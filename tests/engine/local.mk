@@ -1,0 +1,1 @@
+# Build fragment of tests/engine/: see tests/local.mk.

@@ -1,0 +1,1 @@
+# Build fragment of tests/fuzz/: see tests/local.mk.

@@ -1,0 +1,1 @@
+# Build fragment of tests/kernels/: see tests/local.mk.

@@ -1,0 +1,18 @@
+# Unit tests: one Check program per module, tests/<folder>/check_<module>.c, listed in
+# tests/<folder>/local.mk, which link from that floor's library downwards.
+TEST_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+TEST_CPPFLAGS = $(AM_CPPFLAGS) -DENSO_TOP_SRCDIR='"$(abs_top_srcdir)"'
+AM_TESTS_ENVIRONMENT = top_srcdir='$(top_srcdir)'; export top_srcdir; \
+	top_builddir='$(top_builddir)'; export top_builddir;
+
+if HAVE_CHECK
+include tests/base/local.mk
+include tests/config/local.mk
+include tests/kernels/local.mk
+include tests/engine/local.mk
+include tests/batching/local.mk
+include tests/server/local.mk
+endif
+include tests/end_to_end/local.mk
+include tests/parity/local.mk
+include tests/fuzz/local.mk

@@ -1,0 +1,1 @@
+# Build fragment of tests/parity/: see tests/local.mk.

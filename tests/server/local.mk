@@ -1,0 +1,1 @@
+# Build fragment of tests/server/: see tests/local.mk.
