@@ -1,1 +1,15 @@
-# Build fragment of tests/fuzz/: see tests/local.mk.
+# libFuzzer targets, one per parser: ./configure CC=clang --enable-fuzzers, then `make fuzz` runs
+# each for FUZZ_SECONDS. To add one: tests/fuzz/fuzz_<parser>.c, a line in FUZZERS and the three
+# lines of its sources, flags and libraries.
+FUZZ_SECONDS = 20
+FUZZ_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer $(SANITIZER_CFLAGS)
+
+if ENABLE_FUZZERS
+noinst_PROGRAMS += $(FUZZERS)
+endif
+EXTRA_PROGRAMS += $(FUZZERS)
+
+fuzz: $(FUZZERS)
+	@set -e; for f in $(FUZZERS); do echo "fuzzing $$f for $(FUZZ_SECONDS) s"; \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
+	    -print_final_stats=0 -verbosity=0 -artifact_prefix=fuzz-; done
