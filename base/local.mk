@@ -3,6 +3,7 @@ base_libbase_a_SOURCES = \
 	base/buffer.c base/buffer.h \
 	base/clock.c base/clock.h \
 	base/error.c base/error.h \
+	base/file.c base/file.h \
 	base/macros.h \
 	base/memory.c base/memory.h \
 	base/utf8.c base/utf8.h
