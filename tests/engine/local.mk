@@ -1,1 +1,2 @@
-# Build fragment of tests/engine/: see tests/local.mk.
+# Tests of the engine; each folder below brings a local.mk, see tests/local.mk.
+include tests/engine/text/local.mk
