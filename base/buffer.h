@@ -28,10 +28,12 @@ struct enso_buffer {
     bool failed;     /* out of memory or over the limit: content is incomplete */
 };
 #define ENSO_BUFFER_INIT                                                                           \
-    { NULL, 0, 0, 0, false }
+    {                                                                                              \
+        NULL, 0, 0, 0, false                                                                       \
+    }
 
-void enso_buffer_done(struct enso_buffer *b);  /* free, ready for use again */
-void enso_buffer_clear(struct enso_buffer *b); /* size 0, memory kept */
+void enso_buffer_done(struct enso_buffer *b);                       /* free, ready for use again */
+void enso_buffer_clear(struct enso_buffer *b);                      /* size 0, memory kept */
 bool enso_buffer_reserve(struct enso_buffer *b, size_t more_bytes); /* false sets failed */
 void enso_buffer_append(struct enso_buffer *b, const void *bytes, size_t size);
 void enso_buffer_puts(struct enso_buffer *b, const char *s);

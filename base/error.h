@@ -23,20 +23,20 @@
 /* X(name, number, text). The text is what enso_status_text gives. */
 #define ENSO_STATUS_LIST(X)                                                                        \
     X(OK, 0, "ok")                                                                                 \
-    X(INVALID, -1, "invalid argument")           /* the caller's input is malformed */             \
-    X(NOT_FOUND, -2, "not found")                /* no such model, file, path */                   \
-    X(TOO_LARGE, -3, "too large")                /* over a stated limit */                         \
-    X(UNSUPPORTED, -4, "unsupported")            /* well formed, but ensod cannot do it */         \
-    X(CORRUPT, -5, "corrupt file")               /* a file's content is broken or lies */          \
-    X(NO_MEMORY, -6, "out of memory")            /* an allocation failed */                        \
-    X(IO, -7, "input/output error")              /* the operating system refused */                \
-    X(OVERLOADED, -8, "overloaded")              /* queue or quota full: retry later */            \
-    X(DEADLINE, -9, "deadline exceeded")         /* expired before it was computed */              \
-    X(CANCELLED, -10, "cancelled")               /* the client has gone */                         \
-    X(UNAVAILABLE, -11, "unavailable")           /* loading, draining, device down */              \
-    X(BUDGET, -12, "over the memory budget")     /* request_memory is used up: retry later */      \
-    X(DEVICE, -13, "device error")               /* the device failed this batch */                \
-    X(INTERNAL, -14, "internal error")           /* our own fault */
+    X(INVALID, -1, "invalid argument")       /* the caller's input is malformed */                 \
+    X(NOT_FOUND, -2, "not found")            /* no such model, file, path */                       \
+    X(TOO_LARGE, -3, "too large")            /* over a stated limit */                             \
+    X(UNSUPPORTED, -4, "unsupported")        /* well formed, but ensod cannot do it */             \
+    X(CORRUPT, -5, "corrupt file")           /* a file's content is broken or lies */              \
+    X(NO_MEMORY, -6, "out of memory")        /* an allocation failed */                            \
+    X(IO, -7, "input/output error")          /* the operating system refused */                    \
+    X(OVERLOADED, -8, "overloaded")          /* queue or quota full: retry later */                \
+    X(DEADLINE, -9, "deadline exceeded")     /* expired before it was computed */                  \
+    X(CANCELLED, -10, "cancelled")           /* the client has gone */                             \
+    X(UNAVAILABLE, -11, "unavailable")       /* loading, draining, device down */                  \
+    X(BUDGET, -12, "over the memory budget") /* request_memory is used up: retry later */          \
+    X(DEVICE, -13, "device error")           /* the device failed this batch */                    \
+    X(INTERNAL, -14, "internal error")       /* our own fault */
 
 enum enso_status {
 #define ENSO_STATUS_ENUM(name, number, text) ENSO_##name = number,

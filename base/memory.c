@@ -163,7 +163,8 @@ void *enso_arena_alloc(struct enso_arena *arena, size_t size_bytes)
     rounded &= ~(size_t)(ARENA_ALIGNMENT - 1);
     if (rounded > arena->capacity - arena->used && !arena_grow(arena, rounded))
         return NULL;
-    if (arena->chunks == NULL && !arena_grow(arena, rounded)) /* a block of no bytes, first of all */
+    if (arena->chunks == NULL &&
+        !arena_grow(arena, rounded)) /* a block of no bytes, first of all */
         return NULL;
     p = arena->chunks->data + arena->used;
     arena->used += rounded;

@@ -59,7 +59,9 @@ struct enso_arena {
     size_t total_bytes;    /* of all chunks */
 };
 #define ENSO_ARENA_INIT                                                                            \
-    { NULL, 0, 0, 0 }
+    {                                                                                              \
+        NULL, 0, 0, 0                                                                              \
+    }
 void *enso_arena_alloc(struct enso_arena *arena, size_t size_bytes) ENSO_MUST_CHECK; /* undefined */
 void *enso_arena_alloc_zero(struct enso_arena *arena, size_t n, size_t size_bytes) ENSO_MUST_CHECK;
 char *enso_arena_strndup(struct enso_arena *arena, const char *s, size_t n) ENSO_MUST_CHECK;

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The contract between engine and kernels: what a kind of device (CPU, GPU) must bring. The engine
+ * owns this file, kernels/ fill it in; it is the one place where a lower floor includes a higher.
+ * A backend in a module of its own (dlopen) exports `const struct enso_backend *enso_backend_entry
+ * (const struct enso_host *host)` and is refused unless abi matches.
+ *
+ * Life: device_open once → for every program node bind (choose a kernel, pack its weights once) →
+ * lane_open per lane → run any number of batches (one at a time per lane) → close in reverse.
+ * Threads: bind/unbind run on the loader thread while lanes run; run is called by the lane's own
+ * thread only. Nothing here holds pointers into requests.
+ */
+#ifndef ENSO_ENGINE_BACKEND_H
+#define ENSO_ENGINE_BACKEND_H
+
+#include "base/error.h"
+#include "engine/graph/graph.h"
+#include "engine/tensor.h"
+
+#define ENSO_BACKEND_ABI 1
+
+struct enso_device; /* a backend's own */
+struct enso_bound;  /* a node bound to its kernel with packed weights; a backend's own */
+struct enso_lane;   /* per-lane state: thread team, stream; a backend's own */
+
+struct enso_device_options {
+    const char *name;   /* "cpu", "cuda:0" */
+    unsigned n_threads; /* CPU: size of a lane's team; 0 = min(affinity, ceil(cpu.max)) */
+    const char *isa;    /* CPU: "auto", "generic", "avx2" */
+};
+
+struct enso_device_info {
+    char name[64];         /* "cpu", "cuda:0" */
+    char description[128]; /* "AVX2+FMA, 2 threads", the card's name */
+    unsigned n_threads;
+    bool batch_invariant; /* a row's bits do not depend on what it is batched with */
+};
+
+/* One step of a plan: a bound node and where its tensors stand in the run's tensor array. */
+struct enso_step {
+    const struct enso_bound *bound;
+    const int *inputs, *outputs; /* indices into tensors, or ENSO_NO_VALUE */
+    uint16_t n_inputs, n_outputs;
+};
+
+/* One batch to run. */
+struct enso_run {
+    const struct enso_step *steps;
+    size_t n_steps;
+    struct enso_tensor *tensors; /* by value number: dims of this batch, data in device memory.
+                                    Constants that a bound node packed have data NULL. */
+    const struct enso_extents *extents;
+    void *workspace; /* device memory, at least the largest workspace_bytes; 64-byte aligned */
+};
+
+struct enso_backend {
+    uint32_t abi; /* ENSO_BACKEND_ABI */
+    const char *name;
+
+    int (*device_open)(const struct enso_device_options *options, struct enso_device **ret_device,
+                       struct enso_error *err);
+    void (*device_close)(struct enso_device *device); /* NULL is fine */
+    void (*device_info)(const struct enso_device *device, struct enso_device_info *ret_info);
+
+    /* Device memory for arenas, aligned to 64 bytes or more; NULL when there is none. */
+    void *(*memory_alloc)(struct enso_device *device, size_t size_bytes);
+    void (*memory_free)(struct enso_device *device, void *memory);
+    /* Copies between host and device memory, ordered with the lane's runs. */
+    int (*upload)(struct enso_lane *lane, void *dst, const void *src, size_t size_bytes,
+                  struct enso_error *err);
+    int (*download)(struct enso_lane *lane, void *dst, const void *src, size_t size_bytes,
+                    struct enso_error *err);
+    bool host_memory; /* device memory is ordinary memory: copies may be left out */
+
+    /* Choose a kernel for a node whose values all have type and shape, read and pack its constant
+     * inputs. ENSO_UNSUPPORTED names operator, types and node. Reads constants through
+     * enso_constant_read in slices; keeps no pointer into the graph. */
+    int (*bind)(struct enso_device *device, const struct enso_graph *graph, int node,
+                struct enso_bound **ret_bound, struct enso_error *err);
+    void (*unbind)(struct enso_device *device, struct enso_bound *bound); /* NULL is fine */
+    size_t (*bound_bytes)(const struct enso_bound *bound); /* memory it holds for weights */
+    /* Scratch memory for a step whose tensors have at most these dims (data not set). */
+    size_t (*workspace_bytes)(const struct enso_bound *bound, const struct enso_step *step,
+                              const struct enso_tensor *tensors);
+
+    int (*lane_open)(struct enso_device *device, struct enso_lane **ret_lane,
+                     struct enso_error *err);
+    void (*lane_close)(struct enso_lane *lane); /* NULL is fine */
+    int (*run)(struct enso_lane *lane, const struct enso_run *run, struct enso_error *err);
+};
+
+/* The CPU backend (kernels/cpu/backend.c): built in, constant, never NULL. */
+const struct enso_backend *enso_backend_cpu(void);
+
+#endif

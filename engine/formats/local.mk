@@ -1,0 +1,1 @@
+# Build fragment of engine/formats/: see engine/local.mk.

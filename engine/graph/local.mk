@@ -1,0 +1,2 @@
+# Graph, operators, passes, programs and plans.
+engine_libengine_a_SOURCES += engine/graph/graph.h engine/ops/ops.h

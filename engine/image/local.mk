@@ -1,0 +1,1 @@
+# Build fragment of engine/image/: see engine/local.mk.

@@ -1,0 +1,1 @@
+# Build fragment of engine/model/: see engine/local.mk.

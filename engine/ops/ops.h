@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The operators a graph is made of. Plain ones carry the meaning and the attribute names of their
+ * ONNX namesake at opset 17 (axes, sizes and the like that ONNX moved from attributes to inputs
+ * are inputs here; loaders bring older opsets to that form). Fused ones are what passes and
+ * architectures aim at; their contracts stand beside their rows below.
+ *
+ * Adding an operator: a row here, a row in engine/ops/table.c (arity, inference, folding), a kernel
+ * in each backend, a test with a reference.
+ */
+#ifndef ENSO_ENGINE_OPS_OPS_H
+#define ENSO_ENGINE_OPS_OPS_H
+
+/* X(NAME, "OnnxName") */
+#define ENSO_OP_LIST(X)                                                                            \
+    X(NONE, "")                                                                                    \
+    /* unary elementwise */                                                                        \
+    X(ABS, "Abs")                                                                                  \
+    X(CEIL, "Ceil") X(CLIP, "Clip") X(ELU, "Elu") X(ERF, "Erf") X(EXP, "Exp") X(FLOOR, "Floor")    \
+        X(GELU, "Gelu") X(HARD_SIGMOID, "HardSigmoid") X(HARD_SWISH, "HardSwish")                  \
+            X(LEAKY_RELU, "LeakyRelu") X(LOG, "Log") X(MISH, "Mish") X(NEG, "Neg") X(NOT, "Not")   \
+                X(RECIPROCAL, "Reciprocal") X(RELU, "Relu") X(ROUND, "Round") X(SELU, "Selu")      \
+                    X(SIGMOID, "Sigmoid") X(SIGN, "Sign") X(SILU, "Silu") X(SOFTPLUS, "Softplus")  \
+                        X(SOFTSIGN, "Softsign") X(SQRT, "Sqrt") X(TANH, "Tanh") X(CAST, "Cast")    \
+                            X(SIN, "Sin") X(COS, "Cos") /* elementwise with broadcasting */        \
+        X(ADD, "Add") X(SUB, "Sub") X(MUL, "Mul") X(DIV, "Div") X(POW, "Pow") X(MOD, "Mod")        \
+            X(MAX, "Max") X(MIN, "Min") X(SUM, "Sum") X(MEAN, "Mean") X(PRELU, "PRelu")            \
+                X(EQUAL, "Equal") X(LESS, "Less") X(LESS_OR_EQUAL, "LessOrEqual")                  \
+                    X(GREATER, "Greater") X(GREATER_OR_EQUAL, "GreaterOrEqual") X(AND, "And")      \
+                        X(OR, "Or") X(XOR, "Xor") X(WHERE, "Where") /* reductions and searches */  \
+        X(REDUCE_SUM, "ReduceSum") X(REDUCE_MEAN, "ReduceMean") X(REDUCE_MAX, "ReduceMax")         \
+            X(REDUCE_MIN, "ReduceMin") X(REDUCE_PROD, "ReduceProd") X(REDUCE_L1, "ReduceL1")       \
+                X(REDUCE_L2, "ReduceL2") X(REDUCE_SUM_SQUARE, "ReduceSumSquare")                   \
+                    X(REDUCE_LOG_SUM, "ReduceLogSum") X(REDUCE_LOG_SUM_EXP, "ReduceLogSumExp")     \
+                        X(ARG_MAX, "ArgMax") X(ARG_MIN, "ArgMin") /* shapes and moving of data */  \
+        X(IDENTITY, "Identity") X(SHAPE, "Shape") X(SIZE, "Size") X(RESHAPE, "Reshape")            \
+            X(FLATTEN, "Flatten") X(SQUEEZE, "Squeeze") X(UNSQUEEZE, "Unsqueeze")                  \
+                X(TRANSPOSE, "Transpose") X(CONCAT, "Concat") X(SPLIT, "Split") X(SLICE, "Slice")  \
+                    X(PAD, "Pad") X(EXPAND, "Expand") X(TILE, "Tile") X(GATHER, "Gather")          \
+                        X(CONSTANT_OF_SHAPE, "ConstantOfShape") X(RANGE, "Range")                  \
+                            X(DEPTH_TO_SPACE, "DepthToSpace")                                      \
+                                X(SPACE_TO_DEPTH, "SpaceToDepth") /* networks */                   \
+        X(CONV, "Conv") X(MAX_POOL, "MaxPool") X(AVERAGE_POOL, "AveragePool")                      \
+            X(GLOBAL_AVERAGE_POOL, "GlobalAveragePool") X(GLOBAL_MAX_POOL, "GlobalMaxPool")        \
+                X(BATCH_NORM, "BatchNormalization") X(INSTANCE_NORM, "InstanceNormalization")      \
+                    X(LRN, "LRN") X(SOFTMAX, "Softmax") X(LOG_SOFTMAX, "LogSoftmax")               \
+                        X(MATMUL, "MatMul") X(GEMM, "Gemm") /* fused: see below */                 \
+        X(LINEAR, "ensod.Linear") X(CONV_FUSED, "ensod.Conv") X(ATTENTION, "ensod.Attention")      \
+            X(LAYER_NORM, "ensod.LayerNorm") X(RMS_NORM, "ensod.RMSNorm")                          \
+                X(EMBEDDING, "ensod.Embedding") X(SEQUENCE_POOL, "ensod.SequencePool")             \
+                    X(L2_NORMALIZE, "ensod.L2Normalize")
+
+enum enso_op {
+#define ENSO_OP_ENUM(name, onnx) ENSO_OP_##name,
+    ENSO_OP_LIST(ENSO_OP_ENUM)
+#undef ENSO_OP_ENUM
+        ENSO_N_OPS
+};
+
+/* "Conv" for ENSO_OP_CONV. */
+const char *enso_op_name(enum enso_op op);
+/* ENSO_OP_NONE when there is none of that ONNX name. */
+enum enso_op enso_op_from_onnx(const char *onnx_name);
+
+/* Activations that linear and conv carry in their attribute "activation". */
+enum enso_activation {
+    ENSO_ACTIVATION_NONE = 0,
+    ENSO_ACTIVATION_RELU,
+    ENSO_ACTIVATION_GELU,      /* exact, with erf */
+    ENSO_ACTIVATION_GELU_TANH, /* the tanh approximation */
+    ENSO_ACTIVATION_SILU,
+    ENSO_ACTIVATION_TANH,
+    ENSO_ACTIVATION_SIGMOID,
+    ENSO_ACTIVATION_CLIP, /* to [activation_min, activation_max] (float attributes) */
+    ENSO_ACTIVATION_HARD_SWISH,
+    ENSO_ACTIVATION_LEAKY_RELU,  /* slope activation_alpha */
+    ENSO_ACTIVATION_ELU,         /* activation_alpha */
+    ENSO_ACTIVATION_HARD_SIGMOID /* activation_alpha, activation_beta */
+};
+
+/* Contracts of the fused operators (all F32 unless said; weights constant):
+ *
+ * LINEAR        y = act(x · Wᵀ + b + r).  inputs x [..., K], W, b [N] or absent, residual r (shape
+ *               of y) or absent.  W is [N, K] when attribute transposed = 1 (PyTorch's layout,
+ *               the default) and [K, N] when 0.  Attributes: activation, activation_*, transposed.
+ *               The residual is added before the activation.
+ * CONV_FUSED    y = act(conv(x, W) + b + r), everything NHWC: x [N, H, W, C], weight W
+ *               [M, C/group, kh, kw] as in ONNX, b [M] or absent, r (shape of y) or absent.
+ *               Attributes: kernel_shape [2], strides [2], pads [4] (top, left, bottom, right; as
+ *               ONNX orders them), dilations [2], group, activation...  The layout pass makes
+ * these; plain CONV is NCHW. After the layout pass MAX_POOL, AVERAGE_POOL, GLOBAL_*_POOL and LRN
+ * carry the attribute nhwc = 1 and work on [N, H, W, C]. ATTENTION     softmax(scale · Q Kᵀ) V
+ * within each sequence.  inputs qkv [T, 3·heads·size] (q then k then v), starts [B+1].  output [T,
+ * heads·size].  Attributes: heads, size (of a head), scale (default 1/sqrt(size)), causal (0).
+ * LAYER_NORM    y = norm(x + r) · gamma + beta over the last axis.  inputs x [..., C], gamma, beta
+ * [C], residual r or absent.  Attribute epsilon.  RMS_NORM the same without beta and mean.
+ * EMBEDDING     y = norm(words[token] + positions[pos] + segments[seg]).  inputs tokens I32 [T],
+ * words [V, C], positions I32 [T] or absent, position table [P, C] or absent, segments I32 [T] or
+ * absent, segment table [S, C] or absent, gamma, beta [C] or both absent (no norm).  Attribute
+ * epsilon.  Ids are validated before they come here. SEQUENCE_POOL inputs x [T, C], starts [B+1];
+ * output [B, C].  Attribute mode: "mean", "cls" (first token), "last", "max". L2_NORMALIZE  y = x /
+ * max(‖x‖₂, epsilon) over the last axis; attribute epsilon (1e-12).
+ */
+
+#endif

@@ -1,0 +1,1 @@
+# Build fragment of tests/engine/formats/: see tests/local.mk.

@@ -1,0 +1,1 @@
+# Tests of engine/graph, engine/ops and engine/passes.

@@ -1,0 +1,1 @@
+# Build fragment of tests/engine/image/: see tests/local.mk.

@@ -1,0 +1,1 @@
+# Build fragment of tests/engine/model/: see tests/local.mk.
