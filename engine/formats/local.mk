@@ -1,1 +1,3 @@
-# Build fragment of engine/formats/: see engine/local.mk.
+# Model files: where weights are read from, and the formats that describe them.
+engine_libengine_a_SOURCES += \
+	engine/formats/weights_file.c engine/formats/weights_file.h

@@ -1,1 +1,11 @@
 # Build fragment of tests/engine/formats/: see tests/local.mk.
+
+# The readers of formats need no kernels.
+FORMATS_LIBS = engine/libengine.a $(PROTOBUF_C_LIBS) $(BASE_LIBS)
+
+check_PROGRAMS += tests/engine/formats/check_weights_file
+TESTS += tests/engine/formats/check_weights_file
+tests_engine_formats_check_weights_file_SOURCES = tests/engine/formats/check_weights_file.c
+tests_engine_formats_check_weights_file_CFLAGS = $(TEST_CFLAGS)
+tests_engine_formats_check_weights_file_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_engine_formats_check_weights_file_LDADD = $(FORMATS_LIBS) $(CHECK_LIBS)
