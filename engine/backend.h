@@ -79,6 +79,9 @@ struct enso_backend {
                 struct enso_bound **ret_bound, struct enso_error *err);
     void (*unbind)(struct enso_device *device, struct enso_bound *bound); /* NULL is fine */
     size_t (*bound_bytes)(const struct enso_bound *bound); /* memory it holds for weights */
+    /* True when bind took this constant input into the bound node: run never reads its data, which
+     * need not be on the device (unless another node reads it). */
+    bool (*packs)(const struct enso_bound *bound, size_t input);
     /* Scratch memory for a step whose tensors have at most these dims (data not set). */
     size_t (*workspace_bytes)(const struct enso_bound *bound, const struct enso_step *step,
                               const struct enso_tensor *tensors);
