@@ -58,13 +58,25 @@ struct enso_shape {
     struct enso_dim dims[ENSO_MAX_RANK];
 };
 
-/* Constant data: a slice of a file that is read when a device binds it, or bytes in memory. */
+/* A piece of a stacked constant: its own file, place and stored type. */
+struct enso_constant_part {
+    struct enso_weights_file *file; /* borrowed for the graph's life (graph refs it) */
+    uint64_t offset;
+    enum enso_dtype stored;
+};
+#define ENSO_MAX_PARTS 3
+
+/* Constant data: a slice of a file that is read when a device binds it, or bytes in memory, or
+ * (n_parts > 0) equally large pieces of files stacked along dimension 0, so that query, key and
+ * value are one weight without being copied together first. */
 struct enso_constant {
     enum enso_dtype dtype;          /* as the graph sees it */
-    enum enso_dtype stored;         /* as the bytes are; F16/BF16 stored may be seen as F32 */
+    enum enso_dtype stored;         /* as the bytes are; F16/BF16/F64 stored may be seen as F32 */
     struct enso_weights_file *file; /* borrowed for the graph's life (graph refs it); NULL: data */
     uint64_t offset;                /* in the file */
     void *data;                     /* owned by the graph (enso_alloc) when file is NULL */
+    uint8_t n_parts;                /* 0: file/offset/stored/data above count, else parts do */
+    struct enso_constant_part parts[ENSO_MAX_PARTS];
     uint8_t rank;
     int64_t dims[ENSO_MAX_RANK];
 };
