@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A model: program, tokenizer or image spec, task, labels and limits, loaded from a folder (or one
+ * ONNX file). Immutable once loaded and reference-counted; the last unref must come from a thread
+ * that may free much memory (the loader).
+ *
+ * The way of an input:  encode_* (any thread) → struct enso_sample → run (a lane, a batch of
+ * samples of one model) → sample->outputs, already in the task's terms:
+ *   classification  one F32 [n_items, n_labels]: probabilities (softmax, or sigmoid for multi-label
+ *                   models), or logits with sample->want_raw
+ *   embedding       one F32 [1, D] (pooled), or [n_tokens, D] with sample->want_tokens
+ *   tensors         the graph's own outputs
+ *
+ * Kinds of folder, first match wins:
+ *   modules.json                 sentence-transformers (Transformer, Pooling, Dense, Normalize)
+ *   config.json + safetensors    Hugging Face: BERT and DistilBERT, bare or for classification
+ *   ensod.json and/or *.onnx     an ONNX graph; ensod.json or preprocessor_config.json beside it
+ *                                say how pictures become its input, else it is driven by tensors
+ */
+#ifndef ENSO_ENGINE_MODEL_MODEL_H
+#define ENSO_ENGINE_MODEL_MODEL_H
+
+#include "base/error.h"
+#include "engine/backend.h"
+#include "engine/sample.h"
+
+
+enum enso_task {
+    ENSO_TASK_TEXT_CLASSIFICATION,
+    ENSO_TASK_IMAGE_CLASSIFICATION,
+    ENSO_TASK_EMBEDDING, /* "feature-extraction" */
+    ENSO_TASK_TENSORS,   /* a graph driven by its own inputs and outputs */
+    ENSO_N_TASKS
+};
+/* The Hugging Face pipeline name: "text-classification", "image-classification",
+ * "feature-extraction", "tensors". */
+const char *enso_task_name(enum enso_task task);
+
+struct enso_model_options {
+    const char *path; /* folder, or an .onnx file */
+    const char *id;   /* the name it is served under */
+    const struct enso_backend *backend;
+    struct enso_device *device;
+    uint64_t max_pixels; /* of one encoded picture; 0 = 64 Mi */
+};
+
+struct enso_tensor_info {
+    const char *name;
+    enum enso_dtype dtype;
+    uint8_t rank;
+    int64_t dims[ENSO_MAX_RANK]; /* -1: the batch dimension */
+};
+
+/* Facts, all borrowed for the model's life. */
+struct enso_model_info {
+    const char *id, *path;
+    const char *format;       /* "safetensors", "onnx" */
+    const char *architecture; /* "BertForSequenceClassification", or the graph's name */
+    enum enso_task task;
+    char device[64];       /* "cpu" */
+    const char *dtype;     /* compute type, "float32" */
+    uint64_t weight_bytes; /* held on the device */
+    uint64_t file_bytes;   /* of the weights in their file */
+    double load_seconds;
+    bool batch_invariant; /* the same input gives the same bits, whatever it is batched with */
+    bool batched;         /* false: one sample a batch */
+
+    /* text */
+    bool takes_text;
+    uint32_t max_tokens; /* special tokens included */
+    uint32_t vocabulary_size;
+
+    /* pictures */
+    bool takes_images;
+    uint32_t image_height, image_width, image_channels; /* as the graph sees them */
+
+    /* classification */
+    uint32_t n_labels;
+    const char *const *labels; /* [n_labels] */
+    bool multi_label;          /* sigmoid instead of softmax */
+
+    /* embeddings */
+    uint32_t dimensions;
+    const char *pooling; /* "mean", "cls", "max", "last" */
+    bool normalized;
+
+    /* the graph's own borders (KServe V2) */
+    const struct enso_tensor_info *inputs, *outputs;
+    size_t n_inputs, n_outputs;
+};
+
+struct enso_model;     /* opaque */
+struct enso_tokenizer; /* engine/text/tokenizer.h */
+
+/* Load, validate and bind a model. Reads files, takes long, any thread but a lane or the loop.
+ * Errors are sentences that name the file and the remedy (CORRUPT, UNSUPPORTED, NOT_FOUND...). */
+int enso_model_load(const struct enso_model_options *options, struct enso_model **ret_model,
+                    struct enso_error *err);
+struct enso_model *enso_model_ref(struct enso_model *model);
+struct enso_model *enso_model_unref(struct enso_model *model); /* returns NULL; NULL is fine */
+const struct enso_model_info *enso_model_info(const struct enso_model *model);
+const struct enso_tokenizer *enso_model_tokenizer(const struct enso_model *model); /* or NULL */
+
+struct enso_encode_options {
+    bool truncate;       /* cut what is too long; else too long is ENSO_INVALID, code too_long */
+    bool truncate_left;  /* cut at the front */
+    bool want_raw;       /* see sample.h */
+    bool want_tokens;    /* see sample.h */
+    uint32_t dimensions; /* reserved for Matryoshka cuts by the caller; not read here */
+};
+
+/* Inputs become samples; any thread, thread-safe. The caller owns *ret_sample.
+ * ENSO_INVALID for wrong content, ENSO_TOO_LARGE over a limit, ENSO_UNSUPPORTED when the model does
+ * not take that kind of input. */
+int enso_model_encode_text(const struct enso_model *model, const char *text, size_t size,
+                           const char *pair, size_t pair_size, /* pair may be NULL */
+                           const struct enso_encode_options *options,
+                           struct enso_sample **ret_sample, struct enso_error *err);
+/* Token ids as they are, without special tokens added. */
+int enso_model_encode_tokens(const struct enso_model *model, const int64_t *ids, size_t n,
+                             const struct enso_encode_options *options,
+                             struct enso_sample **ret_sample, struct enso_error *err);
+/* An encoded picture (JPEG, PNG, WebP). */
+int enso_model_encode_image(const struct enso_model *model, const void *bytes, size_t size,
+                            const struct enso_encode_options *options,
+                            struct enso_sample **ret_sample, struct enso_error *err);
+/* Tensors for the graph's own inputs, matched by position with info->inputs; data is copied. All
+ * must agree in dimension 0 where the model is batched (it becomes n_items). */
+int enso_model_encode_tensors(const struct enso_model *model, const struct enso_tensor *inputs,
+                              size_t n, struct enso_sample **ret_sample, struct enso_error *err);
+/* A sample of typical (scale 0..1 of the largest) size, for warming up. */
+int enso_model_warmup_sample(const struct enso_model *model, double scale,
+                             struct enso_sample **ret_sample, struct enso_error *err);
+
+/* Run a batch; fills every sample's outputs. Called by one lane at a time per lane; the signature
+ * is that of struct enso_runner's run (batching/runner.h). */
+int enso_model_run(void *model, struct enso_lane *lane, struct enso_sample *const *samples,
+                   size_t n, struct enso_error *err);
+
+#endif
