@@ -102,4 +102,22 @@ enum enso_activation {
  * max(‖x‖₂, epsilon) over the last axis; attribute epsilon (1e-12).
  */
 
+/* Plain operators where the ONNX form leaves a choice (loaders of formats bring models to this):
+ *
+ * CAST            attribute "to" is an enum enso_dtype (not ONNX's number), never F16 or BF16.
+ * CONSTANT_OF_SHAPE  inputs shape (I64) and value, a constant of one element that gives the
+ *                 output its type; value is always there.
+ * REDUCE_*        axes are input 1 (I64, or absent: all axes, or none when the attribute
+ *                 noop_with_empty_axes is 1) for every reduction; attribute keepdims.
+ * SQUEEZE, UNSQUEEZE, SPLIT, PAD, CLIP, SLICE, TILE, EXPAND: axes, sizes, pads, value, bounds,
+ *                 starts, ends, steps and repeats are inputs in ONNX's order. SPLIT without sizes
+ *                 cuts into as many parts as it has outputs, each ceil(size / parts), the last one
+ *                 smaller if need be. PAD has the optional fourth input axes.
+ * SOFTMAX, LOG_SOFTMAX  as of opset 13: over one axis, default -1.
+ * BATCH_NORM      one output, statistics given; attribute epsilon.
+ * CONV, MAX_POOL, AVERAGE_POOL  one output; auto_pad, ceil_mode, count_include_pad, dilations as in
+ *                 ONNX opset 19 (resolved by inference, which knows the shapes).
+ * GELU            attribute approximate ("none", "tanh"). CLIP bounds are scalars or absent.
+ */
+
 #endif
