@@ -14,8 +14,12 @@
  *
  * Invariants: value and node numbers are indices that stay valid for the graph's life (a removed
  * node keeps its number, with op ENSO_OP_NONE); every value has at most one producer; a node's
- * inputs may be ENSO_NO_VALUE where an optional input is absent. Add functions return a negative
- * enso_status on no memory; the graph then stays destroyable. One owner, no threads.
+ * inputs may be ENSO_NO_VALUE where an optional input is absent. One owner, no threads.
+ *
+ * Errors while building: add and set functions return a negative enso_status (no memory, duplicate
+ * name, number out of range) and the graph keeps the first of them: enso_graph_infer fails with
+ * it. So a builder need not check each call, provided that it goes through infer (all calls on a
+ * graph that failed are harmless, and their node and value numbers are not to be read).
  *
  * Symbols: a dimension is factor × extent. Extents are run-time numbers of a batch: N items of a
  * dense model, T tokens and B sequences of a ragged one. All other dimensions are plain numbers.
@@ -89,8 +93,9 @@ struct enso_value {
     bool has_shape; /* false until inferred */
     struct enso_shape shape;
     struct enso_constant *constant; /* NULL: input or computed */
-    /* Known content of a small integer tensor with symbols in it (Shape arithmetic), else NULL:
-     * enso shape inference keeps one enso_dim per element here. */
+    /* Known content of a small integer tensor, perhaps with symbols in it (Shape arithmetic), else
+     * NULL: inference keeps one enso_dim per element here (a fixed one may be negative). Set for
+     * small integer constants too. Owned by the graph. */
     struct enso_dim *known;
     int producer; /* node, or -1 for inputs and constants */
 };
@@ -116,8 +121,8 @@ struct enso_attribute {
 
 struct enso_node {
     enum enso_op op;
-    const char *name; /* as the file has it, for error messages; may be "" */
-    int *inputs, *outputs;
+    const char *name;      /* as the file has it, for error messages; may be "" */
+    int *inputs, *outputs; /* change through enso_graph_set_input and the like only */
     uint16_t n_inputs, n_outputs;
     struct enso_attribute *attributes;
     size_t n_attributes;
@@ -128,6 +133,9 @@ struct enso_graph; /* opaque */
 /* life cycle */
 struct enso_graph *enso_graph_create(const char *name) ENSO_MUST_CHECK; /* NULL: no memory */
 void enso_graph_destroy(struct enso_graph *g);
+
+/* First failure of an add or set function, ENSO_OK when there was none. */
+enum enso_status enso_graph_status(const struct enso_graph *g);
 
 /* building; each returns the new number or a negative status (no memory, duplicate name) */
 int enso_graph_add_input(struct enso_graph *g, const char *name, enum enso_dtype dtype,
@@ -174,9 +182,29 @@ const int64_t *enso_node_ints(const struct enso_node *n, const char *name, size_
 const float *enso_node_floats(const struct enso_node *n, const char *name, size_t *ret_n);
 bool enso_node_has(const struct enso_node *n, const char *name);
 
-/* rewriting, for passes */
+/* uses: how many node inputs and graph outputs refer to a value */
+size_t enso_graph_n_uses(const struct enso_graph *g, int value);
+bool enso_graph_is_output(const struct enso_graph *g, int value);
+bool enso_graph_is_input(const struct enso_graph *g, int value);
+/* The node that is the one and only use of a value; -1 when there are more, none, or an output. */
+int enso_graph_sole_user(const struct enso_graph *g, int value);
+/* The i-th node that reads a value (in no order, a node once per input); -1 past the end. */
+int enso_graph_user(const struct enso_graph *g, int value, size_t i);
+
+/* rewriting, for passes; replace_uses and remove_node cannot fail */
 void enso_graph_replace_uses(struct enso_graph *g, int old_value, int new_value); /* outputs too */
 void enso_graph_remove_node(struct enso_graph *g, int node); /* its outputs lose their producer */
+void enso_graph_set_input(struct enso_graph *g, int node, size_t input, int value);
+void enso_graph_set_op(struct enso_graph *g, int node, enum enso_op op);
+void enso_graph_remove_attribute(struct enso_graph *g, int node, const char *name);
+/* Put a fresh value in place of output i, so that another node can produce the old one: gives the
+ * old value's number, which has no producer now. */
+int enso_graph_detach_output(struct enso_graph *g, int node, size_t output);
+/* Copy all attributes; on failure the graph's status tells. */
+int enso_graph_copy_attributes(struct enso_graph *g, int from_node, int to_node);
+/* Free the data of a constant (its file reference too) that nobody will read any more. */
+void enso_graph_release_constant(struct enso_graph *g, int value);
+
 /* Order of nodes in which producers come first, removed ones left out; *ret_order has
  * *ret_n entries, released with enso_free. ENSO_CORRUPT naming a node of the cycle if there is
  * one, or naming a value that is read and never made. */
@@ -191,6 +219,13 @@ int enso_graph_infer(struct enso_graph *g, struct enso_error *err);
 int enso_constant_read(const struct enso_constant *c, int64_t first, int64_t n, void *dst,
                        struct enso_error *err);
 int64_t enso_constant_count(const struct enso_constant *c);
+
+/* One line per node with types and shapes, in order; for tests and ensod --check. Appends; see
+ * enso_buffer for failure. */
+struct enso_buffer;
+void enso_graph_dump(const struct enso_graph *g, struct enso_buffer *b);
+/* "[N, 3, 224, 224]": 2N for factor 2; "?" without shape. */
+void enso_shape_print(const struct enso_shape *shape, struct enso_buffer *b);
 
 static inline struct enso_dim enso_dim_fixed(int64_t n)
 {

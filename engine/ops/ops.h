@@ -2,8 +2,8 @@
  *
  * The operators a graph is made of. Plain ones carry the meaning and the attribute names of their
  * ONNX namesake at opset 17 (axes, sizes and the like that ONNX moved from attributes to inputs
- * are inputs here; loaders bring older opsets to that form). Fused ones are what passes and
- * architectures aim at; their contracts stand beside their rows below.
+ * are inputs here; loaders bring older opsets to that form; see below). Fused ones are what passes
+ * and architectures aim at; their contracts stand beside their rows below.
  *
  * Adding an operator: a row here, a row in engine/ops/table.c (arity, inference, folding), a kernel
  * in each backend, a test with a reference.
@@ -11,44 +11,49 @@
 #ifndef ENSO_ENGINE_OPS_OPS_H
 #define ENSO_ENGINE_OPS_OPS_H
 
+#include <stdbool.h>
+
+/* clang-format off */
 /* X(NAME, "OnnxName") */
-#define ENSO_OP_LIST(X)                                                                            \
-    X(NONE, "")                                                                                    \
-    /* unary elementwise */                                                                        \
-    X(ABS, "Abs")                                                                                  \
-    X(CEIL, "Ceil") X(CLIP, "Clip") X(ELU, "Elu") X(ERF, "Erf") X(EXP, "Exp") X(FLOOR, "Floor")    \
-        X(GELU, "Gelu") X(HARD_SIGMOID, "HardSigmoid") X(HARD_SWISH, "HardSwish")                  \
-            X(LEAKY_RELU, "LeakyRelu") X(LOG, "Log") X(MISH, "Mish") X(NEG, "Neg") X(NOT, "Not")   \
-                X(RECIPROCAL, "Reciprocal") X(RELU, "Relu") X(ROUND, "Round") X(SELU, "Selu")      \
-                    X(SIGMOID, "Sigmoid") X(SIGN, "Sign") X(SILU, "Silu") X(SOFTPLUS, "Softplus")  \
-                        X(SOFTSIGN, "Softsign") X(SQRT, "Sqrt") X(TANH, "Tanh") X(CAST, "Cast")    \
-                            X(SIN, "Sin") X(COS, "Cos") /* elementwise with broadcasting */        \
-        X(ADD, "Add") X(SUB, "Sub") X(MUL, "Mul") X(DIV, "Div") X(POW, "Pow") X(MOD, "Mod")        \
-            X(MAX, "Max") X(MIN, "Min") X(SUM, "Sum") X(MEAN, "Mean") X(PRELU, "PRelu")            \
-                X(EQUAL, "Equal") X(LESS, "Less") X(LESS_OR_EQUAL, "LessOrEqual")                  \
-                    X(GREATER, "Greater") X(GREATER_OR_EQUAL, "GreaterOrEqual") X(AND, "And")      \
-                        X(OR, "Or") X(XOR, "Xor") X(WHERE, "Where") /* reductions and searches */  \
-        X(REDUCE_SUM, "ReduceSum") X(REDUCE_MEAN, "ReduceMean") X(REDUCE_MAX, "ReduceMax")         \
-            X(REDUCE_MIN, "ReduceMin") X(REDUCE_PROD, "ReduceProd") X(REDUCE_L1, "ReduceL1")       \
-                X(REDUCE_L2, "ReduceL2") X(REDUCE_SUM_SQUARE, "ReduceSumSquare")                   \
-                    X(REDUCE_LOG_SUM, "ReduceLogSum") X(REDUCE_LOG_SUM_EXP, "ReduceLogSumExp")     \
-                        X(ARG_MAX, "ArgMax") X(ARG_MIN, "ArgMin") /* shapes and moving of data */  \
-        X(IDENTITY, "Identity") X(SHAPE, "Shape") X(SIZE, "Size") X(RESHAPE, "Reshape")            \
-            X(FLATTEN, "Flatten") X(SQUEEZE, "Squeeze") X(UNSQUEEZE, "Unsqueeze")                  \
-                X(TRANSPOSE, "Transpose") X(CONCAT, "Concat") X(SPLIT, "Split") X(SLICE, "Slice")  \
-                    X(PAD, "Pad") X(EXPAND, "Expand") X(TILE, "Tile") X(GATHER, "Gather")          \
-                        X(CONSTANT_OF_SHAPE, "ConstantOfShape") X(RANGE, "Range")                  \
-                            X(DEPTH_TO_SPACE, "DepthToSpace")                                      \
-                                X(SPACE_TO_DEPTH, "SpaceToDepth") /* networks */                   \
-        X(CONV, "Conv") X(MAX_POOL, "MaxPool") X(AVERAGE_POOL, "AveragePool")                      \
-            X(GLOBAL_AVERAGE_POOL, "GlobalAveragePool") X(GLOBAL_MAX_POOL, "GlobalMaxPool")        \
-                X(BATCH_NORM, "BatchNormalization") X(INSTANCE_NORM, "InstanceNormalization")      \
-                    X(LRN, "LRN") X(SOFTMAX, "Softmax") X(LOG_SOFTMAX, "LogSoftmax")               \
-                        X(MATMUL, "MatMul") X(GEMM, "Gemm") /* fused: see below */                 \
-        X(LINEAR, "ensod.Linear") X(CONV_FUSED, "ensod.Conv") X(ATTENTION, "ensod.Attention")      \
-            X(LAYER_NORM, "ensod.LayerNorm") X(RMS_NORM, "ensod.RMSNorm")                          \
-                X(EMBEDDING, "ensod.Embedding") X(SEQUENCE_POOL, "ensod.SequencePool")             \
-                    X(L2_NORMALIZE, "ensod.L2Normalize")
+#define ENSO_OP_LIST(X) \
+    X(NONE, "") \
+    /* unary elementwise */ \
+    X(ABS, "Abs") X(CEIL, "Ceil") X(CLIP, "Clip") X(ELU, "Elu") X(ERF, "Erf") X(EXP, "Exp") \
+    X(FLOOR, "Floor") X(GELU, "Gelu") X(HARD_SIGMOID, "HardSigmoid") X(HARD_SWISH, "HardSwish") \
+    X(LEAKY_RELU, "LeakyRelu") X(LOG, "Log") X(MISH, "Mish") X(NEG, "Neg") X(NOT, "Not") \
+    X(RECIPROCAL, "Reciprocal") X(RELU, "Relu") X(ROUND, "Round") X(SELU, "Selu") \
+    X(SIGMOID, "Sigmoid") X(SIGN, "Sign") X(SILU, "Silu") X(SOFTPLUS, "Softplus") \
+    X(SOFTSIGN, "Softsign") X(SQRT, "Sqrt") X(TANH, "Tanh") X(CAST, "Cast") X(SIN, "Sin") \
+    X(COS, "Cos") \
+    /* elementwise with broadcasting */ \
+    X(ADD, "Add") X(SUB, "Sub") X(MUL, "Mul") X(DIV, "Div") X(POW, "Pow") X(MOD, "Mod") \
+    X(MAX, "Max") X(MIN, "Min") X(SUM, "Sum") X(MEAN, "Mean") X(PRELU, "PRelu") X(EQUAL, "Equal") \
+    X(LESS, "Less") X(LESS_OR_EQUAL, "LessOrEqual") X(GREATER, "Greater") \
+    X(GREATER_OR_EQUAL, "GreaterOrEqual") X(AND, "And") X(OR, "Or") X(XOR, "Xor") \
+    X(WHERE, "Where") \
+    /* reductions and searches */ \
+    X(REDUCE_SUM, "ReduceSum") X(REDUCE_MEAN, "ReduceMean") X(REDUCE_MAX, "ReduceMax") \
+    X(REDUCE_MIN, "ReduceMin") X(REDUCE_PROD, "ReduceProd") X(REDUCE_L1, "ReduceL1") \
+    X(REDUCE_L2, "ReduceL2") X(REDUCE_SUM_SQUARE, "ReduceSumSquare") \
+    X(REDUCE_LOG_SUM, "ReduceLogSum") X(REDUCE_LOG_SUM_EXP, "ReduceLogSumExp") \
+    X(ARG_MAX, "ArgMax") X(ARG_MIN, "ArgMin") \
+    /* shapes and moving of data */ \
+    X(IDENTITY, "Identity") X(SHAPE, "Shape") X(SIZE, "Size") X(RESHAPE, "Reshape") \
+    X(FLATTEN, "Flatten") X(SQUEEZE, "Squeeze") X(UNSQUEEZE, "Unsqueeze") \
+    X(TRANSPOSE, "Transpose") X(CONCAT, "Concat") X(SPLIT, "Split") X(SLICE, "Slice") \
+    X(PAD, "Pad") X(EXPAND, "Expand") X(TILE, "Tile") X(GATHER, "Gather") \
+    X(CONSTANT_OF_SHAPE, "ConstantOfShape") X(RANGE, "Range") X(DEPTH_TO_SPACE, "DepthToSpace") \
+    X(SPACE_TO_DEPTH, "SpaceToDepth") \
+    /* networks */ \
+    X(CONV, "Conv") X(MAX_POOL, "MaxPool") X(AVERAGE_POOL, "AveragePool") \
+    X(GLOBAL_AVERAGE_POOL, "GlobalAveragePool") X(GLOBAL_MAX_POOL, "GlobalMaxPool") \
+    X(BATCH_NORM, "BatchNormalization") X(INSTANCE_NORM, "InstanceNormalization") X(LRN, "LRN") \
+    X(SOFTMAX, "Softmax") X(LOG_SOFTMAX, "LogSoftmax") X(MATMUL, "MatMul") X(GEMM, "Gemm") \
+    /* fused: contracts below */ \
+    X(LINEAR, "ensod.Linear") X(CONV_FUSED, "ensod.Conv") X(ATTENTION, "ensod.Attention") \
+    X(LAYER_NORM, "ensod.LayerNorm") X(RMS_NORM, "ensod.RMSNorm") X(EMBEDDING, "ensod.Embedding") \
+    X(SEQUENCE_POOL, "ensod.SequencePool") X(L2_NORMALIZE, "ensod.L2Normalize")
+/* clang-format on */
 
 enum enso_op {
 #define ENSO_OP_ENUM(name, onnx) ENSO_OP_##name,
@@ -87,19 +92,24 @@ enum enso_activation {
  * CONV_FUSED    y = act(conv(x, W) + b + r), everything NHWC: x [N, H, W, C], weight W
  *               [M, C/group, kh, kw] as in ONNX, b [M] or absent, r (shape of y) or absent.
  *               Attributes: kernel_shape [2], strides [2], pads [4] (top, left, bottom, right; as
- *               ONNX orders them), dilations [2], group, activation...  The layout pass makes
- * these; plain CONV is NCHW. After the layout pass MAX_POOL, AVERAGE_POOL, GLOBAL_*_POOL and LRN
- * carry the attribute nhwc = 1 and work on [N, H, W, C]. ATTENTION     softmax(scale · Q Kᵀ) V
- * within each sequence.  inputs qkv [T, 3·heads·size] (q then k then v), starts [B+1].  output [T,
- * heads·size].  Attributes: heads, size (of a head), scale (default 1/sqrt(size)), causal (0).
+ *               ONNX orders them), dilations [2], group, activation, activation_*.
+ *               The layout pass makes these; plain CONV is NCHW. After the layout pass MAX_POOL,
+ *               AVERAGE_POOL, GLOBAL_*_POOL and LRN carry the attribute nhwc = 1 and work on
+ *               [N, H, W, C]; no auto_pad is left then.
+ * ATTENTION     softmax(scale · Q Kᵀ) V within each sequence.  inputs qkv [T, 3·heads·size] (q
+ *               then k then v), starts [B+1].  output [T, heads·size].  Attributes: heads, size
+ *               (of a head), scale (default 1/sqrt(size)), causal (0).
  * LAYER_NORM    y = norm(x + r) · gamma + beta over the last axis.  inputs x [..., C], gamma, beta
- * [C], residual r or absent.  Attribute epsilon.  RMS_NORM the same without beta and mean.
+ *               [C], residual r or absent.  Attribute epsilon (1e-5).
+ * RMS_NORM      y = (x + r) / rms(x + r) · gamma: inputs x, gamma, residual r or absent.
  * EMBEDDING     y = norm(words[token] + positions[pos] + segments[seg]).  inputs tokens I32 [T],
- * words [V, C], positions I32 [T] or absent, position table [P, C] or absent, segments I32 [T] or
- * absent, segment table [S, C] or absent, gamma, beta [C] or both absent (no norm).  Attribute
- * epsilon.  Ids are validated before they come here. SEQUENCE_POOL inputs x [T, C], starts [B+1];
- * output [B, C].  Attribute mode: "mean", "cls" (first token), "last", "max". L2_NORMALIZE  y = x /
- * max(‖x‖₂, epsilon) over the last axis; attribute epsilon (1e-12).
+ *               words [V, C], positions I32 [T] or absent, position table [P, C] or absent,
+ *               segments I32 [T] or absent, segment table [S, C] or absent, gamma, beta [C] or
+ *               both absent (no norm).  Segments absent but table present: all segment 0.
+ *               Attribute epsilon.  Ids are validated before they come here.
+ * SEQUENCE_POOL inputs x [T, C], starts [B+1]; output [B, C].  Attribute mode: "mean", "cls"
+ *               (first token), "last", "max".
+ * L2_NORMALIZE  y = x / max(‖x‖₂, epsilon) over the last axis; attribute epsilon (1e-12).
  */
 
 /* Plain operators where the ONNX form leaves a choice (loaders of formats bring models to this):
@@ -108,7 +118,11 @@ enum enso_activation {
  * CONSTANT_OF_SHAPE  inputs shape (I64) and value, a constant of one element that gives the
  *                 output its type; value is always there.
  * REDUCE_*        axes are input 1 (I64, or absent: all axes, or none when the attribute
- *                 noop_with_empty_axes is 1) for every reduction; attribute keepdims.
+ *                 noop_with_empty_axes is 1) for every reduction; attribute keepdims. Passes may
+ *                 put them into an attribute "axes": enso_graph_node_axes (infer.h) reads both.
+ * RESHAPE, EXPAND, CONSTANT_OF_SHAPE: once the shape is known, passes drop that input (absent) for
+ *                 the attributes shape_factors and shape_extents (a struct enso_dim per dimension);
+ *                 kernels look at the output's dims alone.
  * SQUEEZE, UNSQUEEZE, SPLIT, PAD, CLIP, SLICE, TILE, EXPAND: axes, sizes, pads, value, bounds,
  *                 starts, ends, steps and repeats are inputs in ONNX's order. SPLIT without sizes
  *                 cuts into as many parts as it has outputs, each ceil(size / parts), the last one
@@ -119,5 +133,13 @@ enum enso_activation {
  *                 ONNX opset 19 (resolved by inference, which knows the shapes).
  * GELU            attribute approximate ("none", "tanh"). CLIP bounds are scalars or absent.
  */
+
+/* Only another shape for the same bytes (Identity, Reshape, Flatten, Squeeze, Unsqueeze): never
+ * bound, the output shares its input's memory. */
+bool enso_op_is_view(enum enso_op op);
+
+/* The kernel may be given the same memory for its output as for one input of the same type and
+ * dims: elementwise operators, LAYER_NORM, RMS_NORM, L2_NORMALIZE. Kernels must allow it. */
+bool enso_op_works_in_place(enum enso_op op);
 
 #endif
