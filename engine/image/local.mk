@@ -1,1 +1,9 @@
-# Build fragment of engine/image/: see engine/local.mk.
+# Pictures: decoding, resizing, preparing.
+engine_libengine_a_SOURCES += \
+	engine/image/image.c engine/image/image.h \
+	engine/image/image_exif.c \
+	engine/image/image_internal.h \
+	engine/image/image_jpeg.c \
+	engine/image/image_png.c \
+	engine/image/image_webp.c \
+	engine/image/resize.c engine/image/resize.h
