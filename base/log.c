@@ -12,7 +12,8 @@
  * records out of the ring, gives the space back and writes without the mutex. It never blocks for
  * long: it polls before each write of at most PIPE_BUF bytes to what is not a regular file.
  */
-#define _GNU_SOURCE
+#include "ensod_build.h"
+
 #include "base/log.h"
 
 #include <errno.h>

@@ -6,6 +6,13 @@ AM_TESTS_ENVIRONMENT = top_srcdir='$(top_srcdir)'; export top_srcdir; \
 	top_builddir='$(top_builddir)'; export top_builddir;
 
 if HAVE_CHECK
+# Shared helpers: link $(TEST_LIBS) before the floor's own libraries.
+TEST_LIBS = tests/support/libsupport.a
+check_LIBRARIES += tests/support/libsupport.a
+tests_support_libsupport_a_SOURCES = tests/support/support.c tests/support/support.h
+tests_support_libsupport_a_CFLAGS = $(TEST_CFLAGS)
+tests_support_libsupport_a_CPPFLAGS = $(TEST_CPPFLAGS)
+
 include tests/base/local.mk
 include tests/config/local.mk
 include tests/kernels/local.mk
