@@ -16,9 +16,16 @@
 
 #define DEPTH_CEILING 1000 /* Jansson itself stops at 2048, counting otherwise */
 
+/* Set when an allocation of this thread's parse failed: Jansson's own verdict may then be any. */
+static _Thread_local bool allocation_failed;
+
 static void *json_allocate(size_t size)
 {
-    return enso_alloc(size);
+    void *p = enso_alloc(size);
+
+    if (p == NULL)
+        allocation_failed = true;
+    return p;
 }
 
 static void init_once(void)
@@ -330,14 +337,13 @@ enum enso_status enso_json_parse(const char *data, size_t size,
 
     if (st != ENSO_OK)
         return st;
-    /* Jansson reports a failed allocation inside a token as whatever the lexer made of it, so the
-     * code is made OUT_OF_MEMORY first and any other verdict overwrites it. */
-    memset(&error, 0, sizeof error);
+    /* Jansson reports a failed allocation inside a token as whatever the lexer made of it. */
+    allocation_failed = false;
     root =
         json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     if (root == NULL)
-        return error.text[0] == '\0' ? enso_error_no_memory(err, "the JSON tree")
-                                     : parse_error(&error, err);
+        return allocation_failed ? enso_error_no_memory(err, "the JSON tree")
+                                 : parse_error(&error, err);
     *ret = root;
     return ENSO_OK;
 }
