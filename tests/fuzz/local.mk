@@ -13,3 +13,8 @@ fuzz: $(FUZZERS)
 	@set -e; for f in $(FUZZERS); do echo "fuzzing $$f for $(FUZZ_SECONDS) s"; \
 	  $$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
 	    -print_final_stats=0 -verbosity=0 -artifact_prefix=fuzz-; done
+
+FUZZERS += tests/fuzz/fuzz_safetensors
+tests_fuzz_fuzz_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c
+tests_fuzz_fuzz_safetensors_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_safetensors_LDADD = engine/libengine.a $(PROTOBUF_C_LIBS) $(BASE_LIBS)

@@ -9,3 +9,10 @@ tests_engine_formats_check_weights_file_SOURCES = tests/engine/formats/check_wei
 tests_engine_formats_check_weights_file_CFLAGS = $(TEST_CFLAGS)
 tests_engine_formats_check_weights_file_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_engine_formats_check_weights_file_LDADD = $(FORMATS_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/engine/formats/check_safetensors
+TESTS += tests/engine/formats/check_safetensors
+tests_engine_formats_check_safetensors_SOURCES = tests/engine/formats/check_safetensors.c
+tests_engine_formats_check_safetensors_CFLAGS = $(TEST_CFLAGS)
+tests_engine_formats_check_safetensors_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_engine_formats_check_safetensors_LDADD = $(FORMATS_LIBS) $(CHECK_LIBS)
