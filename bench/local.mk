@@ -1,1 +1,4 @@
 # Build fragment of bench/: see Makefile.am.
+noinst_PROGRAMS += bench/http_transport
+bench_http_transport_SOURCES = bench/http_transport.c
+bench_http_transport_LDADD = server/libserver.a $(BASE_LIBS) $(MICROHTTPD_LIBS) $(UV_LIBS) $(SYSTEMD_LIBS)
