@@ -1,0 +1,781 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The table of options, and how one value is read and written: see options.h.
+ *
+ * Environment names are chosen so that none collides with what Kubernetes sets for a service called
+ * "ensod" (ENSOD_PORT, ENSOD_PORT_*, ENSOD_SERVICE_*); for the same reason unknown ENSOD_ variables
+ * are not an error.
+ */
+#include "config/options.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/number.h"
+#include "base/utf8.h"
+#include "config/config.h"
+
+static enum enso_status check_address(const char *value, struct enso_error *err)
+{
+    struct enso_config_address address;
+
+    return enso_config_parse_address(value, &address, err);
+}
+
+static enum enso_status check_device(const char *value, struct enso_error *err)
+{
+    int64_t n;
+
+    if (strcmp(value, "auto") == 0 || strcmp(value, "cpu") == 0)
+        return ENSO_OK;
+    if (strncmp(value, "cuda:", 5) == 0 &&
+        enso_number_parse_i64(value + 5, 0, 1023, &n, NULL) == ENSO_OK)
+        return ENSO_OK;
+    return enso_error_set(err, ENSO_INVALID, "'%.60s' is no device; use auto, cpu or cuda:N",
+                          value);
+}
+
+static enum enso_status check_not_empty(const char *value, struct enso_error *err)
+{
+    if (*value != '\0')
+        return ENSO_OK;
+    return enso_error_set(err, ENSO_INVALID, "the value is empty");
+}
+
+/* Ids appear in URLs and in metrics. */
+static enum enso_status check_model_name(const char *value, struct enso_error *err)
+{
+    size_t n = strlen(value);
+
+    if (n == 0 || n > 200)
+        return enso_error_set(err, ENSO_INVALID, "a model's name has 1 to 200 bytes");
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)value[i] <= ' ' || value[i] == 0x7F || strchr("?#%\"\\", value[i]))
+            return enso_error_set(err, ENSO_INVALID,
+                                  "'%.60s' is no model name: no blanks, "
+                                  "controls, quotes, backslashes, '?', '#' or '%%'",
+                                  value);
+    }
+    return ENSO_OK;
+}
+
+static const struct enso_option_choice isa_choices[] = {
+    {"auto", ENSO_CONFIG_ISA_AUTO},
+    {"generic", ENSO_CONFIG_ISA_GENERIC},
+    {"avx2", ENSO_CONFIG_ISA_AVX2},
+    {NULL, 0},
+};
+
+static const struct enso_option_choice level_choices[] = {
+    {"error", ENSO_LOG_ERROR}, {"warning", ENSO_LOG_WARNING}, {"notice", ENSO_LOG_NOTICE},
+    {"info", ENSO_LOG_INFO},   {"debug", ENSO_LOG_DEBUG},     {NULL, 0},
+};
+
+const struct enso_option_section enso_option_sections[] = {
+    {"server", "Sockets, models and time limits of connections."},
+    {"limits", "What a request may cost. Each limit is answered with its own status and sentence."},
+    {"batching", "How samples become batches. Each key may be set for one model in its [model NAME]"
+                 " section, too."},
+    {"device", "Where models run."},
+    {"log", "Messages go to standard error, one logfmt line each."},
+    {"shutdown", "What happens at SIGTERM and SIGINT; a second signal stops at once."},
+    {"model", "One section for each model that needs settings of its own: [model NAME], where NAME"
+              " is its id."},
+};
+const size_t enso_n_option_sections = ENSO_ARRAY_SIZE(enso_option_sections);
+
+#define AT(field) .offset = offsetof(struct enso_config, field)
+#define MODEL_AT(field) .offset = offsetof(struct enso_config_model, field)
+#define MS(n) ((n)*ENSO_NS_PER_MS)
+#define SECONDS(n) ((n)*ENSO_NS_PER_S)
+#define HOURS(n) ((n)*3600 * ENSO_NS_PER_S)
+#define KIB(n) ((uint64_t)(n) << 10)
+#define GIB(n) ((uint64_t)(n) << 30)
+
+#define BATCHING_HELP_ITEMS                                                                        \
+    "Most items (texts, images) in one batch; 0: learned from the model's "                        \
+    "own speed."
+#define BATCHING_HELP_TOKENS                                                                       \
+    "Most tokens in one batch of texts; 0: learned from the model's own "                          \
+    "speed."
+#define BATCHING_HELP_QUEUE                                                                        \
+    "Most items that wait; a request that finds no room is refused whole "                         \
+    "with 429. One larger than this is admitted when the queue is empty."
+#define BATCHING_HELP_DELAY                                                                        \
+    "How long an idle device waits for more items before it starts a "                             \
+    "batch. 0 is best for latency: batches grow by themselves under load."
+#define BATCHING_HELP_MS "Longest time a batch may be predicted to take; a single item always runs."
+#define BATCHING_HELP_TRUNCATE                                                                     \
+    "Whether a text longer than the model's limit is cut (the answer "                             \
+    "says so) or refused with 400, unless the request itself says "                                \
+    "which."
+
+const struct enso_option enso_options[] = {
+    {.section = "server",
+     .name = "listen",
+     .type = ENSO_OPTION_LIST,
+     AT(listen),
+     .default_text = "127.0.0.1:8080",
+     .max = 64,
+     .check = check_address,
+     .environment = "ENSOD_LISTEN",
+     .flag = "--listen",
+     .argument = "ADDR:PORT|unix:PATH",
+     .help = "Where to accept connections: ADDR:PORT, [IPv6]:PORT, *:PORT for all addresses, or "
+             "unix:PATH. There are no keys yet: listen beyond this machine only behind a proxy "
+             "that checks who asks."},
+    {.section = "server",
+     .name = "models",
+     .type = ENSO_OPTION_LIST,
+     AT(models),
+     .default_text = "",
+     .max = 1000,
+     .check = check_not_empty,
+     .environment = "ENSOD_MODELS",
+     .help = "Model folders to serve. A folder without model files but with model sub-folders "
+             "serves each of them. MODEL_DIR arguments on the command line replace this list."},
+    {.section = "server",
+     .name = "model_dir",
+     .type = ENSO_OPTION_STRING,
+     AT(model_dir),
+     .default_text = "",
+     .environment = "ENSOD_MODEL_DIR",
+     .help = "Folder served when no model is named at all; empty: the models installed with "
+             "ensod."},
+    {.section = "server",
+     .name = "max_connections",
+     .type = ENSO_OPTION_INT,
+     AT(max_connections),
+     .default_text = "16384",
+     .min = 1,
+     .max = 1000000,
+     .environment = "ENSOD_MAX_CONNECTIONS",
+     .help = "Most connections at a time; more wait to be accepted."},
+    {.section = "server",
+     .name = "header_timeout",
+     .type = ENSO_OPTION_DURATION,
+     AT(header_timeout_ns),
+     .default_text = "10s",
+     .min = MS(10),
+     .max = HOURS(1),
+     .reloadable = true,
+     .environment = "ENSOD_HEADER_TIMEOUT",
+     .help = "Time for a request's line and headers to arrive in full."},
+    {.section = "server",
+     .name = "body_timeout",
+     .type = ENSO_OPTION_DURATION,
+     AT(body_timeout_ns),
+     .default_text = "30s",
+     .min = MS(10),
+     .max = HOURS(1),
+     .reloadable = true,
+     .environment = "ENSOD_BODY_TIMEOUT",
+     .help = "Time for a request's body to arrive in full, plus one second per 64 KiB."},
+    {.section = "server",
+     .name = "idle_timeout",
+     .type = ENSO_OPTION_DURATION,
+     AT(idle_timeout_ns),
+     .default_text = "75s",
+     .min = MS(10),
+     .max = HOURS(24),
+     .reloadable = true,
+     .environment = "ENSOD_IDLE_TIMEOUT",
+     .help = "Time a connection is kept open between requests."},
+    {.section = "server",
+     .name = "write_timeout",
+     .type = ENSO_OPTION_DURATION,
+     AT(write_timeout_ns),
+     .default_text = "30s",
+     .min = MS(10),
+     .max = HOURS(1),
+     .reloadable = true,
+     .environment = "ENSOD_WRITE_TIMEOUT",
+     .help = "Time an answer may make no progress before its connection is closed."},
+    {.section = "server",
+     .name = "default_timeout",
+     .type = ENSO_OPTION_DURATION,
+     AT(default_timeout_ns),
+     .default_text = "60s",
+     .min = 0,
+     .max = HOURS(24),
+     .reloadable = true,
+     .environment = "ENSOD_DEFAULT_TIMEOUT",
+     .help = "Deadline of a request that names none; 0: none."},
+
+    {.section = "limits",
+     .name = "max_body",
+     .type = ENSO_OPTION_SIZE,
+     AT(max_body_bytes),
+     .default_text = "32MiB",
+     .min = KIB(1),
+     .max = GIB(4),
+     .environment = "ENSOD_MAX_BODY",
+     .help = "Largest request body."},
+    {.section = "limits",
+     .name = "max_json_depth",
+     .type = ENSO_OPTION_INT,
+     AT(max_json_depth),
+     .default_text = "64",
+     .min = 4,
+     .max = 1000,
+     .environment = "ENSOD_MAX_JSON_DEPTH",
+     .help = "Deepest nesting of JSON."},
+    {.section = "limits",
+     .name = "max_json_values",
+     .type = ENSO_OPTION_INT,
+     AT(max_json_values),
+     .default_text = "2000000",
+     .min = 100,
+     .max = 100000000,
+     .environment = "ENSOD_MAX_JSON_VALUES",
+     .help = "Most values in the JSON of one request; each takes about 100 bytes while it is "
+             "read."},
+    {.section = "limits",
+     .name = "max_inputs",
+     .type = ENSO_OPTION_INT,
+     AT(max_inputs),
+     .default_text = "2048",
+     .min = 1,
+     .max = 1000000,
+     .environment = "ENSOD_MAX_INPUTS",
+     .help = "Most inputs in one request."},
+    {.section = "limits",
+     .name = "max_image_pixels",
+     .type = ENSO_OPTION_INT,
+     AT(max_image_pixels),
+     .default_text = "64000000",
+     .min = 1,
+     .max = 1000000000,
+     .environment = "ENSOD_MAX_IMAGE_PIXELS",
+     .help = "Most pixels of one image, read from its header before it is decoded."},
+    {.section = "limits",
+     .name = "max_request_pixels",
+     .type = ENSO_OPTION_INT,
+     AT(max_request_pixels),
+     .default_text = "256000000",
+     .min = 1,
+     .max = 100000000000,
+     .environment = "ENSOD_MAX_REQUEST_PIXELS",
+     .help = "Most pixels of all images of one request."},
+    {.section = "limits",
+     .name = "request_memory",
+     .type = ENSO_OPTION_SIZE,
+     AT(request_memory_bytes),
+     .default_text = "1GiB",
+     .min = KIB(1024),
+     .max = GIB(4096),
+     .environment = "ENSOD_REQUEST_MEMORY",
+     .help = "Memory for all requests together: bodies, JSON, pixels and answers. Beyond it "
+             "requests are refused with 503."},
+
+    {.section = "batching",
+     .name = "max_batch_items",
+     .type = ENSO_OPTION_INT,
+     AT(batching.max_batch_items),
+     .default_text = "0",
+     .min = 0,
+     .max = 65536,
+     .environment = "ENSOD_MAX_BATCH_ITEMS",
+     .help = BATCHING_HELP_ITEMS},
+    {.section = "batching",
+     .name = "max_batch_tokens",
+     .type = ENSO_OPTION_INT,
+     AT(batching.max_batch_tokens),
+     .default_text = "0",
+     .min = 0,
+     .max = 16777216,
+     .environment = "ENSOD_MAX_BATCH_TOKENS",
+     .help = BATCHING_HELP_TOKENS},
+    {.section = "batching",
+     .name = "max_queue_items",
+     .type = ENSO_OPTION_INT,
+     AT(batching.max_queue_items),
+     .default_text = "4096",
+     .min = 1,
+     .max = 1000000,
+     .environment = "ENSOD_MAX_QUEUE_ITEMS",
+     .help = BATCHING_HELP_QUEUE},
+    {.section = "batching",
+     .name = "max_queue_delay",
+     .type = ENSO_OPTION_DURATION,
+     AT(batching.max_queue_delay_ns),
+     .default_text = "0",
+     .min = 0,
+     .max = SECONDS(10),
+     .environment = "ENSOD_MAX_QUEUE_DELAY",
+     .help = BATCHING_HELP_DELAY},
+    {.section = "batching",
+     .name = "max_batch_ms",
+     .type = ENSO_OPTION_MS,
+     AT(batching.max_batch_ns),
+     .default_text = "50",
+     .min = MS(1),
+     .max = SECONDS(60),
+     .environment = "ENSOD_MAX_BATCH_MS",
+     .help = BATCHING_HELP_MS},
+    {.section = "batching",
+     .name = "truncate",
+     .type = ENSO_OPTION_BOOL,
+     AT(batching.truncate),
+     .default_text = "yes",
+     .environment = "ENSOD_TRUNCATE",
+     .help = BATCHING_HELP_TRUNCATE},
+
+    {.section = "device",
+     .name = "device",
+     .type = ENSO_OPTION_STRING,
+     AT(device),
+     .default_text = "auto",
+     .check = check_device,
+     .environment = "ENSOD_DEVICE",
+     .flag = "--device",
+     .argument = "auto|cpu|cuda:N",
+     .help = "What computes: cpu, cuda:N for the N-th GPU (from 0), or auto: the first GPU if "
+             "there is one, else the processor."},
+    {.section = "device",
+     .name = "threads",
+     .type = ENSO_OPTION_INT,
+     AT(threads),
+     .default_text = "0",
+     .min = 0,
+     .max = 1024,
+     .environment = "ENSOD_THREADS",
+     .flag = "--threads",
+     .argument = "N",
+     .help = "Threads that compute on the processor; 0: as many as the process may use (its CPU "
+             "mask and its cgroup's quota)."},
+    {.section = "device",
+     .name = "isa",
+     .type = ENSO_OPTION_ENUM,
+     AT(isa),
+     .default_text = "auto",
+     .choices = isa_choices,
+     .environment = "ENSOD_CPU_ISA",
+     .help = "Instruction set of the processor's kernels. One that this processor lacks is an "
+             "error."},
+
+    {.section = "log",
+     .name = "level",
+     .type = ENSO_OPTION_ENUM,
+     AT(log_level),
+     .default_text = "info",
+     .choices = level_choices,
+     .reloadable = true,
+     .environment = "ENSOD_LOG_LEVEL",
+     .help = "Least important messages that are written."},
+    {.section = "log",
+     .name = "access_log",
+     .type = ENSO_OPTION_STRING,
+     AT(access_log),
+     .default_text = "stderr",
+     .check = check_not_empty,
+     .reloadable = true,
+     .environment = "ENSOD_ACCESS_LOG",
+     .help = "One line for each request: off, stderr, or the path of a file (opened again on "
+             "SIGHUP)."},
+
+    {.section = "shutdown",
+     .name = "drain_delay",
+     .type = ENSO_OPTION_DURATION,
+     AT(drain_delay_ns),
+     .default_text = "0",
+     .min = 0,
+     .max = HOURS(1),
+     .reloadable = true,
+     .environment = "ENSOD_DRAIN_DELAY",
+     .help = "How long to go on accepting while /ready already says no, so that load balancers "
+             "notice."},
+    {.section = "shutdown",
+     .name = "drain_timeout",
+     .type = ENSO_OPTION_DURATION,
+     AT(drain_timeout_ns),
+     .default_text = "30s",
+     .min = 0,
+     .max = HOURS(1),
+     .reloadable = true,
+     .environment = "ENSOD_DRAIN_TIMEOUT",
+     .help = "How long to wait for requests in progress; what is left is answered with 503."},
+
+    {.section = "model",
+     .name = "path",
+     .type = ENSO_OPTION_STRING,
+     MODEL_AT(path),
+     .check = check_not_empty,
+     .help = "The model's folder or file. Left out: the section is about the model of this id "
+             "that is served from [server] models or the command line."},
+    {.section = "model",
+     .name = "served_name",
+     .type = ENSO_OPTION_STRING,
+     MODEL_AT(served_name),
+     .check = check_model_name,
+     .help = "The id clients use instead of NAME."},
+    {.section = "model",
+     .name = "aliases",
+     .type = ENSO_OPTION_LIST,
+     MODEL_AT(aliases),
+     .max = 64,
+     .check = check_model_name,
+     .help = "Further ids clients may use."},
+    {.section = "model",
+     .name = "required",
+     .type = ENSO_OPTION_BOOL,
+     MODEL_AT(required),
+     .help = "Whether a failure to load it ends the start. Otherwise the other models serve, and "
+             "/v1/models shows the error. (Models named on the command line are required.)"},
+    {.section = "model",
+     .name = "max_batch_items",
+     .type = ENSO_OPTION_INT,
+     MODEL_AT(batching.max_batch_items),
+     .min = 0,
+     .max = 65536,
+     .help = BATCHING_HELP_ITEMS},
+    {.section = "model",
+     .name = "max_batch_tokens",
+     .type = ENSO_OPTION_INT,
+     MODEL_AT(batching.max_batch_tokens),
+     .min = 0,
+     .max = 16777216,
+     .help = BATCHING_HELP_TOKENS},
+    {.section = "model",
+     .name = "max_queue_items",
+     .type = ENSO_OPTION_INT,
+     MODEL_AT(batching.max_queue_items),
+     .min = 1,
+     .max = 1000000,
+     .help = BATCHING_HELP_QUEUE},
+    {.section = "model",
+     .name = "max_queue_delay",
+     .type = ENSO_OPTION_DURATION,
+     MODEL_AT(batching.max_queue_delay_ns),
+     .min = 0,
+     .max = SECONDS(10),
+     .help = BATCHING_HELP_DELAY},
+    {.section = "model",
+     .name = "max_batch_ms",
+     .type = ENSO_OPTION_MS,
+     MODEL_AT(batching.max_batch_ns),
+     .min = MS(1),
+     .max = SECONDS(60),
+     .help = BATCHING_HELP_MS},
+    {.section = "model",
+     .name = "truncate",
+     .type = ENSO_OPTION_BOOL,
+     MODEL_AT(batching.truncate),
+     .help = BATCHING_HELP_TRUNCATE},
+};
+const size_t enso_n_options = ENSO_ARRAY_SIZE(enso_options);
+_Static_assert(ENSO_ARRAY_SIZE(enso_options) <= sizeof((struct enso_config *)0)->origin,
+               "enso_config.origin has a place for each row");
+
+const struct enso_option *enso_option_find(const char *section, const char *name)
+{
+    for (size_t i = 0; i < enso_n_options; i++) {
+        if (strcmp(enso_options[i].section, section) == 0 &&
+            strcmp(enso_options[i].name, name) == 0)
+            return &enso_options[i];
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ values */
+
+static bool parse_bool(const char *text, bool *ret)
+{
+    static const char *const yes[] = {"yes", "true", "on"}, *const no[] = {"no", "false", "off"};
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(yes); i++) {
+        if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
+            *ret = strcmp(text, yes[i]) == 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum enso_status check_text(const struct enso_option *o, const char *text,
+                                   struct enso_error *err)
+{
+    for (const char *p = text; *p != '\0'; p++) {
+        if ((unsigned char)*p < ' ' || *p == 0x7F)
+            return enso_error_set(err, ENSO_INVALID, "the value holds a control character");
+    }
+    return o->check != NULL ? o->check(text, err) : ENSO_OK;
+}
+
+static enum enso_status set_string(const struct enso_option *o, const char **place,
+                                   struct enso_arena *arena, const char *text,
+                                   struct enso_error *err)
+{
+    enum enso_status st = check_text(o, text, err);
+    char *copy;
+
+    if (st != ENSO_OK)
+        return st;
+    copy = enso_arena_strndup(arena, text, strlen(text));
+    if (copy == NULL)
+        return enso_error_no_memory(err, "the configuration");
+    *place = copy;
+    return ENSO_OK;
+}
+
+static size_t count_items(const char *text)
+{
+    size_t n = 1;
+
+    for (; *text != '\0'; text++)
+        n += *text == ',';
+    return n;
+}
+
+static enum enso_status set_list(const struct enso_option *o, struct enso_config_list *list,
+                                 struct enso_arena *arena, const char *text, bool add,
+                                 struct enso_error *err)
+{
+    struct enso_config_list fresh = {0};
+    size_t n_old = add ? list->n : 0, n_new = count_items(text);
+
+    if (text[strspn(text, " \t")] == '\0') { /* an empty list */
+        if (!add)
+            *list = fresh;
+        return ENSO_OK;
+    }
+    if (n_new > o->max || n_old > o->max - n_new)
+        return enso_error_set(err, ENSO_INVALID, "more than %llu items",
+                              (unsigned long long)o->max);
+    fresh.items = enso_arena_alloc_zero(arena, n_old + n_new, sizeof *fresh.items);
+    if (fresh.items == NULL)
+        return enso_error_no_memory(err, "the configuration");
+    if (n_old != 0)
+        memcpy(fresh.items, list->items, n_old * sizeof *fresh.items);
+    fresh.n = n_old;
+    while (fresh.n < n_old + n_new) {
+        size_t size, comma;
+        char *item;
+
+        text += strspn(text, " \t");
+        comma = strcspn(text, ",");
+        size = comma;
+        while (size > 0 && (text[size - 1] == ' ' || text[size - 1] == '\t'))
+            size--;
+        if (size == 0)
+            return enso_error_set(err, ENSO_INVALID, "an item of the list is empty");
+        item = enso_arena_strndup(arena, text, size);
+        if (item == NULL)
+            return enso_error_no_memory(err, "the configuration");
+
+        enum enso_status st = check_text(o, item, err);
+
+        if (st != ENSO_OK)
+            return st;
+        fresh.items[fresh.n++] = item;
+        text += comma + (text[comma] == ',');
+    }
+    *list = fresh;
+    return ENSO_OK;
+}
+
+static enum enso_status set_enum(const struct enso_option *o, int *place, const char *text,
+                                 struct enso_error *err)
+{
+    const char *names[16];
+    struct enso_buffer b = ENSO_BUFFER_INIT;
+    size_t n = 0;
+
+    for (const struct enso_option_choice *c = o->choices; c->name != NULL; c++) {
+        if (strcmp(c->name, text) == 0) {
+            *place = c->value;
+            return ENSO_OK;
+        }
+        assert(n < ENSO_ARRAY_SIZE(names));
+        names[n++] = c->name;
+    }
+    enso_option_describe(o, &b);
+
+    const char *nearest = enso_option_nearest(text, names, n);
+    enum enso_status st;
+
+    if (b.failed)
+        st = enso_error_no_memory(err, "the configuration");
+    else
+        st = enso_error_set(err, ENSO_INVALID, "'%.60s' is not one of %s%s%s%s", text, b.data,
+                            nearest != NULL ? "; did you mean '" : "",
+                            nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
+    enso_buffer_done(&b);
+    return st;
+}
+
+enum enso_status enso_option_set(const struct enso_option *o, void *base, struct enso_arena *arena,
+                                 const char *text, bool add, struct enso_error *err)
+{
+    void *place = (char *)base + o->offset;
+    enum enso_status st = ENSO_OK;
+    uint64_t number = 0;
+    int64_t value = 0;
+
+    switch (o->type) {
+    case ENSO_OPTION_BOOL:
+        if (!parse_bool(text, place))
+            return enso_error_set(err, ENSO_INVALID, "'%.60s' is neither yes nor no", text);
+        return ENSO_OK;
+    case ENSO_OPTION_INT:
+        return enso_number_parse_i64(text, (int64_t)o->min, (int64_t)o->max, place, err);
+    case ENSO_OPTION_SIZE:
+        return enso_number_parse_size(text, o->min, o->max, place, err);
+    case ENSO_OPTION_DURATION:
+        return enso_number_parse_duration(text, o->min, o->max, place, err);
+    case ENSO_OPTION_MS:
+        st = enso_number_parse_i64(text, (int64_t)(o->min / ENSO_NS_PER_MS),
+                                   (int64_t)(o->max / ENSO_NS_PER_MS), &value, err);
+        if (st != ENSO_OK)
+            return st;
+        number = (uint64_t)value * ENSO_NS_PER_MS;
+        memcpy(place, &number, sizeof number);
+        return ENSO_OK;
+    case ENSO_OPTION_STRING:
+        return set_string(o, place, arena, text, err);
+    case ENSO_OPTION_LIST:
+        return set_list(o, place, arena, text, add, err);
+    case ENSO_OPTION_ENUM:
+        return set_enum(o, place, text, err);
+    }
+    return ENSO_OK;
+}
+
+void enso_option_format(const struct enso_option *o, const void *base, struct enso_buffer *b)
+{
+    const void *place = (const char *)base + o->offset;
+    char text[32];
+
+    switch (o->type) {
+    case ENSO_OPTION_BOOL:
+        enso_buffer_puts(b, *(const bool *)place ? "yes" : "no");
+        break;
+    case ENSO_OPTION_INT:
+        enso_buffer_put_i64(b, *(const int64_t *)place);
+        break;
+    case ENSO_OPTION_SIZE:
+        enso_number_format_size(*(const uint64_t *)place, text);
+        enso_buffer_puts(b, text);
+        break;
+    case ENSO_OPTION_DURATION:
+        enso_number_format_duration(*(const uint64_t *)place, text);
+        enso_buffer_puts(b, text);
+        break;
+    case ENSO_OPTION_MS:
+        enso_buffer_put_u64(b, *(const uint64_t *)place / ENSO_NS_PER_MS);
+        break;
+    case ENSO_OPTION_STRING:
+        if (*(const char *const *)place != NULL)
+            enso_buffer_puts(b, *(const char *const *)place);
+        break;
+    case ENSO_OPTION_LIST: {
+        const struct enso_config_list *list = place;
+
+        for (size_t i = 0; i < list->n; i++) {
+            enso_buffer_puts(b, i != 0 ? ", " : "");
+            enso_buffer_puts(b, list->items[i]);
+        }
+        break;
+    }
+    case ENSO_OPTION_ENUM:
+        for (const struct enso_option_choice *c = o->choices; c->name != NULL; c++) {
+            if (c->value == *(const int *)place)
+                enso_buffer_puts(b, c->name);
+        }
+        break;
+    }
+}
+
+void enso_option_describe(const struct enso_option *o, struct enso_buffer *b)
+{
+    char low[32], high[32];
+
+    switch (o->type) {
+    case ENSO_OPTION_BOOL:
+        enso_buffer_puts(b, "yes or no");
+        break;
+    case ENSO_OPTION_INT:
+        enso_buffer_printf(b, "%llu to %llu", (unsigned long long)o->min,
+                           (unsigned long long)o->max);
+        break;
+    case ENSO_OPTION_SIZE:
+        enso_number_format_size(o->min, low);
+        enso_number_format_size(o->max, high);
+        enso_buffer_printf(b, "size, %s to %s", low, high);
+        break;
+    case ENSO_OPTION_DURATION:
+        enso_number_format_duration(o->min, low);
+        enso_number_format_duration(o->max, high);
+        enso_buffer_printf(b, "duration, %s to %s", low, high);
+        break;
+    case ENSO_OPTION_MS:
+        enso_buffer_printf(b, "milliseconds, %llu to %llu",
+                           (unsigned long long)(o->min / ENSO_NS_PER_MS),
+                           (unsigned long long)(o->max / ENSO_NS_PER_MS));
+        break;
+    case ENSO_OPTION_STRING:
+        enso_buffer_puts(b, o->check == check_device ? "auto, cpu or cuda:N" : "text");
+        break;
+    case ENSO_OPTION_LIST:
+        enso_buffer_puts(b, "list, separated by commas");
+        break;
+    case ENSO_OPTION_ENUM:
+        for (const struct enso_option_choice *c = o->choices; c->name != NULL; c++) {
+            if (c != o->choices)
+                enso_buffer_puts(b, c[1].name != NULL ? ", " : " or ");
+            enso_buffer_puts(b, c->name);
+        }
+        break;
+    }
+}
+
+/* ------------------------------------------------------------------ nearest names */
+
+#define LONGEST_NAME 64
+
+/* Edit distance with transpositions of neighbours (optimal string alignment); names are short. */
+static size_t distance(const char *a, size_t n, const char *b, size_t m)
+{
+    size_t rows[3][LONGEST_NAME + 1];
+
+    for (size_t j = 0; j <= m; j++)
+        rows[0][j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t *row = rows[i % 3], *up = rows[(i + 2) % 3], *up2 = rows[(i + 1) % 3];
+
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t best = up[j - 1] + (a[i - 1] != b[j - 1]);
+
+            best = ENSO_MIN(best, up[j] + 1);
+            best = ENSO_MIN(best, row[j - 1] + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                best = ENSO_MIN(best, up2[j - 2] + 1);
+            row[j] = best;
+        }
+    }
+    return rows[n % 3][m];
+}
+
+const char *enso_option_nearest(const char *name, const char *const *candidates, size_t n)
+{
+    size_t length = strlen(name), best = 0;
+    const char *nearest = NULL;
+
+    if (length == 0 || length > LONGEST_NAME)
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
+        size_t m = strlen(candidates[i]);
+        size_t d = m <= LONGEST_NAME ? distance(name, length, candidates[i], m) : SIZE_MAX;
+
+        /* far names would be noise: at most a third of it may differ */
+        if (d <= ENSO_MAX(ENSO_MAX(length, m) / 3, (size_t)1) && (nearest == NULL || d < best)) {
+            nearest = candidates[i];
+            best = d;
+        }
+    }
+    return nearest;
+}
