@@ -6,4 +6,6 @@ engine_libengine_a_SOURCES += \
 	engine/image/image_jpeg.c \
 	engine/image/image_png.c \
 	engine/image/image_webp.c \
-	engine/image/resize.c engine/image/resize.h
+	engine/image/prepare.c engine/image/prepare.h \
+	engine/image/resize.c engine/image/resize.h \
+	engine/image/spec.c engine/image/spec.h

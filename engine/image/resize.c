@@ -3,7 +3,8 @@
  * See resize.h for the method. Layout for speed: the horizontal pass reads a row once per output
  * pixel (few taps when enlarging, all pixels once when shrinking); the vertical pass adds whole
  * rows, in strips of STRIP bytes whose 32-bit sums stay in cache and whose loops have fixed counts,
- * so that the compiler makes vector code of them.
+ * so that the compiler makes vector code of them. The picture between the two passes exists only in
+ * bands of about a megabyte.
  *
  * Sums are kept as uint32_t: the weights of one output pixel sum to 1 and their magnitudes to less
  * than 2, so 22 + 8 bits fit in an int32_t, and wrapping arithmetic of a broken assumption stays
@@ -18,6 +19,7 @@
 
 #define PRECISION_BITS 22
 #define STRIP 64
+#define BAND_BYTES ((size_t)1 << 20)
 #define MAX_SIDE (UINT32_C(1) << 26)
 #define MAX_WINDOW_PIXELS (UINT64_C(1) << 28)
 
@@ -29,13 +31,11 @@ struct filter {
 
 /* The taps of the output pixels of one axis of the window. */
 struct taps {
-    uint32_t n;           /* output pixels */
-    uint32_t stride;      /* weights kept for each, zero beyond its count */
-    uint32_t *first;      /* [n] first input pixel */
-    uint32_t *count;      /* [n] input pixels, at least 1 */
-    int32_t *weights;     /* [n, stride] fixed point */
-    uint32_t input_first; /* the inputs all of them read: [input_first, input_end) */
-    uint32_t input_end;
+    uint32_t n;       /* output pixels */
+    uint32_t stride;  /* weights kept for each, zero beyond its count */
+    uint32_t *first;  /* [n] first input pixel; never falls, nor does first + count */
+    uint32_t *count;  /* [n] input pixels, at least 1 */
+    int32_t *weights; /* [n, stride] fixed point */
 };
 
 static double weight_box(double x)
@@ -143,7 +143,8 @@ static void taps_fill(struct taps *t, uint32_t i, uint32_t out, uint32_t n_input
     t->count[i] = count;
 }
 
-/* Taps for outputs [start, start + n) of an axis of n_input pixels resized to n_output. */
+/* On failure too, taps_done(t) is the caller's to call.
+ * Taps for outputs [start, start + n) of an axis of n_input pixels resized to n_output. */
 static enum enso_status taps_init(struct taps *t, uint32_t n_input, uint32_t n_output,
                                   uint32_t start, uint32_t n, const struct filter *filter,
                                   struct enso_error *err)
@@ -159,15 +160,10 @@ static enum enso_status taps_init(struct taps *t, uint32_t n_input, uint32_t n_o
     double *scratch = enso_alloc_array(t->stride, sizeof *scratch);
     if (!t->first || !t->count || !t->weights || !scratch) {
         enso_free(scratch);
-        taps_done(t);
-        return enso_error_no_memory(err, "the weights of a resize");
+        return enso_error_no_memory(err, "the weights of a resize"); /* the caller releases t */
     }
-    t->input_first = n_input;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n; i++)
         taps_fill(t, i, start + i, n_input, scale, filter, scratch);
-        t->input_first = ENSO_MIN(t->input_first, t->first[i]);
-        t->input_end = ENSO_MAX(t->input_end, t->first[i] + t->count[i]);
-    }
     enso_free(scratch);
     return ENSO_OK;
 }
@@ -230,15 +226,16 @@ static void filter_strip(const uint8_t *in, size_t pitch, const int32_t *weights
         out[x] = round_and_clip(sums[x]);
 }
 
-/* Rows of in (row 0 of it is input row first_row) to t->n rows of out, each of row_bytes. */
+/* Outputs [from, to) of the vertical pass; row 0 of `in` is input row first_row. */
 static void filter_columns(const uint8_t *in, uint32_t first_row, size_t in_pitch, size_t row_bytes,
-                           const struct taps *t, uint8_t *out)
+                           const struct taps *t, uint32_t from, uint32_t to, uint8_t *out)
 {
-    for (uint32_t i = 0; i < t->n; i++, out += row_bytes) {
+    for (uint32_t i = from; i < to; i++) {
         const uint8_t *rows = in + (size_t)(t->first[i] - first_row) * in_pitch;
         const int32_t *weights = t->weights + (size_t)i * t->stride;
+        uint8_t *row = out + i * row_bytes;
         for (size_t x = 0; x < row_bytes; x += STRIP)
-            filter_strip(rows + x, in_pitch, weights, t->count[i], out + x,
+            filter_strip(rows + x, in_pitch, weights, t->count[i], row + x,
                          ENSO_MIN((size_t)STRIP, row_bytes - x));
     }
 }
@@ -298,71 +295,75 @@ static enum enso_status resize_nearest(const struct enso_image *image, uint32_t 
     return ENSO_OK;
 }
 
-/* Filter the rows that the window needs (those of `rows`, or the window's own) across. */
-static enum enso_status resize_across(const struct enso_image *image, uint32_t width,
-                                      const struct enso_image_window *window, uint32_t first_row,
-                                      uint32_t n_rows, const struct filter *filter,
-                                      struct enso_image *ret_image, struct enso_error *err)
+/* The horizontal pass over input rows [from, to). */
+static void filter_rows(const struct enso_image *image, const struct taps *taps, uint32_t from,
+                        uint32_t to, uint8_t *out)
 {
-    struct taps taps;
-    enum enso_status st =
-        taps_init(&taps, image->width, width, window->x, window->width, filter, err);
-    if (st != ENSO_OK)
-        return st;
-    struct enso_image out;
-    st = alloc_image(&out, window->width, n_rows, image->channels, err);
-    if (st == ENSO_OK) {
-        size_t in_pitch = (size_t)image->width * image->channels;
-        size_t out_pitch = (size_t)window->width * image->channels;
-        for (uint32_t y = 0; y < n_rows; y++) {
-            const uint8_t *in = image->pixels + (first_row + (size_t)y) * in_pitch;
-            if (image->channels == 3)
-                filter_row_rgb(in, &taps, out.pixels + y * out_pitch);
-            else
-                filter_row_grey(in, &taps, out.pixels + y * out_pitch);
-        }
-        *ret_image = out;
+    size_t in_pitch = (size_t)image->width * image->channels;
+    size_t out_pitch = (size_t)taps->n * image->channels;
+    for (uint32_t y = from; y < to; y++, out += out_pitch) {
+        const uint8_t *in = image->pixels + y * in_pitch;
+        if (image->channels == 3)
+            filter_row_rgb(in, taps, out);
+        else
+            filter_row_grey(in, taps, out);
     }
-    taps_done(&taps);
-    return st;
 }
 
+/* Both passes, in bands: as many output rows at a time as have their input rows, filtered across,
+ * in about BAND_BYTES. Rows that two bands need are moved, not filtered again. */
+static enum enso_status filter_bands(const struct enso_image *image, const struct taps *across,
+                                     const struct taps *down, uint8_t *out, struct enso_error *err)
+{
+    size_t row_bytes = (size_t)across->n * image->channels, capacity = BAND_BYTES / row_bytes;
+    for (uint32_t i = 0; i < down->n; i++)
+        capacity = ENSO_MAX(capacity, (size_t)down->count[i]);
+    uint8_t *band = enso_alloc_array(capacity, row_bytes);
+    if (!band)
+        return enso_error_no_memory(err, "the rows of a resize");
+    uint32_t have_first = 0, have_end = 0; /* the input rows in band */
+    for (uint32_t i = 0, next; i < down->n; i = next) {
+        uint32_t first = down->first[i], end = first;
+        for (next = i; next < down->n && down->first[next] + down->count[next] - first <= capacity;
+             next++)
+            end = down->first[next] + down->count[next];
+        uint32_t start = ENSO_MAX(first, have_end);
+        if (start > first)
+            memmove(band, band + (first - have_first) * row_bytes, (start - first) * row_bytes);
+        filter_rows(image, across, start, end, band + (start - first) * row_bytes);
+        have_first = first;
+        have_end = end;
+        filter_columns(band, first, row_bytes, row_bytes, down, i, next, out);
+    }
+    enso_free(band);
+    return ENSO_OK;
+}
+
+/* At least one side changes; an axis that keeps its size is not filtered at all. */
 static enum enso_status resize_filtered(const struct enso_image *image, uint32_t width,
                                         uint32_t height, const struct filter *filter,
                                         const struct enso_image_window *window,
-                                        struct enso_image *ret_image, struct enso_error *err)
+                                        struct enso_image *out, struct enso_error *err)
 {
-    if (height == image->height)
-        return resize_across(image, width, window, window->y, window->height, filter, ret_image,
-                             err);
-    struct taps taps;
-    struct enso_image middle = {0}, out = {0};
-    enum enso_status st =
-        taps_init(&taps, image->height, height, window->y, window->height, filter, err);
-    if (st != ENSO_OK)
-        return st;
-    uint32_t first_row = taps.input_first;
-    const uint8_t *from;
-    size_t c = image->channels, pitch;
-    if (width != image->width) {
-        st = resize_across(image, width, window, first_row, taps.input_end - first_row, filter,
-                           &middle, err);
-        if (st != ENSO_OK)
-            goto out;
-        from = middle.pixels;
-        pitch = (size_t)window->width * c;
-    } else {
-        pitch = (size_t)image->width * c;
-        from = image->pixels + first_row * pitch + window->x * c;
-    }
-    st = alloc_image(&out, window->width, window->height, image->channels, err);
+    struct taps across = {0}, down = {0};
+    size_t c = image->channels, in_pitch = image->width * c;
+    enum enso_status st = ENSO_OK;
+    if (width != image->width)
+        st = taps_init(&across, image->width, width, window->x, window->width, filter, err);
+    if (st == ENSO_OK && height != image->height)
+        st = taps_init(&down, image->height, height, window->y, window->height, filter, err);
     if (st != ENSO_OK)
         goto out;
-    filter_columns(from, first_row, pitch, window->width * c, &taps, out.pixels);
-    *ret_image = out;
+    if (height == image->height)
+        filter_rows(image, &across, window->y, window->y + window->height, out->pixels);
+    else if (width == image->width)
+        filter_columns(image->pixels + window->x * c, 0, in_pitch, window->width * c, &down, 0,
+                       down.n, out->pixels);
+    else
+        st = filter_bands(image, &across, &down, out->pixels, err);
 out:
-    enso_image_done(&middle);
-    taps_done(&taps);
+    taps_done(&across);
+    taps_done(&down);
     return st;
 }
 
@@ -388,19 +389,19 @@ enum enso_status enso_image_resize(const struct enso_image *image, uint32_t widt
         return enso_error_set(err, ENSO_TOO_LARGE,
                               "a picture would be resized to %u x %u pixels, which is too large",
                               width, height);
-    if ((width == image->width && height == image->height) || resample == ENSO_RESAMPLE_NEAREST) {
-        struct enso_image out;
-        enum enso_status st =
-            alloc_image(&out, window->width, window->height, image->channels, err);
-        if (st == ENSO_OK && width == image->width && height == image->height)
-            copy_window(image, window, &out);
-        else if (st == ENSO_OK)
-            st = resize_nearest(image, width, height, window, &out, err);
-        if (st == ENSO_OK)
-            *ret_image = out;
-        else
-            enso_image_done(&out);
+    struct enso_image out;
+    enum enso_status st = alloc_image(&out, window->width, window->height, image->channels, err);
+    if (st != ENSO_OK)
         return st;
-    }
-    return resize_filtered(image, width, height, &filters[resample], window, ret_image, err);
+    if (width == image->width && height == image->height)
+        copy_window(image, window, &out);
+    else if (resample == ENSO_RESAMPLE_NEAREST)
+        st = resize_nearest(image, width, height, window, &out, err);
+    else
+        st = resize_filtered(image, width, height, &filters[resample], window, &out, err);
+    if (st == ENSO_OK)
+        *ret_image = out;
+    else
+        enso_image_done(&out);
+    return st;
 }
