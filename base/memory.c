@@ -48,7 +48,11 @@ void *enso_alloc(size_t size_bytes)
 
 void *enso_alloc_zero(size_t n, size_t size_bytes)
 {
-    return must_fail() ? NULL : calloc(n != 0 ? n : 1, size_bytes != 0 ? size_bytes : 1);
+    size_t total; /* calloc checks, too, but AddressSanitizer's ends the process */
+
+    if (!enso_size_mul(n, size_bytes, &total) || must_fail())
+        return NULL;
+    return calloc(total != 0 ? total : 1, 1);
 }
 
 void *enso_alloc_array(size_t n, size_t size_bytes)

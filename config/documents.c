@@ -35,11 +35,12 @@ void enso__write_wrapped(struct enso_buffer *b, const char *prefix, const char *
     enso_buffer_putc(b, '\n');
 }
 
+/* For options without a default of their own. */
 static const char *default_of(const struct enso_option *o)
 {
-    if (o->default_text == NULL)
-        return enso_option_find("batching", o->name) != NULL ? "as in [batching]" : "none";
-    return *o->default_text != '\0' ? o->default_text : "empty";
+    if (o->default_text != NULL)
+        return "empty";
+    return enso_option_find("batching", o->name) != NULL ? "as in [batching]" : "none";
 }
 
 static void write_option_markdown(struct enso_buffer *b, const struct enso_option *o)
@@ -47,8 +48,10 @@ static void write_option_markdown(struct enso_buffer *b, const struct enso_optio
     enso_buffer_printf(b, "### `%s`\n\n%s\n\n", o->name, o->help);
     enso_buffer_puts(b, "- Value: ");
     enso_option_describe(o, b);
-    enso_buffer_printf(b, "\n- Default: %s%s%s\n", o->default_text != NULL ? "`" : "",
-                       default_of(o), o->default_text != NULL ? "`" : "");
+    if (o->default_text != NULL && *o->default_text != '\0')
+        enso_buffer_printf(b, "\n- Default: `%s`\n", o->default_text);
+    else
+        enso_buffer_printf(b, "\n- Default: %s\n", default_of(o));
     if (o->environment != NULL)
         enso_buffer_printf(b, "- Environment: `%s`\n", o->environment);
     if (o->flag != NULL)

@@ -13,3 +13,38 @@ tests_base_check_number_SOURCES = tests/base/check_number.c
 tests_base_check_number_CFLAGS = $(TEST_CFLAGS)
 tests_base_check_number_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_base_check_number_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/base/check_error
+TESTS += tests/base/check_error
+tests_base_check_error_SOURCES = tests/base/check_error.c
+tests_base_check_error_CFLAGS = $(TEST_CFLAGS)
+tests_base_check_error_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_base_check_error_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/base/check_memory
+TESTS += tests/base/check_memory
+tests_base_check_memory_SOURCES = tests/base/check_memory.c
+tests_base_check_memory_CFLAGS = $(TEST_CFLAGS)
+tests_base_check_memory_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_base_check_memory_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/base/check_buffer
+TESTS += tests/base/check_buffer
+tests_base_check_buffer_SOURCES = tests/base/check_buffer.c
+tests_base_check_buffer_CFLAGS = $(TEST_CFLAGS)
+tests_base_check_buffer_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_base_check_buffer_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/base/check_utf8
+TESTS += tests/base/check_utf8
+tests_base_check_utf8_SOURCES = tests/base/check_utf8.c
+tests_base_check_utf8_CFLAGS = $(TEST_CFLAGS)
+tests_base_check_utf8_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_base_check_utf8_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/base/check_log
+TESTS += tests/base/check_log
+tests_base_check_log_SOURCES = tests/base/check_log.c
+tests_base_check_log_CFLAGS = $(TEST_CFLAGS)
+tests_base_check_log_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_base_check_log_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
