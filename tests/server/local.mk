@@ -1,1 +1,39 @@
 # Build fragment of tests/server/: see tests/local.mk.
+TRANSPORT_LIBS = server/libserver.a $(TEST_LIBS) $(BASE_LIBS) $(MICROHTTPD_LIBS) $(UV_LIBS) \
+	$(SYSTEMD_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/server/check_http
+TESTS += tests/server/check_http
+tests_server_check_http_SOURCES = tests/server/check_http.c \
+	tests/server/http_harness.c tests/server/http_harness.h
+tests_server_check_http_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_http_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_http_LDADD = $(TRANSPORT_LIBS)
+
+check_PROGRAMS += tests/server/check_budget
+TESTS += tests/server/check_budget
+tests_server_check_budget_SOURCES = tests/server/check_budget.c
+tests_server_check_budget_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_budget_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_budget_LDADD = $(TRANSPORT_LIBS)
+
+check_PROGRAMS += tests/server/check_http_target
+TESTS += tests/server/check_http_target
+tests_server_check_http_target_SOURCES = tests/server/check_http_target.c
+tests_server_check_http_target_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_http_target_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_http_target_LDADD = $(TRANSPORT_LIBS)
+
+check_PROGRAMS += tests/server/check_listener
+TESTS += tests/server/check_listener
+tests_server_check_listener_SOURCES = tests/server/check_listener.c
+tests_server_check_listener_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_listener_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_listener_LDADD = $(TRANSPORT_LIBS)
+
+check_PROGRAMS += tests/server/check_loop
+TESTS += tests/server/check_loop
+tests_server_check_loop_SOURCES = tests/server/check_loop.c
+tests_server_check_loop_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_loop_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_loop_LDADD = $(TRANSPORT_LIBS)
