@@ -134,6 +134,16 @@ enum enso_activation {
  * GELU            attribute approximate ("none", "tanh"). CLIP bounds are scalars or absent.
  */
 
+/* What sort of operator it is, where that is all one needs to know. */
+enum enso_op_kind {
+    ENSO_OP_KIND_OTHER = 0,
+    ENSO_OP_KIND_UNARY,     /* elementwise on input 0; further inputs are scalars (CLIP) */
+    ENSO_OP_KIND_BROADCAST, /* elementwise on all inputs, with broadcasting */
+    ENSO_OP_KIND_REDUCE,    /* REDUCE_* */
+    ENSO_OP_KIND_VIEW,      /* another shape for the same bytes */
+};
+enum enso_op_kind enso_op_kind(enum enso_op op);
+
 /* Only another shape for the same bytes (Identity, Reshape, Flatten, Squeeze, Unsqueeze): never
  * bound, the output shares its input's memory. */
 bool enso_op_is_view(enum enso_op op);
