@@ -8,13 +8,13 @@
 
 static int same_type(struct enso__infer *c, size_t i, size_t k)
 {
-    const struct enso_value *a = enso__in(c, i), *b = enso__in(c, k);
+    const struct enso_value *a = enso__op_in(c, i), *b = enso__op_in(c, k);
 
     if (a->dtype != b->dtype)
-        return enso__fail(c, ENSO_CORRUPT,
-                          "inputs %zu and %zu must have one type, but are %s and "
-                          "%s",
-                          i, k, enso_dtype_name(a->dtype), enso_dtype_name(b->dtype));
+        return enso__op_fail(c, ENSO_CORRUPT,
+                             "inputs %zu and %zu must have one type, but are %s and "
+                             "%s",
+                             i, k, enso_dtype_name(a->dtype), enso_dtype_name(b->dtype));
     return ENSO_OK;
 }
 
@@ -22,49 +22,49 @@ static int same_type(struct enso__infer *c, size_t i, size_t k)
 
 int enso__infer_unary(struct enso__infer *c)
 {
-    const struct enso_value *x = enso__in(c, 0);
+    const struct enso_value *x = enso__op_in(c, 0);
     struct enso_dim content[ENSO__MAX_KNOWN];
     const struct enso_dim *known;
     size_t n;
     int st;
 
     if (x->dtype == ENSO_DTYPE_BOOL)
-        return enso__fail(c, ENSO_CORRUPT, "it does not take BOOL");
-    st = enso__out(c, 0, x->dtype, &x->shape);
-    known = enso__known(c, 0, &n);
+        return enso__op_fail(c, ENSO_CORRUPT, "it does not take BOOL");
+    st = enso__op_out(c, 0, x->dtype, &x->shape);
+    known = enso__op_known(c, 0, &n);
     if (st != ENSO_OK || known == NULL || c->node->op != ENSO_OP_NEG)
         return st;
     for (size_t i = 0; i < n; i++)
         if (!enso__dim_sub(enso_dim_fixed(0), known[i], &content[i]))
             return ENSO_OK;
-    return enso__set_known(c, 0, content, n);
+    return enso__op_set_known(c, 0, content, n);
 }
 
 int enso__infer_not(struct enso__infer *c)
 {
-    const struct enso_value *x = enso__in(c, 0);
+    const struct enso_value *x = enso__op_in(c, 0);
     struct enso_dim content[ENSO__MAX_KNOWN];
     const struct enso_dim *known;
     size_t n;
     int st;
 
     if (x->dtype != ENSO_DTYPE_BOOL)
-        return enso__fail(c, ENSO_CORRUPT, "it takes BOOL");
-    st = enso__out(c, 0, ENSO_DTYPE_BOOL, &x->shape);
-    known = enso__known(c, 0, &n);
+        return enso__op_fail(c, ENSO_CORRUPT, "it takes BOOL");
+    st = enso__op_out(c, 0, ENSO_DTYPE_BOOL, &x->shape);
+    known = enso__op_known(c, 0, &n);
     if (st != ENSO_OK || known == NULL)
         return st;
     for (size_t i = 0; i < n; i++)
         content[i] = enso_dim_fixed(known[i].factor == 0);
-    return enso__set_known(c, 0, content, n);
+    return enso__op_set_known(c, 0, content, n);
 }
 
 int enso__infer_clip(struct enso__infer *c)
 {
-    const struct enso_value *x = enso__in(c, 0);
+    const struct enso_value *x = enso__op_in(c, 0);
 
     for (size_t i = 1; i < c->node->n_inputs; i++) {
-        const struct enso_value *bound = enso__in(c, i);
+        const struct enso_value *bound = enso__op_in(c, i);
         struct enso_dim n;
 
         if (bound == NULL)
@@ -72,29 +72,29 @@ int enso__infer_clip(struct enso__infer *c)
         if (bound->dtype != x->dtype)
             return same_type(c, 0, i);
         if (!enso__dims_product(bound->shape.dims, bound->shape.rank, &n) || !enso__dim_is(n, 1))
-            return enso__fail(c, ENSO_CORRUPT, "its bounds must be scalars");
+            return enso__op_fail(c, ENSO_CORRUPT, "its bounds must be scalars");
     }
-    return enso__out(c, 0, x->dtype, &x->shape);
+    return enso__op_out(c, 0, x->dtype, &x->shape);
 }
 
 int enso__infer_cast(struct enso__infer *c)
 {
-    const struct enso_value *x = enso__in(c, 0);
+    const struct enso_value *x = enso__op_in(c, 0);
     int64_t to = enso_node_int(c->node, "to", -1);
     const struct enso_dim *known;
     size_t n;
     int st;
 
     if (to < 0 || to >= ENSO_N_DTYPES)
-        return enso__fail(c, ENSO_UNSUPPORTED, "it casts to a type that ensod does not know");
-    st = enso__out(c, 0, (enum enso_dtype)to, &x->shape);
-    known = enso__known(c, 0, &n);
+        return enso__op_fail(c, ENSO_UNSUPPORTED, "it casts to a type that ensod does not know");
+    st = enso__op_out(c, 0, (enum enso_dtype)to, &x->shape);
+    known = enso__op_known(c, 0, &n);
     if (st != ENSO_OK || known == NULL || (to != ENSO_DTYPE_I64 && to != ENSO_DTYPE_I32))
         return st; /* narrow types could wrap; nobody computes shapes in them */
     for (size_t i = 0; i < n; i++)
         if (to == ENSO_DTYPE_I32 && (known[i].factor > INT32_MAX || known[i].factor < INT32_MIN))
             return ENSO_OK;
-    return enso__set_known(c, 0, known, n);
+    return enso__op_set_known(c, 0, known, n);
 }
 
 /* ---- content of broadcast operators ---- */
@@ -168,7 +168,7 @@ static bool element(const struct enso__infer *c, size_t input, size_t i, size_t 
                     struct enso_dim *ret)
 {
     size_t n_in = 0;
-    const struct enso_dim *known = enso__known(c, input, &n_in);
+    const struct enso_dim *known = enso__op_known(c, input, &n_in);
 
     if (known == NULL || (n_in != n && n_in != 1))
         return false; /* broadcasting beyond scalars is not for shapes */
@@ -203,7 +203,7 @@ static int learn_broadcast(struct enso__infer *c)
                 return ENSO_OK;
         }
     }
-    return n == 0 ? ENSO_OK : enso__set_known(c, 0, content, n);
+    return n == 0 ? ENSO_OK : enso__op_set_known(c, 0, content, n);
 }
 
 /* ---- broadcast ---- */
@@ -211,9 +211,9 @@ static int learn_broadcast(struct enso__infer *c)
 /* Shape of all inputs from `first` on, broadcast together. */
 static int broadcast_from(struct enso__infer *c, size_t first, struct enso_shape *shape)
 {
-    *shape = enso__in(c, first)->shape;
+    *shape = enso__op_in(c, first)->shape;
     for (size_t i = first + 1; i < c->node->n_inputs; i++) {
-        int st = enso__broadcast(c, shape, &enso__in(c, i)->shape);
+        int st = enso__op_broadcast(c, shape, &enso__op_in(c, i)->shape);
 
         if (st != ENSO_OK)
             return st;
@@ -229,15 +229,15 @@ static int infer_same_types(struct enso__infer *c, enum enso_dtype dtype)
     for (size_t i = 1; st == ENSO_OK && i < c->node->n_inputs; i++)
         st = same_type(c, 0, i);
     if (st == ENSO_OK)
-        st = enso__out(c, 0, dtype, &shape);
+        st = enso__op_out(c, 0, dtype, &shape);
     return st == ENSO_OK ? learn_broadcast(c) : st;
 }
 
 int enso__infer_broadcast(struct enso__infer *c)
 {
-    if (enso__in(c, 0)->dtype == ENSO_DTYPE_BOOL)
-        return enso__fail(c, ENSO_CORRUPT, "it does not take BOOL");
-    return infer_same_types(c, enso__in(c, 0)->dtype);
+    if (enso__op_in(c, 0)->dtype == ENSO_DTYPE_BOOL)
+        return enso__op_fail(c, ENSO_CORRUPT, "it does not take BOOL");
+    return infer_same_types(c, enso__op_in(c, 0)->dtype);
 }
 
 int enso__infer_compare(struct enso__infer *c)
@@ -247,8 +247,8 @@ int enso__infer_compare(struct enso__infer *c)
 
 int enso__infer_logic(struct enso__infer *c)
 {
-    if (enso__in(c, 0)->dtype != ENSO_DTYPE_BOOL)
-        return enso__fail(c, ENSO_CORRUPT, "it takes BOOL");
+    if (enso__op_in(c, 0)->dtype != ENSO_DTYPE_BOOL)
+        return enso__op_fail(c, ENSO_CORRUPT, "it takes BOOL");
     return infer_same_types(c, ENSO_DTYPE_BOOL);
 }
 
@@ -257,7 +257,7 @@ int enso__infer_pow(struct enso__infer *c)
     struct enso_shape shape;
     int st = broadcast_from(c, 0, &shape); /* the exponent may have a type of its own */
 
-    return st == ENSO_OK ? enso__out(c, 0, enso__in(c, 0)->dtype, &shape) : st;
+    return st == ENSO_OK ? enso__op_out(c, 0, enso__op_in(c, 0)->dtype, &shape) : st;
 }
 
 int enso__infer_prelu(struct enso__infer *c)
@@ -269,9 +269,9 @@ int enso__infer_prelu(struct enso__infer *c)
         st = broadcast_from(c, 0, &shape);
     if (st != ENSO_OK)
         return st;
-    if (!enso__shape_equal(&shape, &enso__in(c, 0)->shape))
-        return enso__fail(c, ENSO_CORRUPT, "the slope is larger than the input");
-    return enso__out(c, 0, enso__in(c, 0)->dtype, &shape);
+    if (!enso__shape_equal(&shape, &enso__op_in(c, 0)->shape))
+        return enso__op_fail(c, ENSO_CORRUPT, "the slope is larger than the input");
+    return enso__op_out(c, 0, enso__op_in(c, 0)->dtype, &shape);
 }
 
 int enso__infer_where(struct enso__infer *c)
@@ -281,12 +281,12 @@ int enso__infer_where(struct enso__infer *c)
     size_t n;
     int st = broadcast_from(c, 0, &shape);
 
-    if (st == ENSO_OK && enso__in(c, 0)->dtype != ENSO_DTYPE_BOOL)
-        return enso__fail(c, ENSO_CORRUPT, "its condition must be BOOL");
+    if (st == ENSO_OK && enso__op_in(c, 0)->dtype != ENSO_DTYPE_BOOL)
+        return enso__op_fail(c, ENSO_CORRUPT, "its condition must be BOOL");
     if (st == ENSO_OK)
         st = same_type(c, 1, 2);
     if (st == ENSO_OK)
-        st = enso__out(c, 0, enso__in(c, 1)->dtype, &shape);
+        st = enso__op_out(c, 0, enso__op_in(c, 1)->dtype, &shape);
     if (st != ENSO_OK)
         return st;
     n = small_count(c);
@@ -297,5 +297,5 @@ int enso__infer_where(struct enso__infer *c)
             !element(c, condition.factor != 0 ? 1 : 2, i, n, &content[i]))
             return ENSO_OK;
     }
-    return n == 0 ? ENSO_OK : enso__set_known(c, 0, content, n);
+    return n == 0 ? ENSO_OK : enso__op_set_known(c, 0, content, n);
 }

@@ -16,7 +16,7 @@
 
 /* ---- reading ---- */
 
-const struct enso_value *enso__in(const struct enso__infer *c, size_t i)
+const struct enso_value *enso__op_in(const struct enso__infer *c, size_t i)
 {
     if (i >= c->node->n_inputs || c->node->inputs[i] == ENSO_NO_VALUE)
         return NULL;
@@ -37,9 +37,9 @@ static int64_t fixed_count(const struct enso_value *v)
     return n;
 }
 
-const struct enso_dim *enso__known(const struct enso__infer *c, size_t i, size_t *ret_n)
+const struct enso_dim *enso__op_known(const struct enso__infer *c, size_t i, size_t *ret_n)
 {
-    const struct enso_value *v = enso__in(c, i);
+    const struct enso_value *v = enso__op_in(c, i);
 
     if (v == NULL || v->known == NULL)
         return NULL;
@@ -122,19 +122,19 @@ int enso_graph_read_ints(const struct enso_graph *g, int value, int64_t *dst, si
     return ENSO_OK;
 }
 
-int enso__ints(struct enso__infer *c, size_t i, int64_t *dst, size_t max, size_t *ret_n)
+int enso__op_ints(struct enso__infer *c, size_t i, int64_t *dst, size_t max, size_t *ret_n)
 {
     struct enso_error why = {0};
     int st = enso_graph_read_ints(c->g, c->node->inputs[i], dst, max, ret_n, &why);
 
-    return st == ENSO_OK ? st : enso__fail(c, why.status, "%s", why.message);
+    return st == ENSO_OK ? st : enso__op_fail(c, why.status, "%s", why.message);
 }
 
-int enso__axis(struct enso__infer *c, int64_t axis, size_t rank, size_t *ret_axis)
+int enso__op_axis(struct enso__infer *c, int64_t axis, size_t rank, size_t *ret_axis)
 {
     if (axis < -(int64_t)rank || axis >= (int64_t)rank)
-        return enso__fail(c, ENSO_CORRUPT, "axis %lld lies outside a tensor of rank %zu",
-                          (long long)axis, rank);
+        return enso__op_fail(c, ENSO_CORRUPT, "axis %lld lies outside a tensor of rank %zu",
+                             (long long)axis, rank);
     *ret_axis = (size_t)(axis < 0 ? axis + (int64_t)rank : axis);
     return ENSO_OK;
 }
@@ -183,7 +183,7 @@ int enso_graph_node_axes(const struct enso_graph *g, int node, size_t rank,
 static void print_inputs(const struct enso__infer *c, struct enso_buffer *b)
 {
     for (size_t i = 0; i < c->node->n_inputs && i < 6; i++) {
-        const struct enso_value *v = enso__in(c, i);
+        const struct enso_value *v = enso__op_in(c, i);
 
         enso_buffer_puts(b, i == 0 ? "" : ", ");
         if (v == NULL || !v->has_shape) {
@@ -197,7 +197,7 @@ static void print_inputs(const struct enso__infer *c, struct enso_buffer *b)
         enso_buffer_puts(b, ", ...");
 }
 
-int enso__fail(struct enso__infer *c, enum enso_status status, const char *format, ...)
+int enso__op_fail(struct enso__infer *c, enum enso_status status, const char *format, ...)
 {
     struct enso_buffer inputs = ENSO_BUFFER_INIT;
     char sentence[240];
@@ -215,8 +215,8 @@ int enso__fail(struct enso__infer *c, enum enso_status status, const char *forma
 
 /* ---- writing ---- */
 
-int enso__out(struct enso__infer *c, size_t i, enum enso_dtype dtype,
-              const struct enso_shape *shape)
+int enso__op_out(struct enso__infer *c, size_t i, enum enso_dtype dtype,
+                 const struct enso_shape *shape)
 {
     struct enso_value *v;
     int64_t factors[ENSO_MAX_RANK], n;
@@ -226,7 +226,8 @@ int enso__out(struct enso__infer *c, size_t i, enum enso_dtype dtype,
     for (size_t k = 0; k < shape->rank; k++)
         factors[k] = shape->dims[k].factor;
     if (!enso_dims_count(factors, shape->rank, &n) || n > INT64_MAX / 8)
-        return enso__fail(c, ENSO_TOO_LARGE, "its output has more elements than can be addressed");
+        return enso__op_fail(c, ENSO_TOO_LARGE,
+                             "its output has more elements than can be addressed");
     v = enso_graph_value(c->g, c->node->outputs[i]);
     enso_free(v->known);
     v->known = NULL;
@@ -236,7 +237,7 @@ int enso__out(struct enso__infer *c, size_t i, enum enso_dtype dtype,
     return ENSO_OK;
 }
 
-int enso__set_known(struct enso__infer *c, size_t i, const struct enso_dim *content, size_t n)
+int enso__op_set_known(struct enso__infer *c, size_t i, const struct enso_dim *content, size_t n)
 {
     struct enso_value *v = enso_graph_value(c->g, c->node->outputs[i]);
 
@@ -250,7 +251,7 @@ int enso__set_known(struct enso__infer *c, size_t i, const struct enso_dim *cont
     return ENSO_OK;
 }
 
-int enso__set_ints(struct enso__infer *c, const char *name, const int64_t *v, size_t n)
+int enso__op_set_ints(struct enso__infer *c, const char *name, const int64_t *v, size_t n)
 {
     size_t n_old;
     const int64_t *old = enso_node_ints(c->node, name, &n_old);
@@ -339,7 +340,8 @@ bool enso__shape_equal(const struct enso_shape *a, const struct enso_shape *b)
     return true;
 }
 
-int enso__broadcast(struct enso__infer *c, struct enso_shape *shape, const struct enso_shape *other)
+int enso__op_broadcast(struct enso__infer *c, struct enso_shape *shape,
+                       const struct enso_shape *other)
 {
     struct enso_shape wide = {.rank = ENSO_MAX(shape->rank, other->rank)};
 
@@ -353,12 +355,12 @@ int enso__broadcast(struct enso__infer *c, struct enso_shape *shape, const struc
         else if (enso__dim_is(a, 1))
             *to = b;
         else if (enso__dim_fixed(a) && enso__dim_fixed(b))
-            return enso__fail(c, ENSO_CORRUPT, "shapes do not fit together (%lld against %lld)",
-                              (long long)a.factor, (long long)b.factor);
+            return enso__op_fail(c, ENSO_CORRUPT, "shapes do not fit together (%lld against %lld)",
+                                 (long long)a.factor, (long long)b.factor);
         else
-            return enso__fail(c, ENSO_UNSUPPORTED,
-                              "the batch size meets another size; export the model with a fixed "
-                              "size there");
+            return enso__op_fail(c, ENSO_UNSUPPORTED,
+                                 "the batch size meets another size; export the model with a fixed "
+                                 "size there");
     }
     *shape = wide;
     return ENSO_OK;
@@ -371,11 +373,11 @@ static int check_arity(struct enso__infer *c)
     const struct enso__op_row *row = &enso__op_table[c->node->op];
 
     if (c->node->n_inputs < row->min_inputs || c->node->n_inputs > row->max_inputs)
-        return enso__fail(c, ENSO_CORRUPT, "it has %u inputs, but takes %u to %u",
-                          c->node->n_inputs, row->min_inputs, row->max_inputs);
+        return enso__op_fail(c, ENSO_CORRUPT, "it has %u inputs, but takes %u to %u",
+                             c->node->n_inputs, row->min_inputs, row->max_inputs);
     if (c->node->n_outputs < row->min_outputs || c->node->n_outputs > row->max_outputs)
-        return enso__fail(c, ENSO_UNSUPPORTED, "it has %u outputs, but gives %u to %u",
-                          c->node->n_outputs, row->min_outputs, row->max_outputs);
+        return enso__op_fail(c, ENSO_UNSUPPORTED, "it has %u outputs, but gives %u to %u",
+                             c->node->n_outputs, row->min_outputs, row->max_outputs);
     return ENSO_OK;
 }
 
@@ -386,13 +388,13 @@ static int check_inputs(struct enso__infer *c)
     const struct enso__op_row *row = &enso__op_table[c->node->op];
 
     for (size_t i = 0; i < c->node->n_inputs; i++) {
-        const struct enso_value *v = enso__in(c, i);
+        const struct enso_value *v = enso__op_in(c, i);
 
         if (v == NULL && (i < row->min_inputs || row->max_inputs == ENSO__ANY_NUMBER) &&
             c->node->op != ENSO_OP_CONSTANT_OF_SHAPE)
-            return enso__fail(c, ENSO_CORRUPT, "input %zu is missing", i);
+            return enso__op_fail(c, ENSO_CORRUPT, "input %zu is missing", i);
         if (v != NULL && !v->has_shape)
-            return enso__fail(c, ENSO_INTERNAL, "input '%s' has no shape yet", v->name);
+            return enso__op_fail(c, ENSO_INTERNAL, "input '%s' has no shape yet", v->name);
     }
     return ENSO_OK;
 }

@@ -2,7 +2,7 @@
  *
  * What the files of engine/ops share: the table's row, and the small language in which inference
  * functions are written. An inference function looks at a node whose inputs have types and shapes,
- * checks them and its attributes, and gives every output its own with enso__out. It also brings
+ * checks them and its attributes, and gives every output its own with enso__op_out. It also brings
  * attributes to their explicit form (pads for auto_pad) so that kernels find numbers only.
  */
 #ifndef ENSO_ENGINE_OPS_OPS_INTERNAL_H
@@ -37,27 +37,27 @@ extern const struct enso__op_row enso__op_table[ENSO_N_OPS];
 /* ---- reading ---- */
 
 /* The i-th input, NULL when absent. */
-const struct enso_value *enso__in(const struct enso__infer *c, size_t i);
+const struct enso_value *enso__op_in(const struct enso__infer *c, size_t i);
 /* Known content of input i (n = its elements), or NULL. */
-const struct enso_dim *enso__known(const struct enso__infer *c, size_t i, size_t *ret_n);
+const struct enso_dim *enso__op_known(const struct enso__infer *c, size_t i, size_t *ret_n);
 /* Fixed integers of input i; error naming it when they are not known at plan time. */
-int enso__ints(struct enso__infer *c, size_t i, int64_t *dst, size_t max, size_t *ret_n);
+int enso__op_ints(struct enso__infer *c, size_t i, int64_t *dst, size_t max, size_t *ret_n);
 /* Attribute or input axis brought to 0 <= axis < rank. */
-int enso__axis(struct enso__infer *c, int64_t axis, size_t rank, size_t *ret_axis);
+int enso__op_axis(struct enso__infer *c, int64_t axis, size_t rank, size_t *ret_axis);
 
 /* ---- failing: "node 'n' (Op): sentence; inputs FP32[1, 2], -" ---- */
-int enso__fail(struct enso__infer *c, enum enso_status status, const char *format, ...)
+int enso__op_fail(struct enso__infer *c, enum enso_status status, const char *format, ...)
     ENSO_PRINTF(3, 4);
 
 /* ---- writing ---- */
 
-int enso__out(struct enso__infer *c, size_t i, enum enso_dtype dtype,
-              const struct enso_shape *shape);
+int enso__op_out(struct enso__infer *c, size_t i, enum enso_dtype dtype,
+                 const struct enso_shape *shape);
 /* Remember the content of output i, which must have its shape; silently not kept when it is too
  * long or n differs. ENSO_NO_MEMORY only. */
-int enso__set_known(struct enso__infer *c, size_t i, const struct enso_dim *content, size_t n);
+int enso__op_set_known(struct enso__infer *c, size_t i, const struct enso_dim *content, size_t n);
 /* Set an attribute unless it has that value already (inference runs often). */
-int enso__set_ints(struct enso__infer *c, const char *name, const int64_t *v, size_t n);
+int enso__op_set_ints(struct enso__infer *c, const char *name, const int64_t *v, size_t n);
 
 /* ---- dimensions; false when the result is not factor x extent, or overflows ---- */
 bool enso__dim_add(struct enso_dim a, struct enso_dim b, struct enso_dim *ret);
@@ -75,8 +75,8 @@ static inline bool enso__dim_fixed(struct enso_dim d)
     return d.extent == ENSO_EXTENT_FIXED;
 }
 /* Multidirectional broadcasting of *shape with other, into *shape. */
-int enso__broadcast(struct enso__infer *c, struct enso_shape *shape,
-                    const struct enso_shape *other);
+int enso__op_broadcast(struct enso__infer *c, struct enso_shape *shape,
+                       const struct enso_shape *other);
 /* Same rank and dims. */
 bool enso__shape_equal(const struct enso_shape *a, const struct enso_shape *b);
 

@@ -20,22 +20,22 @@ static void reduce_shape(const struct enso_shape *x, const bool *reduced, bool k
 static int learn_reduction(struct enso__infer *c)
 {
     size_t n = 0;
-    const struct enso_dim *known = enso__known(c, 0, &n);
+    const struct enso_dim *known = enso__op_known(c, 0, &n);
     struct enso_dim r = enso_dim_fixed(c->node->op == ENSO_OP_REDUCE_PROD);
 
-    if (known == NULL || n == 0 || enso__in(c, 0)->shape.rank != 1 ||
+    if (known == NULL || n == 0 || enso__op_in(c, 0)->shape.rank != 1 ||
         (c->node->op != ENSO_OP_REDUCE_PROD && c->node->op != ENSO_OP_REDUCE_SUM))
         return ENSO_OK;
     for (size_t i = 0; i < n; i++)
         if (c->node->op == ENSO_OP_REDUCE_PROD ? !enso__dim_mul(r, known[i], &r)
                                                : !enso__dim_add(r, known[i], &r))
             return ENSO_OK;
-    return enso__set_known(c, 0, &r, 1);
+    return enso__op_set_known(c, 0, &r, 1);
 }
 
 int enso__infer_reduce(struct enso__infer *c)
 {
-    const struct enso_value *x = enso__in(c, 0);
+    const struct enso_value *x = enso__op_in(c, 0);
     bool reduced[ENSO_MAX_RANK] = {false};
     int64_t axes[ENSO_MAX_RANK];
     struct enso_error why = {0};
@@ -44,31 +44,31 @@ int enso__infer_reduce(struct enso__infer *c)
     int st = enso_graph_node_axes(c->g, c->number, x->shape.rank, axes, &n, &why);
 
     if (st != ENSO_OK)
-        return enso__fail(c, why.status, "%s", why.message);
+        return enso__op_fail(c, why.status, "%s", why.message);
     if (x->dtype == ENSO_DTYPE_BOOL)
-        return enso__fail(c, ENSO_CORRUPT, "it does not take BOOL");
+        return enso__op_fail(c, ENSO_CORRUPT, "it does not take BOOL");
     for (size_t i = 0; i < n; i++)
         reduced[axes[i]] = true;
     for (size_t i = 0; n == 0 && i < x->shape.rank; i++)
         reduced[i] = enso_node_int(c->node, "noop_with_empty_axes", 0) == 0;
     reduce_shape(&x->shape, reduced, enso_node_int(c->node, "keepdims", 1) != 0, &y);
-    st = enso__out(c, 0, x->dtype, &y);
+    st = enso__op_out(c, 0, x->dtype, &y);
     return st == ENSO_OK ? learn_reduction(c) : st;
 }
 
 int enso__infer_arg(struct enso__infer *c)
 {
-    const struct enso_value *x = enso__in(c, 0);
+    const struct enso_value *x = enso__op_in(c, 0);
     bool reduced[ENSO_MAX_RANK] = {false};
     struct enso_shape y;
     size_t axis;
-    int st = enso__axis(c, enso_node_int(c->node, "axis", 0), x->shape.rank, &axis);
+    int st = enso__op_axis(c, enso_node_int(c->node, "axis", 0), x->shape.rank, &axis);
 
     if (st != ENSO_OK)
         return st;
     if (enso__dim_is(x->shape.dims[axis], 0))
-        return enso__fail(c, ENSO_CORRUPT, "there is nothing to search along axis %zu", axis);
+        return enso__op_fail(c, ENSO_CORRUPT, "there is nothing to search along axis %zu", axis);
     reduced[axis] = true;
     reduce_shape(&x->shape, reduced, enso_node_int(c->node, "keepdims", 1) != 0, &y);
-    return enso__out(c, 0, ENSO_DTYPE_I64, &y);
+    return enso__op_out(c, 0, ENSO_DTYPE_I64, &y);
 }
