@@ -185,7 +185,8 @@ static enum enso_status reserve(struct enso_safetensors *st, size_t more, struct
     struct entry *entries;
     size_t capacity;
 
-    if (!enso_size_add(st->n_entries, more, &capacity))
+    /* One more than needed, so that the array is never NULL. */
+    if (!enso_size_add(st->n_entries, more, &capacity) || !enso_size_add(capacity, 1, &capacity))
         return enso_error_no_memory(err, "the tensors of a safetensors header");
     if (capacity <= st->capacity)
         return ENSO_OK;

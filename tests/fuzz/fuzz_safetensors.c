@@ -3,6 +3,8 @@
  * libFuzzer: any bytes as a safetensors file (in memory, opened through /proc/self/fd). Whatever
  * is accepted must keep its promises: every tensor inside the file, of the size its shape says.
  */
+#include "ensod_build.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
