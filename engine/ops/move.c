@@ -136,6 +136,9 @@ int enso__infer_split(struct enso__infer *c)
 
 /* ---- slice ---- */
 
+/* An end that says "all of it": exporters write INT32_MAX, INT64_MAX or a billion. */
+#define BEYOND_ANY_BATCH 1000000000
+
 /* One axis of a slice. */
 struct cut {
     int64_t start, end, step;
@@ -226,7 +229,7 @@ int enso__infer_slice(struct enso__infer *c)
         seen[axis] = true;
         if (enso__dim_fixed(y.dims[axis])) {
             y.dims[axis] = enso_dim_fixed(cut_count(&cuts[i], y.dims[axis].factor));
-        } else if (cuts[i].start != 0 || cuts[i].end < INT32_MAX || cuts[i].step != 1) {
+        } else if (cuts[i].start != 0 || cuts[i].end < BEYOND_ANY_BATCH || cuts[i].step != 1) {
             return enso__op_fail(c, ENSO_UNSUPPORTED,
                                  "it cuts a piece out of the batch; export the model with a fixed "
                                  "size there");
