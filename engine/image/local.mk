@@ -9,3 +9,5 @@ engine_libengine_a_SOURCES += \
 	engine/image/prepare.c engine/image/prepare.h \
 	engine/image/resize.c engine/image/resize.h \
 	engine/image/spec.c engine/image/spec.h
+
+EXTRA_DIST += engine/image/README.md docs/ensod-json.md examples/pictures

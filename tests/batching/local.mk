@@ -1,1 +1,29 @@
 # Build fragment of tests/batching/: see tests/local.mk.
+BATCHING_TESTS = tests/batching/check_cost_curve tests/batching/check_heap \
+	tests/batching/check_lanes tests/batching/check_queue tests/batching/check_scheduler
+# Of the engine only samples are used: no kernels, no formats.
+BATCHING_TEST_LIBS = batching/libbatching.a engine/libengine.a $(BASE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += $(BATCHING_TESTS)
+TESTS += $(BATCHING_TESTS)
+
+tests_batching_check_cost_curve_SOURCES = tests/batching/check_cost_curve.c
+tests_batching_check_cost_curve_CFLAGS = $(TEST_CFLAGS)
+tests_batching_check_cost_curve_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_batching_check_cost_curve_LDADD = $(BATCHING_TEST_LIBS)
+tests_batching_check_heap_SOURCES = tests/batching/check_heap.c
+tests_batching_check_heap_CFLAGS = $(TEST_CFLAGS)
+tests_batching_check_heap_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_batching_check_heap_LDADD = $(BATCHING_TEST_LIBS)
+tests_batching_check_lanes_SOURCES = tests/batching/check_lanes.c
+tests_batching_check_lanes_CFLAGS = $(TEST_CFLAGS)
+tests_batching_check_lanes_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_batching_check_lanes_LDADD = $(BATCHING_TEST_LIBS)
+tests_batching_check_queue_SOURCES = tests/batching/check_queue.c tests/batching/fake.h
+tests_batching_check_queue_CFLAGS = $(TEST_CFLAGS)
+tests_batching_check_queue_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_batching_check_queue_LDADD = $(BATCHING_TEST_LIBS)
+tests_batching_check_scheduler_SOURCES = tests/batching/check_scheduler.c tests/batching/fake.h
+tests_batching_check_scheduler_CFLAGS = $(TEST_CFLAGS)
+tests_batching_check_scheduler_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_batching_check_scheduler_LDADD = $(BATCHING_TEST_LIBS)

@@ -18,3 +18,13 @@ FUZZERS += tests/fuzz/fuzz_safetensors
 tests_fuzz_fuzz_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c
 tests_fuzz_fuzz_safetensors_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_safetensors_LDADD = engine/libengine.a $(PROTOBUF_C_LIBS) $(BASE_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_image
+tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c
+tests_fuzz_fuzz_image_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_image_LDADD = engine/libengine.a $(JPEG_LIBS) $(PNG_LIBS) $(WEBP_LIBS) $(BASE_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_image_spec
+tests_fuzz_fuzz_image_spec_SOURCES = tests/fuzz/fuzz_image_spec.c
+tests_fuzz_fuzz_image_spec_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_image_spec_LDADD = engine/libengine.a $(JPEG_LIBS) $(PNG_LIBS) $(WEBP_LIBS) $(BASE_LIBS)

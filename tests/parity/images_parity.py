@@ -10,14 +10,14 @@ exits 77 with a line saying why when something is missing.
 
 Decoded: identical for PNG and lossless WebP, at most 2 grey levels apart for JPEG and lossy WebP
 (the two sides may be built with different versions of the codecs). Resized from the same decoded
-pixels: at most one grey level apart; how many samples differ at all is reported.
+pixels: at most one grey level apart; how many samples differ at all is reported. Where transformers
+is installed too, whole photos through its (numpy) image processors: identical tensors.
 """
-import hashlib
-import io
 import json
 import os
 import subprocess
 import sys
+import tempfile
 
 try:
     import numpy
@@ -34,13 +34,16 @@ class Refused(Exception):
     pass
 
 
-def run(cli, *args):
+def run(cli, *args, dtype=numpy.uint8):
     done = subprocess.run([cli, *map(str, args)], capture_output=True, timeout=60)
     if done.returncode != 0:
         raise Refused(done.stderr.decode().strip())
     end = done.stdout.index(b"\n")
     width, height, channels = map(int, done.stdout[:end].split())
-    return numpy.frombuffer(done.stdout, numpy.uint8, offset=end + 1).reshape(height, width, channels)
+    samples = numpy.frombuffer(done.stdout[end + 1:], dtype)
+    if dtype != numpy.uint8:
+        return samples.reshape(channels, height, width)
+    return samples.reshape(height, width, channels)
 
 
 def pillow_decode(path, channels):
@@ -122,6 +125,52 @@ def check_resizing(cli, images):
     return n_failed if n_cases else 1
 
 
+PROCESSORS = [
+    ("ViTImageProcessor", {"size": {"height": 224, "width": 224}}),
+    ("ConvNextImageProcessor", {"size": {"shortest_edge": 224}, "crop_pct": 0.875, "resample": 3}),
+    ("CLIPImageProcessor", {"size": {"shortest_edge": 224}}),
+    ("MobileNetV2ImageProcessor", {"size": {"shortest_edge": 256}, "crop_size": 224}),
+    ("EfficientNetImageProcessor", {"size": 300, "resample": 0}),
+    ("BitImageProcessor", {"size": {"shortest_edge": 480}, "crop_size": 448}),
+]
+
+
+def processor_class(transformers, kind):
+    """The numpy processor: that of the name in version 4, with the ending Pil in version 5."""
+    return getattr(transformers, kind + "Pil", None) or getattr(transformers, kind)
+
+
+def check_preparing(cli, images):
+    try:
+        import transformers
+    except ImportError as e:
+        print(f"preparing: skipped, {e}")
+        return 0
+    n_failed = n_identical = 0
+    folder = os.path.join(images, "photos")
+    for kind, config in PROCESSORS:
+        processor = processor_class(transformers, kind)(**config)
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+            json.dump({"image_processor_type": kind, **config}, f)
+            f.flush()
+            for name in sorted(os.listdir(folder)):
+                path = os.path.join(folder, name)
+                try:
+                    source = Image.fromarray(run(cli, "decode", path, 3))
+                except Refused:
+                    continue
+                expected = processor(source, return_tensors="np")["pixel_values"][0]
+                got = run(cli, "prepare", path, f.name, dtype=numpy.float32)
+                if got.shape == expected.shape and (got == expected).all():
+                    n_identical += 1
+                else:
+                    print(f"  {name} for {kind}: {got.shape} differs from {expected.shape}")
+                    n_failed += 1
+    print(f"preparing: {n_identical} tensors identical to transformers {transformers.__version__}, "
+          f"{n_failed} not")
+    return n_failed
+
+
 def main():
     if len(sys.argv) < 2:
         print(__doc__)
@@ -136,7 +185,8 @@ def main():
             print(f"skipped: {what} is absent")
             return 77
     print(f"Pillow {Image.__version__}")
-    n_failed = check_decoding(cli, images) + check_resizing(cli, images)
+    n_failed = (check_decoding(cli, images) + check_resizing(cli, images)
+                + check_preparing(cli, images))
     print("images parity:", "ok" if n_failed == 0 else f"{n_failed} failed")
     return 1 if n_failed else 0
 

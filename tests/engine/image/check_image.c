@@ -263,11 +263,11 @@ START_TEST(test_image_refuses_every_truncation)
     if (strstr(name, ".jpg") || strstr(name, ".webp"))
         needed = b.size - 1;
     for (size_t size = 0; size < b.size; size++) {
-        char *cut = enso_memdup(b.data, size); /* of its own, so that ASan sees the end */
+        char *cut = enso_test_guard_copy(b.data, size);
         enum enso_status st = try_decode(cut, size, name);
         ck_assert_msg(st != ENSO_OK || size > needed, "%s cut to %zu of %zu bytes decodes", name,
                       size, b.size);
-        enso_free(cut);
+        enso_test_guard_free(cut, size);
     }
     enso_free(b.data);
 }
@@ -376,12 +376,9 @@ END_TEST
 /* Address space is limited where no sanitizer needs it all. */
 static void limit_memory(size_t bytes)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    (void)bytes;
-#else
     struct rlimit limit = {bytes, bytes};
-    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
-#endif
+    if (!enso_test_is_sanitized())
+        ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
 }
 
 /* Decode all files of a folder, each within two seconds; returns how many are pictures. */
@@ -426,7 +423,7 @@ START_TEST(test_image_shared_folders)
         {"bombs", 1, 1},    /* the one of text is harmless */
         {"cifar-jpeg", 20, 20}, {"pngsuite", 90, 1000},
     };
-    const char *images = shared_images();
+    char *images = enso_test_shared("data/images");
     if (!images)
         return;
     limit_memory((size_t)512 << 20);
@@ -436,6 +433,7 @@ START_TEST(test_image_shared_folders)
         ck_assert_msg(n_ok >= folders[i].min_ok && n_ok <= folders[i].max_ok,
                       "%s: %zu of %zu files decode", folders[i].name, n_ok, n_files);
     }
+    free(images);
 }
 END_TEST
 
@@ -472,7 +470,7 @@ static size_t check_mean(const char *images, const json_t *row)
 
 START_TEST(test_image_shared_means)
 {
-    const char *images = shared_images();
+    char *images = enso_test_shared("data/images");
     if (!images)
         return;
     char path[1024];
@@ -487,6 +485,7 @@ START_TEST(test_image_shared_means)
     }
     printf("%zu files have the mean colours of the manifest\n", n);
     ck_assert_uint_ge(n, 120);
+    free(images);
     enso_free(b.data);
 }
 END_TEST
@@ -526,11 +525,4 @@ static Suite *suite(void)
     return s;
 }
 
-int main(void)
-{
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    int n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+ENSO_TEST_MAIN(suite)

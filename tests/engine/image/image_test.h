@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Shared by the tests of engine/image/: the golden files (made by golden/make_golden.py), and
- * files of ../shared, where that is there.
+ * Shared by the tests of engine/image/: the golden files, made by golden/make_golden.py.
  */
 #ifndef ENSO_TESTS_IMAGE_TEST_H
 #define ENSO_TESTS_IMAGE_TEST_H
@@ -17,6 +16,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "engine/image/image.h"
+#include "tests/support/support.h"
 
 struct bytes {
     char *data;
@@ -111,21 +111,6 @@ static inline void check_pixels(const json_t *row, const struct enso_image *imag
         ck_assert_msg(abs(expected - image->pixels[i]) <= tolerance, "%s: sample %zu is %d, not %d",
                       file, i, image->pixels[i], expected);
     }
-}
-
-/* The folder of test pictures beside the source, or NULL (and a line that says so). */
-static inline const char *shared_images(void)
-{
-    static char path[512];
-    const char *shared = getenv("ENSO_SHARED");
-    if (shared)
-        (void)snprintf(path, sizeof path, "%s/data/images", shared);
-    else
-        (void)snprintf(path, sizeof path, "%s/../shared/data/images", ENSO_TOP_SRCDIR);
-    if (enso_file_exists(path))
-        return path;
-    printf("skipped: %s is absent\n", path);
-    return NULL;
 }
 
 #endif

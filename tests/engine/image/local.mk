@@ -14,19 +14,19 @@ tests_engine_image_check_image_SOURCES = tests/engine/image/check_image.c \
 	tests/engine/image/image_test.h
 tests_engine_image_check_image_CFLAGS = $(TEST_CFLAGS)
 tests_engine_image_check_image_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_engine_image_check_image_LDADD = $(IMAGE_LIBS) $(CHECK_LIBS)
+tests_engine_image_check_image_LDADD = $(TEST_LIBS) $(IMAGE_LIBS) $(CHECK_LIBS)
 
 tests_engine_image_check_prepare_SOURCES = tests/engine/image/check_prepare.c \
 	tests/engine/image/image_test.h
 tests_engine_image_check_prepare_CFLAGS = $(TEST_CFLAGS)
 tests_engine_image_check_prepare_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_engine_image_check_prepare_LDADD = $(IMAGE_LIBS) $(CHECK_LIBS)
+tests_engine_image_check_prepare_LDADD = $(TEST_LIBS) $(IMAGE_LIBS) $(CHECK_LIBS)
 
 tests_engine_image_check_resize_SOURCES = tests/engine/image/check_resize.c \
 	tests/engine/image/image_test.h
 tests_engine_image_check_resize_CFLAGS = $(TEST_CFLAGS)
 tests_engine_image_check_resize_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_engine_image_check_resize_LDADD = $(IMAGE_LIBS) $(CHECK_LIBS)
+tests_engine_image_check_resize_LDADD = $(TEST_LIBS) $(IMAGE_LIBS) $(CHECK_LIBS)
 
 # For tests/parity/images_parity.py.
 check_PROGRAMS += tests/engine/image/prepare_cli

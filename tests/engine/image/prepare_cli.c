@@ -5,6 +5,8 @@
  *
  *     prepare_cli decode FILE CHANNELS            bytes
  *     prepare_cli resize FILE WIDTH HEIGHT FILTER bytes
+ *     prepare_cli prepare FILE CONFIG             f32 [channels, height, width], CONFIG being a
+ *                                                 preprocessor_config.json
  *     prepare_cli time FILE WIDTH HEIGHT FILTER   milliseconds of decode and resize, best of 5
  */
 #include <stdio.h>
@@ -13,9 +15,9 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/memory.h"
-#include "engine/image/image.h"
-#include "engine/image/resize.h"
+#include "engine/image/prepare.h"
 
 static int fail(const struct enso_error *err)
 {
@@ -44,6 +46,50 @@ static enum enso_status load(const char *path, uint8_t channels, struct enso_ima
     return st;
 }
 
+static enum enso_status load_spec(const char *path, struct enso_image_spec *spec,
+                                  struct enso_error *err)
+{
+    char *text;
+    size_t size;
+    json_t *root = NULL;
+    enum enso_status st = enso_file_read(path, 1 << 20, &text, &size, err);
+    if (st != ENSO_OK)
+        return st;
+    st = enso_json_parse(text, size, NULL, &root, err);
+    if (st == ENSO_OK)
+        st = enso_image_spec_from_huggingface(root, path, spec, err);
+    json_decref(root);
+    enso_free(text);
+    return st;
+}
+
+static int prepare(const char *path, const char *config)
+{
+    struct enso_error err = {0};
+    struct enso_image_spec spec;
+    struct enso_image image = {0};
+    uint32_t height, width;
+    float *out = NULL;
+    enum enso_status st = load_spec(config, &spec, &err);
+    if (st == ENSO_OK)
+        st = load(path, spec.channels, &image, &err);
+    if (st == ENSO_OK)
+        st = enso_image_prepare_size(&spec, image.width, image.height, &height, &width, &err);
+    if (st == ENSO_OK) {
+        size_t n = (size_t)height * width * spec.channels;
+        out = enso_alloc_array(n, sizeof *out);
+        st = out ? enso_image_prepare(&spec, &image, out, &err)
+                 : enso_error_no_memory(&err, "the tensor");
+        if (st == ENSO_OK) {
+            printf("%u %u %u\n", width, height, spec.channels);
+            fwrite(out, sizeof *out, n, stdout);
+        }
+    }
+    enso_free(out);
+    enso_image_done(&image);
+    return st == ENSO_OK ? 0 : fail(&err);
+}
+
 static int measure(const char *path, uint32_t width, uint32_t height, enum enso_resample filter)
 {
     struct enso_error err = {0};
@@ -69,7 +115,8 @@ static int measure(const char *path, uint32_t width, uint32_t height, enum enso_
 
 static int usage(void)
 {
-    fputs("usage: prepare_cli decode FILE CHANNELS | resize|time FILE WIDTH HEIGHT FILTER\n",
+    fputs("usage: prepare_cli decode FILE CHANNELS | prepare FILE CONFIG | resize|time FILE WIDTH "
+          "HEIGHT FILTER\n",
           stderr);
     return 2;
 }
@@ -85,6 +132,8 @@ int main(int argc, char **argv)
         enso_image_done(&image);
         return rc;
     }
+    if (argc == 4 && strcmp(argv[1], "prepare") == 0)
+        return prepare(argv[2], argv[3]);
     if (argc != 6)
         return usage();
     uint32_t width = (uint32_t)strtoul(argv[3], NULL, 10);

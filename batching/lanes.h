@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Lanes: the threads on which a device's batches run. Each opens its own lane of the backend
+ * (thread team, stream) on its own thread, then takes a batch, runs it, finishes it, calls the done
+ * callbacks, until told to stop. An idle lane sleeps on the scheduler's condition variable and is
+ * woken by a submit, or at the end of a max_queue_delay: never otherwise.
+ *
+ * A run that fails fails the jobs of its samples (enso_batch_run) and the lane goes on.
+ *
+ *     enso_lanes_start(backend, device, 1, &lanes, &err);
+ *     enso_scheduler_add_queue(enso_lanes_scheduler(lanes), queue);
+ *     ...
+ *     enso_lanes_stop(lanes);
+ *     enso_scheduler_remove_queue(enso_lanes_scheduler(lanes), queue, now_ns);
+ *     enso_lanes_destroy(lanes);
+ *
+ * Warm-up runs of the loader happen on a lane of the loader's own or before start; a model's queue
+ * is added only when it is ready to serve.
+ */
+#ifndef ENSO_BATCHING_LANES_H
+#define ENSO_BATCHING_LANES_H
+
+#include "base/error.h"
+#include "base/macros.h"
+
+struct enso_backend;
+struct enso_device;
+struct enso_lanes;
+struct enso_scheduler;
+
+/* Makes the device's scheduler and starts n_lanes (>= 1) threads; returns when all of them have
+ * opened their lanes, or with the first error when one could not (then none is left). The backend
+ * and the device are borrowed until destroy. */
+int enso_lanes_start(const struct enso_backend *backend, struct enso_device *device,
+                     unsigned n_lanes, struct enso_lanes **ret_lanes,
+                     struct enso_error *err) ENSO_MUST_CHECK;
+
+/* The lanes' own; lives until enso_lanes_destroy. */
+struct enso_scheduler *enso_lanes_scheduler(struct enso_lanes *lanes);
+
+/* Drains nothing: queued jobs fail with ENSO_UNAVAILABLE on the calling thread, later submits are
+ * refused, running batches are finished (their done is called on the lane). Returns when all lanes
+ * are closed. A second call does nothing. Not from a lane's thread. */
+void enso_lanes_stop(struct enso_lanes *lanes);
+
+/* Stops, frees the scheduler: every queue must have been removed. NULL is fine. */
+void enso_lanes_destroy(struct enso_lanes *lanes);
+
+#endif

@@ -1,0 +1,735 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The scheduler of a device: see scheduler.h.
+ *
+ * Who ends a job. Under the mutex, and only there, a job's samples move from queued to running to
+ * through, its first failure (run, deadline, cancel, stop) is written into status, and when nothing
+ * of it is queued or running it is marked finished and put on a local list of the thread that did
+ * that. After unlocking, that thread calls done for its list. So cancel, expiry, and the lane may
+ * race: whoever takes the last sample away ends the job, the others find it finished.
+ */
+#include "batching/scheduler.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "batching/batching_internal.h"
+
+#define FIRST_BATCH_CAPACITY 64
+#define WATCHDOG_LEAST_NS (30 * ENSO_NS_PER_S)
+#define WATCHDOG_FACTOR 10
+
+/* Jobs that have ended, in that order; done is called for them outside the mutex. */
+struct ended {
+    struct enso_job *first, **end;
+};
+
+static void lock(struct enso_scheduler *s)
+{
+    (void)pthread_mutex_lock(&s->mutex); /* fails only for a mutex that is none */
+}
+
+static void unlock(struct enso_scheduler *s)
+{
+    (void)pthread_mutex_unlock(&s->mutex);
+}
+
+static void ended_init(struct ended *ended)
+{
+    ended->first = NULL;
+    ended->end = &ended->first;
+}
+
+/* Outside the mutex. After done a job is not ours any more. */
+static void call_done(struct ended *ended)
+{
+    struct enso_job *job = ended->first, *next;
+
+    for (; job != NULL; job = next) {
+        const struct enso_observer *observer = job->observer;
+
+        next = job->next_done;
+        if (observer != NULL && observer->job != NULL)
+            observer->job(observer->user, job);
+        job->done(job, job->user);
+    }
+    ended_init(ended);
+}
+
+/* If nothing of the job is queued or running, it has ended. */
+static void settle(struct enso_job *job, uint64_t now_ns, struct ended *ended)
+{
+    uint64_t total_ns;
+
+    if (job->next < job->n_samples || job->n_running != 0 || job->finished)
+        return;
+    total_ns = now_ns > job->submit_ns ? now_ns - job->submit_ns : 0;
+    job->compute_ns = ENSO_MIN(job->compute_ns, total_ns);
+    job->queue_ns = total_ns - job->compute_ns;
+    job->finished = true;
+    job->next_done = NULL;
+    *ended->end = job;
+    ended->end = &job->next_done;
+}
+
+/* The job fails (unless it already has): its queued samples are dropped. */
+static void fail_job(struct enso_job *job, enum enso_status status, const struct enso_error *err)
+{
+    if (job->finished || job->status != ENSO_OK)
+        return;
+    job->status = status;
+    if (err != NULL && err->status != ENSO_OK)
+        job->error = *err;
+    else
+        (void)enso_error_set(&job->error, status, "%s", enso_status_text(status));
+    enso__queue_drop(job->queue, job);
+}
+
+static void expire_queue(struct enso_queue *q, uint64_t now_ns, struct ended *ended)
+{
+    while (q->deadlines.first != NULL) {
+        struct enso_job *job = ENSO_CONTAINER_OF(q->deadlines.first, struct enso_job, by_deadline);
+        struct enso_error err = {0};
+
+        if (job->deadline_ns > now_ns)
+            break;
+        (void)enso_error_set(&err, ENSO_DEADLINE,
+                             "the deadline passed after %.0f ms in the queue of model '%s'; allow "
+                             "more time or send less at once",
+                             (double)(now_ns - job->submit_ns) / 1e6, q->name);
+        fail_job(job, ENSO_DEADLINE, &err);
+        settle(job, now_ns, ended);
+    }
+}
+
+static struct enso_queue *queue_at(struct enso_list *node)
+{
+    return ENSO_CONTAINER_OF(node, struct enso_queue, in_scheduler);
+}
+
+static void expire(struct enso_scheduler *s, uint64_t now_ns, struct ended *ended)
+{
+    struct enso_list *node;
+
+    for (node = s->queues.next; node != &s->queues; node = node->next)
+        expire_queue(queue_at(node), now_ns, ended);
+}
+
+static uint64_t next_deadline(const struct enso_scheduler *s)
+{
+    const struct enso_list *node;
+    uint64_t next = UINT64_MAX;
+
+    for (node = s->queues.next; node != &s->queues; node = node->next) {
+        const struct enso_queue *q = ENSO_CONTAINER_OF(node, const struct enso_queue, in_scheduler);
+
+        if (q->deadlines.first != NULL)
+            next = ENSO_MIN(
+                next, ENSO_CONTAINER_OF(q->deadlines.first, const struct enso_job, by_deadline)
+                          ->deadline_ns);
+    }
+    return next;
+}
+
+static void fail_queued(struct enso_queue *q, const struct enso_error *err, uint64_t now_ns,
+                        struct ended *ended)
+{
+    while (!enso_list_empty(&q->jobs)) {
+        struct enso_job *job = ENSO_CONTAINER_OF(q->jobs.next, struct enso_job, in_queue);
+
+        fail_job(job, err->status, err);
+        settle(job, now_ns, ended);
+    }
+}
+
+/* ---- life ---- */
+
+static int init_sync(struct enso_scheduler *s)
+{
+    pthread_condattr_t attributes;
+
+    if (pthread_condattr_init(&attributes) != 0)
+        return -1;
+    /* lanes wait until times of enso_clock_now_ns */
+    if (pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) != 0 ||
+        pthread_mutex_init(&s->mutex, NULL) != 0) {
+        (void)pthread_condattr_destroy(&attributes);
+        return -1;
+    }
+    if (pthread_cond_init(&s->work, &attributes) == 0) {
+        if (pthread_cond_init(&s->ended, &attributes) == 0) {
+            (void)pthread_condattr_destroy(&attributes);
+            return 0;
+        }
+        (void)pthread_cond_destroy(&s->work);
+    }
+    (void)pthread_mutex_destroy(&s->mutex);
+    (void)pthread_condattr_destroy(&attributes);
+    return -1;
+}
+
+static void free_slots(struct enso_scheduler *s)
+{
+    unsigned i;
+
+    for (i = 0; i < s->n_lanes; i++) {
+        enso_free(s->slots[i].batch.samples);
+        enso_free(s->slots[i].batch.items);
+    }
+    enso_free(s);
+}
+
+int enso_scheduler_create(unsigned n_lanes, struct enso_scheduler **ret_scheduler,
+                          struct enso_error *err)
+{
+    struct enso_scheduler *s;
+    unsigned i;
+
+    s = enso_alloc_zero(1, sizeof *s + (size_t)n_lanes * sizeof s->slots[0]);
+    if (s == NULL)
+        return enso_error_no_memory(err, "a device's scheduler");
+    s->n_lanes = n_lanes;
+    for (i = 0; i < n_lanes; i++) {
+        struct enso_batch *b = &s->slots[i].batch;
+
+        b->capacity = FIRST_BATCH_CAPACITY;
+        b->samples = enso_alloc_array(b->capacity, sizeof(struct enso_sample *));
+        b->items = enso_alloc_array(b->capacity, sizeof b->items[0]);
+        if (b->samples == NULL || b->items == NULL) {
+            free_slots(s);
+            return enso_error_no_memory(err, "a device's scheduler");
+        }
+    }
+    if (init_sync(s) != 0) {
+        free_slots(s);
+        return enso_error_set(err, ENSO_INTERNAL, "cannot make a mutex: out of resources");
+    }
+    enso_list_init(&s->queues);
+    enso_fair_init(&s->fair);
+    *ret_scheduler = s;
+    return ENSO_OK;
+}
+
+void enso_scheduler_destroy(struct enso_scheduler *s)
+{
+    if (s == NULL)
+        return;
+    (void)pthread_cond_destroy(&s->ended);
+    (void)pthread_cond_destroy(&s->work);
+    (void)pthread_mutex_destroy(&s->mutex);
+    free_slots(s);
+}
+
+void enso_scheduler_add_queue(struct enso_scheduler *s, struct enso_queue *q)
+{
+    lock(s);
+    q->scheduler = s;
+    enso_list_append(&s->queues, &q->in_scheduler);
+    s->n_queues++;
+    unlock(s);
+}
+
+void enso_scheduler_close_queue(struct enso_scheduler *s, struct enso_queue *q)
+{
+    lock(s);
+    q->closed = true;
+    if (q->n_jobs != 0 && s->n_waiting != 0)
+        (void)pthread_cond_signal(&s->work); /* no more waiting for company */
+    unlock(s);
+}
+
+void enso_scheduler_remove_queue(struct enso_scheduler *s, struct enso_queue *q, uint64_t now_ns)
+{
+    struct enso_error err = {0};
+    struct ended ended;
+
+    ended_init(&ended);
+    (void)enso_error_set(&err, ENSO_UNAVAILABLE, "model '%s' is being unloaded", q->name);
+    lock(s);
+    q->closed = true;
+    fail_queued(q, &err, now_ns, &ended);
+    unlock(s);
+    call_done(&ended);
+
+    lock(s);
+    while (q->n_running != 0)
+        (void)pthread_cond_wait(&s->ended, &s->mutex);
+    enso_list_remove(&q->in_scheduler);
+    q->scheduler = NULL;
+    s->n_queues--;
+    unlock(s);
+}
+
+/* ---- submit ---- */
+
+/* Put the refusal into words, outside the mutex: under overload this is the hot path. */
+static int explain(const struct enso_refusal *r, const struct enso_queue *q, struct enso_job *job,
+                   struct enso_error *err)
+{
+    job->retry_after_ns = r->retry_after_ns;
+    switch (r->status) {
+    case ENSO_NO_MEMORY:
+        return enso_error_no_memory(err, "a place in the queue");
+    case ENSO_UNAVAILABLE:
+        return enso_error_set(err, ENSO_UNAVAILABLE, "model '%s' is being unloaded; retry",
+                              q->name);
+    case ENSO_DEADLINE:
+        return enso_error_set(err, ENSO_DEADLINE,
+                              "the deadline passed before the request came to the queue of model "
+                              "'%s'; allow more time",
+                              q->name);
+    default:
+        break;
+    }
+    if (r->what != NULL) {
+        enso_error_code(err, "queue_full");
+        return enso_error_set(err, ENSO_OVERLOADED,
+                              "the queue of model '%s' is full: %llu %s wait, this request brings "
+                              "%llu, the limit is %llu; retry in %.3f s",
+                              q->name, (unsigned long long)r->queued, r->what,
+                              (unsigned long long)r->wanted, (unsigned long long)r->limit,
+                              (double)r->retry_after_ns / 1e9);
+    }
+    enso_error_code(err, "would_miss_deadline");
+    if (r->alone_ns > r->left_ns)
+        return enso_error_set(err, ENSO_OVERLOADED,
+                              "model '%s' needs about %.0f ms for this request alone, its deadline "
+                              "leaves %.0f ms; allow more time or send less at once",
+                              q->name, (double)r->alone_ns / 1e6, (double)r->left_ns / 1e6);
+    return enso_error_set(err, ENSO_OVERLOADED,
+                          "model '%s' is busy: this request would be answered in about %.0f ms, "
+                          "its deadline leaves %.0f ms; retry in %.3f s or allow more time",
+                          q->name, (double)r->needed_ns / 1e6, (double)r->left_ns / 1e6,
+                          (double)r->retry_after_ns / 1e9);
+}
+
+static void reset_outcome(struct enso_scheduler *s, struct enso_queue *q, struct enso_job *job,
+                          uint64_t now_ns)
+{
+    job->retry_after_ns = 0;
+    job->status = ENSO_OK;
+    job->error.status = ENSO_OK;
+    job->failed_sample = job->n_samples;
+    job->submit_ns = now_ns;
+    job->queue_ns = job->compute_ns = 0;
+    job->batch_items = job->n_batches = 0;
+    job->scheduler = s;
+    job->queue = q;
+    job->observer = q->observer;
+    job->client_entry = NULL;
+    job->last_batch = 0;
+    job->next = job->n_running = 0;
+    job->finished = false;
+}
+
+int enso_scheduler_submit(struct enso_scheduler *s, struct enso_queue *q, struct enso_job *job,
+                          uint64_t now_ns, struct enso_error *err)
+{
+    struct enso_refusal refusal = {.status = ENSO_UNAVAILABLE};
+    const struct enso_observer *observer = q->observer;
+    struct ended ended;
+
+    if (job->n_samples == 0)
+        return enso_error_set(err, ENSO_INVALID, "a request needs at least one sample");
+    ended_init(&ended);
+    reset_outcome(s, q, job, now_ns);
+    lock(s);
+    if (!s->stopping && !q->closed) {
+        expire_queue(q, now_ns, &ended); /* what has expired takes nobody's place */
+        enso__queue_admit(q, job, now_ns, &refusal);
+    }
+    if (refusal.status == ENSO_OK)
+        refusal.status = enso__queue_push(q, job, now_ns);
+    if (refusal.status == ENSO_OK && s->n_waiting != 0)
+        (void)pthread_cond_signal(&s->work);
+    unlock(s);
+    /* From here on an admitted job may be gone. */
+    call_done(&ended);
+    if (refusal.status == ENSO_OK)
+        return ENSO_OK;
+    job->scheduler = NULL;
+    (void)explain(&refusal, q, job, err);
+    if (observer != NULL && observer->refused != NULL)
+        observer->refused(observer->user, job, refusal.status);
+    return refusal.status;
+}
+
+/* ---- take ---- */
+
+/* The queue whose turn it is among those that are ripe; else when the first one gets ripe. */
+static struct enso_queue *choose(struct enso_scheduler *s, uint64_t now_ns, uint64_t *wake_at_ns)
+{
+    struct enso_share *first = enso_fair_first(&s->fair);
+    struct enso_queue *best = NULL;
+    struct enso_list *node;
+
+    if (first == NULL)
+        return NULL;
+    best = ENSO_CONTAINER_OF(first, struct enso_queue, share);
+    if (s->stopping || enso__queue_ripe_at(best) <= now_ns)
+        return best;
+    best = NULL;
+    for (node = s->queues.next; node != &s->queues; node = node->next) {
+        struct enso_queue *q = queue_at(node);
+        uint64_t ripe_at = enso__queue_ripe_at(q);
+
+        if (ripe_at > now_ns)
+            *wake_at_ns = ENSO_MIN(*wake_at_ns, ripe_at);
+        else if (best == NULL || enso_share_before(&q->share, &best->share))
+            best = q;
+    }
+    return best;
+}
+
+static struct enso_batch *take(struct enso_scheduler *s, unsigned lane, uint64_t now_ns,
+                               uint64_t *wake_at_ns, struct ended *ended)
+{
+    struct enso_slot *slot = &s->slots[lane];
+    struct enso_batch *b = &slot->batch;
+    struct enso_queue *q;
+
+    expire(s, now_ns, ended);
+    *wake_at_ns = UINT64_MAX;
+    q = choose(s, now_ns, wake_at_ns);
+    if (q == NULL) {
+        *wake_at_ns = ENSO_MIN(*wake_at_ns, next_deadline(s));
+        return NULL;
+    }
+    b->queue = q;
+    b->lane = lane;
+    b->n = 0;
+    b->n_items = b->n_tokens = b->units = 0;
+    b->started_ns = now_ns;
+    b->runner = q->runner;
+    b->observer = q->observer;
+    b->n_runs = 0;
+    b->id = ++s->n_batches;
+    enso__queue_form(q, b, now_ns);
+    b->predicted_ns = enso_cost_curve_predict(&q->curve, b->units);
+    enso_fair_charge(&s->fair, &q->share, b->predicted_ns);
+    q->n_running++;
+    s->n_busy++;
+    slot->busy = true;
+    slot->since_ns = now_ns;
+    slot->predicted_ns = b->predicted_ns;
+    /* Pass it on: submit wakes one lane, however much it brought, and the lane that would have come
+     * back for a queue that is not ripe yet may be this one. */
+    if (s->n_waiting != 0 && enso_fair_first(&s->fair) != NULL)
+        (void)pthread_cond_signal(&s->work);
+    return b;
+}
+
+bool enso_scheduler_take(struct enso_scheduler *s, unsigned lane, uint64_t now_ns,
+                         struct enso_batch **ret_batch, uint64_t *ret_wake_at_ns)
+{
+    struct enso_batch *batch;
+    struct ended ended;
+
+    ended_init(&ended);
+    lock(s);
+    batch = take(s, lane, now_ns, ret_wake_at_ns, &ended);
+    unlock(s);
+    call_done(&ended);
+    if (batch == NULL)
+        return false;
+    *ret_batch = batch;
+    return true;
+}
+
+struct enso_batch *enso__scheduler_wait_take(struct enso_scheduler *s, unsigned lane)
+{
+    struct enso_batch *batch = NULL;
+    struct ended ended;
+    uint64_t wake_at_ns;
+
+    ended_init(&ended);
+    lock(s);
+    while (!s->stopping) {
+        batch = take(s, lane, enso_clock_now_ns(), &wake_at_ns, &ended);
+        if (ended.first != NULL) {
+            unlock(s);
+            call_done(&ended);
+            lock(s);
+            if (batch == NULL)
+                continue; /* things may have changed meanwhile */
+        }
+        if (batch != NULL)
+            break;
+        s->n_waiting++;
+        if (wake_at_ns == UINT64_MAX) {
+            (void)pthread_cond_wait(&s->work, &s->mutex);
+        } else {
+            struct timespec t = {.tv_sec = (time_t)(wake_at_ns / ENSO_NS_PER_S),
+                                 .tv_nsec = (long)(wake_at_ns % ENSO_NS_PER_S)};
+
+            (void)pthread_cond_timedwait(&s->work, &s->mutex, &t); /* late or early: look again */
+        }
+        s->n_waiting--;
+    }
+    unlock(s);
+    return batch;
+}
+
+/* ---- finish ---- */
+
+static void report(const struct enso_batch *b, uint64_t now_ns, enum enso_status status)
+{
+    struct enso_batch_report r = {.n_samples = b->n,
+                                  .n_items = b->n_items,
+                                  .n_tokens = b->n_tokens,
+                                  .compute_ns = now_ns - b->started_ns,
+                                  .predicted_ns = b->predicted_ns,
+                                  .n_runs = ENSO_MAX(b->n_runs, 1u),
+                                  .status = status};
+
+    if (b->observer != NULL && b->observer->batch != NULL)
+        b->observer->batch(b->observer->user, &r);
+}
+
+static void finish_item(const struct enso_batch *b, size_t i, uint64_t now_ns, struct ended *ended)
+{
+    struct enso_job *job = b->items[i].job;
+
+    job->batch_items = ENSO_MAX(job->batch_items, (uint32_t)b->n);
+    if (--job->n_running == 0)
+        job->compute_ns += now_ns - job->running_since_ns;
+    settle(job, now_ns, ended);
+}
+
+/* The sample's run failed, and with it its job. */
+static void fail_item(const struct enso_batch *b, size_t i, enum enso_status status,
+                      const struct enso_error *err)
+{
+    struct enso_job *job = b->items[i].job;
+
+    if (job->status == ENSO_OK)
+        job->failed_sample = b->items[i].index;
+    fail_job(job, status, err);
+}
+
+void enso_scheduler_finish(struct enso_scheduler *s, struct enso_batch *b, uint64_t now_ns,
+                           enum enso_status status, const struct enso_error *err)
+{
+    struct enso_queue *q = b->queue;
+    struct ended ended;
+    size_t i;
+
+    ended_init(&ended);
+    report(b, now_ns, status);
+    lock(s);
+    if (status == ENSO_OK && b->n_runs <= 1)
+        enso_cost_curve_observe(&q->curve, b->units, now_ns - b->started_ns);
+    /* What could not be predicted is charged now. */
+    if (b->predicted_ns == 0)
+        enso_fair_charge(&s->fair, &q->share, now_ns - b->started_ns);
+    for (i = 0; i < b->n; i++) {
+        if (status != ENSO_OK)
+            fail_item(b, i, status, err);
+        finish_item(b, i, now_ns, &ended);
+    }
+    q->n_running--;
+    s->n_busy--;
+    s->slots[b->lane].busy = false;
+    if (q->closed && q->n_running == 0)
+        (void)pthread_cond_broadcast(&s->ended);
+    unlock(s);
+    /* From here on the queue may be gone. */
+    call_done(&ended);
+}
+
+void enso_scheduler_fail_sample(struct enso_scheduler *s, struct enso_batch *b, size_t i,
+                                enum enso_status status, const struct enso_error *err)
+{
+    lock(s);
+    fail_item(b, i, status, err); /* ends at finish: the sample still counts as running */
+    unlock(s);
+}
+
+bool enso_scheduler_run_singly(struct enso_scheduler *s, struct enso_batch *b, size_t i,
+                               uint64_t now_ns)
+{
+    struct enso_slot *slot = &s->slots[b->lane];
+    bool wanted;
+
+    lock(s);
+    wanted = b->items[i].job->status == ENSO_OK;
+    slot->since_ns = now_ns;
+    slot->predicted_ns = enso_cost_curve_predict(&b->queue->curve, enso_sample_cost(b->samples[i]));
+    unlock(s);
+    return wanted;
+}
+
+/* Each sample alone, once. */
+static void run_singly(struct enso_scheduler *s, struct enso_batch *b, struct enso_lane *lane,
+                       uint64_t (*clock)(void))
+{
+    size_t i;
+
+    for (i = 0; i < b->n; i++) {
+        struct enso_error err = {0};
+        int status;
+
+        if (!enso_scheduler_run_singly(s, b, i, clock()))
+            continue;
+        b->n_runs++;
+        status = b->runner.run(b->runner.model, lane, &b->samples[i], 1, &err);
+        if (status != ENSO_OK)
+            enso_scheduler_fail_sample(s, b, i, (enum enso_status)status, &err);
+    }
+}
+
+void enso_batch_run(struct enso_scheduler *s, struct enso_batch *b, struct enso_lane *lane,
+                    uint64_t (*clock)(void))
+{
+    struct enso_error err = {0};
+    int status;
+
+    b->n_runs = 1;
+    status = b->runner.run(b->runner.model, lane, b->samples, b->n, &err);
+    if (status != ENSO_OK && status != ENSO_DEVICE && status != ENSO_UNAVAILABLE && b->n > 1) {
+        run_singly(s, b, lane, clock);
+        b->n_runs = ENSO_MAX(b->n_runs, 2u); /* even if nobody wanted them any more */
+        status = ENSO_OK;
+    }
+    enso_scheduler_finish(s, b, clock(), (enum enso_status)status, &err);
+}
+
+/* ---- cancel, expire, stop ---- */
+
+void enso_job_cancel(struct enso_job *job, uint64_t now_ns)
+{
+    struct enso_scheduler *s = job->scheduler;
+    struct enso_error err = {0};
+    struct ended ended;
+
+    if (s == NULL)
+        return; /* never admitted */
+    ended_init(&ended);
+    (void)enso_error_set(&err, ENSO_CANCELLED, "the client has gone");
+    lock(s);
+    if (!job->finished) {
+        fail_job(job, ENSO_CANCELLED, &err);
+        settle(job, now_ns, &ended);
+    }
+    unlock(s);
+    call_done(&ended);
+}
+
+uint64_t enso_scheduler_expire(struct enso_scheduler *s, uint64_t now_ns)
+{
+    struct ended ended;
+    uint64_t next;
+
+    ended_init(&ended);
+    lock(s);
+    expire(s, now_ns, &ended);
+    next = next_deadline(s);
+    unlock(s);
+    call_done(&ended);
+    return next;
+}
+
+void enso_scheduler_stop(struct enso_scheduler *s, uint64_t now_ns)
+{
+    struct enso_error err = {0};
+    struct enso_list *node;
+    struct ended ended;
+
+    ended_init(&ended);
+    (void)enso_error_set(&err, ENSO_UNAVAILABLE, "ensod is shutting down");
+    lock(s);
+    s->stopping = true;
+    for (node = s->queues.next; node != &s->queues; node = node->next)
+        fail_queued(queue_at(node), &err, now_ns, &ended);
+    (void)pthread_cond_broadcast(&s->work);
+    unlock(s);
+    call_done(&ended);
+}
+
+/* ---- what it looks like from outside ---- */
+
+/* Time until the first lane is free. */
+static uint64_t residual_ns(const struct enso_scheduler *s, uint64_t now_ns)
+{
+    uint64_t least = UINT64_MAX;
+    unsigned i;
+
+    for (i = 0; i < s->n_lanes; i++) {
+        const struct enso_slot *slot = &s->slots[i];
+        uint64_t end_ns = slot->since_ns + slot->predicted_ns;
+
+        if (!slot->busy || end_ns <= now_ns)
+            return 0;
+        least = ENSO_MIN(least, end_ns - now_ns);
+    }
+    return s->n_lanes != 0 ? least : 0;
+}
+
+/* Fair shares: while `work_ns` of this queue is served, each other queue gets at most as much. */
+uint64_t enso__scheduler_wait_ns(const struct enso_scheduler *s, const struct enso_queue *queue,
+                                 uint64_t work_ns, uint64_t now_ns)
+{
+    const struct enso_list *node;
+    uint64_t total_ns = work_ns;
+
+    for (node = s->queues.next; node != &s->queues; node = node->next) {
+        const struct enso_queue *q = ENSO_CONTAINER_OF(node, const struct enso_queue, in_scheduler);
+
+        if (q != queue)
+            total_ns += ENSO_MIN(work_ns, enso__queue_work_ns(q, q->n_units));
+    }
+    return residual_ns(s, now_ns) + total_ns / ENSO_MAX(s->n_lanes, 1u);
+}
+
+bool enso_scheduler_healthy(struct enso_scheduler *s, uint64_t now_ns)
+{
+    bool healthy = true;
+    unsigned i;
+
+    lock(s);
+    for (i = 0; i < s->n_lanes; i++) {
+        const struct enso_slot *slot = &s->slots[i];
+        uint64_t allowed_ns = ENSO_MAX(WATCHDOG_FACTOR * slot->predicted_ns, WATCHDOG_LEAST_NS);
+
+        if (slot->busy && now_ns > slot->since_ns && now_ns - slot->since_ns > allowed_ns)
+            healthy = false;
+    }
+    unlock(s);
+    return healthy;
+}
+
+void enso_scheduler_stats(struct enso_scheduler *s, uint64_t now_ns,
+                          struct enso_scheduler_stats *ret)
+{
+    struct enso_list *node;
+    uint64_t work_ns = 0;
+
+    memset(ret, 0, sizeof *ret);
+    lock(s);
+    ret->n_lanes = s->n_lanes;
+    ret->n_busy = s->n_busy;
+    ret->n_queues = s->n_queues;
+    for (node = s->queues.next; node != &s->queues; node = node->next) {
+        const struct enso_queue *q = queue_at(node);
+
+        ret->n_jobs += q->n_jobs;
+        ret->n_samples += q->n_samples;
+        ret->n_items += q->n_items;
+        ret->n_tokens += q->n_tokens;
+        work_ns += enso__queue_work_ns(q, q->n_units);
+    }
+    ret->backlog_ns = residual_ns(s, now_ns) + work_ns / ENSO_MAX(s->n_lanes, 1u);
+    unlock(s);
+}
+
+void enso_queue_stats(struct enso_scheduler *s, struct enso_queue *q, uint64_t now_ns,
+                      struct enso_queue_stats *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    lock(s);
+    enso__queue_stats(q, now_ns, ret);
+    if (q->n_jobs != 0)
+        ret->backlog_ns = enso__scheduler_wait_ns(s, q, enso__queue_work_ns(q, q->n_units), now_ns);
+    unlock(s);
+}
