@@ -57,12 +57,13 @@ static void call_done(struct ended *ended)
     ended_init(ended);
 }
 
-/* If nothing of the job is queued or running, it has ended. */
+/* If nothing of the job is queued or running, it has ended. Called right after the last of that was
+ * taken away, so once. */
 static void settle(struct enso_job *job, uint64_t now_ns, struct ended *ended)
 {
     uint64_t total_ns;
 
-    if (job->next < job->n_samples || job->n_running != 0 || job->finished)
+    if (job->next < job->n_samples || job->n_running != 0)
         return;
     total_ns = now_ns > job->submit_ns ? now_ns - job->submit_ns : 0;
     job->compute_ns = ENSO_MIN(job->compute_ns, total_ns);

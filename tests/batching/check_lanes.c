@@ -69,7 +69,7 @@ static const struct enso_backend backend = {
 
 /* ---- a model that writes its answer into the sample ---- */
 
-static atomic_uint n_runs;
+static atomic_uint n_runs, n_running, most_running;
 
 static void sleep_us(unsigned us)
 {
@@ -82,12 +82,17 @@ static int run(void *model, struct enso_lane *lane, struct enso_sample *const *s
                struct enso_error *err)
 {
     const unsigned *us = model;
+    unsigned running;
     size_t i;
 
     check_thread(lane);
     atomic_fetch_add(&n_runs, 1);
+    running = atomic_fetch_add(&n_running, 1) + 1;
+    if (running > atomic_load(&most_running))
+        atomic_store(&most_running, running); /* exact where a test looks at it */
     if (*us != 0)
         sleep_us(*us);
+    atomic_fetch_sub(&n_running, 1);
     for (i = 0; i < n; i++) {
         if (samples[i]->n_characters == 'p')
             return enso_error_set(err, ENSO_INVALID, "poisoned");
@@ -209,6 +214,60 @@ START_TEST(test_lanes_keep_the_queue_delay)
     enso_job_destroy(job);
     enso_scheduler_remove_queue(enso_lanes_scheduler(lanes), q, enso_clock_now_ns());
     enso_queue_destroy(q);
+    enso_lanes_destroy(lanes);
+}
+END_TEST
+
+/* One submit wakes one lane; that one wakes the next for what it leaves. */
+START_TEST(test_lanes_all_work_on_one_job)
+{
+    struct waiter w = WAITER_INIT;
+    unsigned us = 100000;
+    struct enso_lanes *lanes;
+    struct enso_queue *q = make_queue(&us, &(struct enso_queue_limits){.max_batch_items = 1});
+    struct enso_job *job = make_job(3);
+
+    ck_assert_int_eq(enso_lanes_start(&backend, NULL, 3, &lanes, NULL), ENSO_OK);
+    enso_scheduler_add_queue(enso_lanes_scheduler(lanes), q);
+    sleep_us(20000); /* let them get to sleep */
+    job->done = wake;
+    job->user = &w;
+    ck_assert_int_eq(
+        enso_scheduler_submit(enso_lanes_scheduler(lanes), q, job, enso_clock_now_ns(), NULL),
+        ENSO_OK);
+    wait_done(&w, 1);
+    ck_assert_uint_eq(atomic_load(&most_running), 3);
+    enso_job_destroy(job);
+    enso_scheduler_remove_queue(enso_lanes_scheduler(lanes), q, enso_clock_now_ns());
+    enso_queue_destroy(q);
+    enso_lanes_destroy(lanes);
+}
+END_TEST
+
+START_TEST(test_lanes_remove_queue_waits_for_its_batch)
+{
+    struct waiter w = WAITER_INIT;
+    unsigned us = 50000, before = atomic_load(&n_runs);
+    struct enso_lanes *lanes;
+    struct enso_queue *q = make_queue(&us, &(struct enso_queue_limits){.max_batch_items = 1});
+    struct enso_job *job = make_job(2);
+
+    ck_assert_int_eq(enso_lanes_start(&backend, NULL, 1, &lanes, NULL), ENSO_OK);
+    enso_scheduler_add_queue(enso_lanes_scheduler(lanes), q);
+    job->done = wake;
+    job->user = &w;
+    ck_assert_int_eq(
+        enso_scheduler_submit(enso_lanes_scheduler(lanes), q, job, enso_clock_now_ns(), NULL),
+        ENSO_OK);
+    while (atomic_load(&n_runs) == before)
+        sleep_us(100);
+    enso_scheduler_remove_queue(enso_lanes_scheduler(lanes), q, enso_clock_now_ns());
+    ck_assert_uint_eq(atomic_load(&n_running), 0);
+    ck_assert_uint_eq(atomic_load(&n_runs), before + 1);
+    enso_queue_destroy(q);
+    wait_done(&w, 1);
+    ck_assert_int_eq(job->status, ENSO_UNAVAILABLE);
+    enso_job_destroy(job);
     enso_lanes_destroy(lanes);
 }
 END_TEST
@@ -487,6 +546,8 @@ int main(void)
     tcase_set_timeout(threads, 60);
     tcase_add_test(core, test_lanes_run_a_job);
     tcase_add_test(core, test_lanes_keep_the_queue_delay);
+    tcase_add_test(threads, test_lanes_all_work_on_one_job);
+    tcase_add_test(threads, test_lanes_remove_queue_waits_for_its_batch);
     tcase_add_test(core, test_lanes_idle_wake_nobody);
     tcase_add_test(errors, test_lanes_open_error);
     tcase_add_test(oom, test_lanes_start_oom);

@@ -317,6 +317,7 @@ END_TEST
 START_TEST(test_scheduler_poisoned_sample_harms_only_itself)
 {
     struct fake_job a, b, c;
+    struct enso_batch *batch;
     struct enso_sample *s;
 
     start(&(struct enso_queue_limits){.max_batch_items = 8}, MS, 0);
@@ -336,6 +337,12 @@ START_TEST(test_scheduler_poisoned_sample_harms_only_itself)
     /* once together, then each once; b's last one was not wanted any more */
     ck_assert_uint_eq(model.n_runs, 1 + 6);
     ck_assert(!step(sched));
+    /* seven runs' time for one batch teaches the cost curve nothing */
+    send(sched, queue, &a, 7, 4, 'a');
+    batch = take(sched, 0);
+    ck_assert_uint_ge(batch->predicted_ns, MS - 1000);
+    ck_assert_uint_le(batch->predicted_ns, MS + 1000);
+    enso_batch_run(sched, batch, NULL, fake_clock);
     finish();
 }
 END_TEST
@@ -509,6 +516,76 @@ START_TEST(test_scheduler_saturated_models_share_time)
         ck_assert_uint_le(service[0], service[1] + 35 * MS);
         ck_assert_uint_le(service[1], service[0] + 35 * MS);
     }
+    for (i = 0; i < 2; i++) {
+        enso_scheduler_remove_queue(sched, q[i], fake_now);
+        enso_queue_destroy(q[i]);
+    }
+    enso_scheduler_stop(sched, fake_now);
+    enso_scheduler_destroy(sched);
+}
+END_TEST
+
+/* A first batch that nobody could predict is paid for once its time is known. */
+START_TEST(test_scheduler_unpredicted_batch_is_charged)
+{
+    static struct fake_job jobs[2];
+    struct fake_model m[2] = {{.base_ns = 100 * MS}, {.unit_ns = MS}};
+    struct enso_queue_limits limits = {.max_batch_tokens = 1};
+    struct enso_queue *q[2];
+    unsigned i;
+
+    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    for (i = 0; i < 2; i++) {
+        q[i] = fake_queue(NULL, &m[i], &limits, NULL);
+        if (i == 1)
+            fake_seed(q[i], &m[i], 64);
+        enso_scheduler_add_queue(sched, q[i]);
+        send(sched, q[i], &jobs[i], 200, 1, 'x');
+    }
+    for (i = 0; i < 100; i++)
+        ck_assert(step(sched));
+    ck_assert_uint_eq(m[0].n_runs, 1);
+    ck_assert_uint_eq(m[1].n_runs, 99);
+    for (i = 0; i < 2; i++) {
+        enso_scheduler_remove_queue(sched, q[i], fake_now);
+        enso_queue_destroy(q[i]);
+    }
+    enso_scheduler_stop(sched, fake_now);
+    enso_scheduler_destroy(sched);
+}
+END_TEST
+
+/* The predicted wait counts another model's backlog up to a fair share, and no more. */
+START_TEST(test_scheduler_predicted_wait_beside_another_model)
+{
+    struct fake_job a, b, c, d;
+    struct fake_model m[2] = {{.unit_ns = MS}, {.unit_ns = MS}};
+    struct enso_queue_limits limits = {.max_batch_tokens = 5, .max_queue_items = 30};
+    struct enso_queue *q[2];
+    uint64_t retry;
+    unsigned i;
+
+    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    for (i = 0; i < 2; i++) {
+        q[i] = fake_queue(NULL, &m[i], &limits, NULL);
+        fake_seed(q[i], &m[i], 64);
+        enso_scheduler_add_queue(sched, q[i]);
+    }
+    send(sched, q[0], &a, 1000, 1, 'a'); /* a second of work */
+    send(sched, q[1], &b, 20, 1, 'b');
+    fake_job(&c, 10, 1, 'c');
+    c.job->deadline_ns = fake_now + 35 * MS;
+    /* both jobs take turns: 20 ms of work in this queue, as much in the other */
+    retry = expect_refused(sched, q[1], &c, ENSO_OVERLOADED, "in about 40 ms");
+    ck_assert_uint_ge(retry, 5 * MS - 1000);
+    ck_assert_uint_le(retry, 5 * MS + 1000);
+    fake_job(&c, 10, 1, 'c');
+    c.job->deadline_ns = fake_now + 41 * MS;
+    submit(sched, q[1], &c);
+    fake_job(&d, 10, 1, 'd');
+    retry = expect_refused(sched, q[1], &d, ENSO_OVERLOADED, "30 items wait");
+    ck_assert_uint_ge(retry, 20 * MS - 1000); /* 10 items, at half of the device */
+    ck_assert_uint_le(retry, 20 * MS + 1000);
     for (i = 0; i < 2; i++) {
         enso_scheduler_remove_queue(sched, q[i], fake_now);
         enso_queue_destroy(q[i]);
@@ -860,6 +937,8 @@ int main(void)
     tcase_add_test(core, test_scheduler_cancel_after_done);
     tcase_add_test(core, test_scheduler_heavy_model_does_not_starve_a_light_one);
     tcase_add_test(core, test_scheduler_saturated_models_share_time);
+    tcase_add_test(core, test_scheduler_unpredicted_batch_is_charged);
+    tcase_add_test(core, test_scheduler_predicted_wait_beside_another_model);
     tcase_add_test(core, test_scheduler_no_credit_for_idle_time);
     tcase_add_test(core, test_scheduler_observer);
     tcase_add_test(core, test_scheduler_stats);
