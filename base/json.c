@@ -198,10 +198,6 @@ static enum enso_status scan_token(struct scan *s, char c, const struct enso_jso
         break;
     default:
         s->after_string = false;
-        if (c == '\0') { /* Jansson would take it for the end and not look behind it */
-            enso_error_code(err, "invalid_json");
-            return enso_error_set(err, ENSO_INVALID, "byte %zu of the JSON is a NUL", s->at);
-        }
         if (!is_number_byte(c) && !is_letter(c)) {
             size_t n =
                 (unsigned char)c < 0x80 ? 1 : enso_utf8_length(s->data + s->at, s->size - s->at);

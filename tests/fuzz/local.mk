@@ -28,3 +28,13 @@ FUZZERS += tests/fuzz/fuzz_image_spec
 tests_fuzz_fuzz_image_spec_SOURCES = tests/fuzz/fuzz_image_spec.c
 tests_fuzz_fuzz_image_spec_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_image_spec_LDADD = engine/libengine.a $(JPEG_LIBS) $(PNG_LIBS) $(WEBP_LIBS) $(BASE_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_tokenizer_json
+tests_fuzz_fuzz_tokenizer_json_SOURCES = tests/fuzz/fuzz_tokenizer_json.c
+tests_fuzz_fuzz_tokenizer_json_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_tokenizer_json_LDADD = engine/libengine.a $(UTF8PROC_LIBS) $(BASE_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_tokenizer_encode
+tests_fuzz_fuzz_tokenizer_encode_SOURCES = tests/fuzz/fuzz_tokenizer_encode.c
+tests_fuzz_fuzz_tokenizer_encode_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_tokenizer_encode_LDADD = engine/libengine.a $(UTF8PROC_LIBS) $(BASE_LIBS)
