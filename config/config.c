@@ -778,17 +778,27 @@ void enso_config_write_help(struct enso_buffer *b)
                                (int)(28 - strlen(o->section)), o->name, o->environment,
                                *o->default_text != '\0' ? o->default_text : "-");
     }
-    enso_buffer_puts(b, "\nOptions beat environment variables, which beat the file. "
-                        "The manual: docs/configuration.md.\n"
+    enso_buffer_puts(b, "\nOptions beat environment variables, which beat the file.\n"
+                        "The manual of the file: docs/configuration.md.\n"
                         "Exit status: 0 done, 1 failed, 2 wrong command line.\n");
 }
 
 static void write_option(const struct enso_option *o, const void *base, const char *comment,
                          struct enso_buffer *b)
 {
+    const char *mark = *comment != '\0' ? " ; " : "";
+
+    if (o->type == ENSO_OPTION_LIST) { /* an item a line: a line has a limit */
+        const struct enso_config_list *list = (const void *)((const char *)base + o->offset);
+
+        for (size_t i = 0; i < list->n; i++)
+            enso_buffer_printf(b, "%s = %s%s%s\n", o->name, list->items[i], mark, comment);
+        if (list->n != 0)
+            return;
+    }
     enso_buffer_printf(b, "%s = ", o->name);
     enso_option_format(o, base, b);
-    enso_buffer_printf(b, "%s%s\n", *comment != '\0' ? " ; " : "", comment);
+    enso_buffer_printf(b, "%s%s\n", mark, comment);
 }
 
 void enso_config_write(const struct enso_config *config, struct enso_buffer *b)

@@ -495,12 +495,23 @@ static bool parse_bool(const char *text, bool *ret)
     return false;
 }
 
+#define LONGEST_TEXT 4096 /* as long as a path may be; dumped lines must fit the file's limit */
+
 static enum enso_status check_text(const struct enso_option *o, const char *text,
                                    struct enso_error *err)
 {
-    for (const char *p = text; *p != '\0'; p++) {
-        if ((unsigned char)*p < ' ' || *p == 0x7F)
+    size_t n = strlen(text);
+
+    if (n > LONGEST_TEXT)
+        return enso_error_set(err, ENSO_INVALID, "the value has %zu bytes; at most %d are allowed",
+                              n, LONGEST_TEXT);
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7F)
             return enso_error_set(err, ENSO_INVALID, "the value holds a control character");
+        if (text[i] == ';' && (i == 0 || text[i - 1] == ' '))
+            return enso_error_set(err, ENSO_INVALID,
+                                  "the value holds a ';' after a blank, which "
+                                  "begins a comment in the file");
     }
     return o->check != NULL ? o->check(text, err) : ENSO_OK;
 }

@@ -38,3 +38,13 @@ FUZZERS += tests/fuzz/fuzz_tokenizer_encode
 tests_fuzz_fuzz_tokenizer_encode_SOURCES = tests/fuzz/fuzz_tokenizer_encode.c
 tests_fuzz_fuzz_tokenizer_encode_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_tokenizer_encode_LDADD = engine/libengine.a $(UTF8PROC_LIBS) $(BASE_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_json
+tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c
+tests_fuzz_fuzz_json_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_json_LDADD = $(BASE_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_config
+tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c
+tests_fuzz_fuzz_config_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_config_LDADD = $(CONFIG_LIBS)
