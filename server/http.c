@@ -64,7 +64,9 @@ static bool pump(struct enso_http *http)
         if (!has_more(http))
             return false;
         http->must_run = false;
+        http->running = true;
         (void)MHD_run(http->mhd); /* fails only after shutdown */
+        http->running = false;
     }
     return has_more(http);
 }
@@ -267,6 +269,10 @@ enum enso_status enso_http_create(struct enso_loop *loop, const struct enso_http
 void enso_http_stop_accepting(struct enso_http *http)
 {
     http->draining = true;
+    http->must_run = true;
+    if (!http->running) /* else the caller is a callback of ours, and the turn goes on */
+        while (pump(http))
+            ;
 }
 
 /* Answer 503 to whatever waits, so that nothing is suspended any more. */

@@ -53,7 +53,7 @@ struct enso_http_call;
 struct enso_loop;
 
 struct enso_http_header {
-    const char *name, *value; /* ASCII without line breaks */
+    const char *name, *value; /* visible ASCII and blanks; anything else breaks the answer */
 };
 
 /* How a call ended. */
@@ -108,7 +108,8 @@ size_t enso_http_n_pending(const struct enso_http *http);
 
 /* Drain, in this order:
  *   stop listening;                       (server/listener.h)
- *   enso_http_stop_accepting(http);       answers carry `Connection: close` from now on
+ *   enso_http_stop_accepting(http);       reads what lies in the sockets, so that it is pending;
+ *                                         answers carry `Connection: close` from now on
  *   run the loop until n_pending is 0 or the time is over;
  *   enso_http_finish(http, 500);          503 for what still waits (after on_gone for each), and
  *                                         what is in the sockets; sends for at most wait_ms
@@ -159,9 +160,9 @@ struct enso_http_call *enso_http_call_unref(struct enso_http_call *call); /* ret
 
 /* The answer ------------------------------------------------------------------------------- */
 
-/* status 200..599; headers are copied; body may be NULL, its content is taken and the buffer left
- * empty. A body that failed (out of memory) is answered as 500. Content-Length, Date and Connection
- * are added here. */
+/* status 200..599; at most 23 headers, copied; body may be NULL, its content is taken and the
+ * buffer left empty. A body that failed (out of memory) is answered as 500. Content-Length, Date
+ * and Connection are added here. */
 void enso_http_respond(struct enso_http_call *call, int status,
                        const struct enso_http_header *headers, size_t n_headers,
                        struct enso_buffer *body);
@@ -176,9 +177,9 @@ void enso_http_respond_error(struct enso_http_call *call, int status,
                              const struct enso_http_header *headers, size_t n_headers,
                              const char *message);
 
-/* Streams: an answer whose length is not known yet. begin counts as the answer; then any number of
- * pushes, from the loop thread, then end. Pushes to a stream that is gone are no-ops; on_gone has
- * told. HEAD and HTTP/1.0 work. The producer pauses while `queued` is high. */
+/* Streams: an answer whose length is not known yet. begin, from on_call on, counts as the answer;
+ * then any number of pushes, from the loop thread, then end. Pushes to a stream that is gone are
+ * no-ops; on_gone has told. HEAD and HTTP/1.0 work. The producer pauses while `queued` is high. */
 void enso_http_stream_begin(struct enso_http_call *call, int status,
                             const struct enso_http_header *headers, size_t n_headers);
 /* False when the bytes were not taken: gone, ended or out of memory (which breaks the stream). */

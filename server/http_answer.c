@@ -133,9 +133,8 @@ void enso__http_answer(struct enso_http_call *call, int status, struct MHD_Respo
     call->status = response != NULL ? status : 0;
     call->response = response;
     if (response == NULL) {
-        call->broken = true;
-        if (waiting || call->state == ENSO__CALL_READY)
-            call->state = ENSO__CALL_GONE;
+        call->broken = true; /* never goes on as if it had not been answered */
+        call->state = ENSO__CALL_GONE;
     } else if (waiting || call->state == ENSO__CALL_READY) {
         (void)enso__http_queue(call); /* `broken` tells whole() */
     } else {

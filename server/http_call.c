@@ -336,6 +336,8 @@ static enum MHD_Result begin(struct enso_http_call *call, const char *method, co
     read_declared_length(call, &head);
     call->expects_continue = head.expect != NULL && call->version >= 11 && call->declared > 0;
     judge_head(call, method, &head);
+    if (call->broken)
+        return MHD_NO;
     if (call->state == ENSO__CALL_REFUSED) {
         if (call->expects_continue)
             return enso__http_queue(call) ? MHD_YES : MHD_NO;
@@ -472,7 +474,7 @@ enum MHD_Result enso__http_request(void *cls, struct MHD_Connection *mhd, const 
     if (*size > 0) {
         take_body(call, data, *size);
         *size = 0;
-        return MHD_YES;
+        return call->broken ? MHD_NO : MHD_YES;
     }
     return whole(call);
 }

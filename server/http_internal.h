@@ -127,6 +127,7 @@ struct enso_http {
     uv_timer_t sweep;
     uint64_t period_ns; /* between two looks at a connection */
     bool must_run;      /* libmicrohttpd has something to do */
+    bool running;       /* in MHD_run: it must not be entered twice */
     bool draining, finishing, destroyed;
     size_t n_handles; /* libuv handles that are not closed */
     size_t n_connections, n_pending;

@@ -48,3 +48,14 @@ FUZZERS += tests/fuzz/fuzz_config
 tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c
 tests_fuzz_fuzz_config_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_config_LDADD = $(CONFIG_LIBS)
+
+TRANSPORT_FUZZ_LIBS = server/libserver.a $(BASE_LIBS) $(MICROHTTPD_LIBS) $(UV_LIBS) $(SYSTEMD_LIBS)
+FUZZERS += tests/fuzz/fuzz_http
+tests_fuzz_fuzz_http_SOURCES = tests/fuzz/fuzz_http.c
+tests_fuzz_fuzz_http_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_http_LDADD = $(TRANSPORT_FUZZ_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_http_target
+tests_fuzz_fuzz_http_target_SOURCES = tests/fuzz/fuzz_http_target.c
+tests_fuzz_fuzz_http_target_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_http_target_LDADD = $(TRANSPORT_FUZZ_LIBS)

@@ -37,3 +37,11 @@ tests_server_check_loop_SOURCES = tests/server/check_loop.c
 tests_server_check_loop_CFLAGS = $(TEST_CFLAGS)
 tests_server_check_loop_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_server_check_loop_LDADD = $(TRANSPORT_LIBS)
+
+check_PROGRAMS += tests/server/check_http_clients
+TESTS += tests/server/check_http_clients
+tests_server_check_http_clients_SOURCES = tests/server/check_http_clients.c \
+	tests/server/http_harness.c tests/server/http_harness.h
+tests_server_check_http_clients_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_http_clients_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_http_clients_LDADD = $(TRANSPORT_LIBS)
