@@ -494,7 +494,7 @@ enum enso_status enso_json_get_int(const json_t *object, const char *path, const
     } else if (json_is_real(value) && json_real_value(value) == trunc(json_real_value(value))) {
         double x = json_real_value(value);
 
-        fits = x >= -0x1p63 && x < 0x1p63;
+        fits = x >= (double)INT64_MIN && x < -(double)INT64_MIN; /* -2^63 to 2^63 */
         number = fits ? (int64_t)x : 0;
     } else {
         return wrong_type(value, path, key, "an integer", err);

@@ -277,7 +277,8 @@ static char *render_labels(const struct enso_metrics_family *f, const char *cons
 {
     struct enso_buffer b = ENSO_BUFFER_INIT;
 
-    for (size_t i = 0; i < f->n_labels; i++) {
+    assert(f->n_labels == 0 || values != NULL);
+    for (size_t i = 0; values != NULL && i < f->n_labels; i++) {
         if (i != 0)
             enso_buffer_putc(&b, ',');
         enso_buffer_puts(&b, f->labels[i]);

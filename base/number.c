@@ -88,6 +88,7 @@ static uint32_t shortest_f32(uint32_t significand, uint32_t exponent, int *ret_e
     int q = exponent != 0 ? (int)exponent - 150 : -149;
     uint32_t out = c & 1; /* an odd float does not own the ends of its interval */
     /* floor(log10(2^q)), or of 3/4 · 2^q; >> of negatives is arithmetic with gcc and clang */
+    /* cppcheck-suppress shiftNegativeLHS */
     int k = (q * 1262611 - (closer ? 524031 : 0)) >> 22;
     int h = q + ((-k * 1741647) >> 19) + 1;
     uint64_t g = powers_of_ten[-k - POWER_MIN];
