@@ -69,13 +69,17 @@ char *enso_test_read_file(const char *path, size_t *ret_size)
     char *data = malloc(capacity);
 
     ck_assert_msg(file != NULL, "%s: %s", path, strerror(errno));
+    ck_assert_ptr_nonnull(data);
     for (;;) {
-        ck_assert_ptr_nonnull(data);
         size += fread(data + size, 1, capacity - size - 1, file);
         if (size < capacity - 1)
             break;
         capacity *= 2;
-        data = realloc(data, capacity);
+
+        char *grown = realloc(data, capacity);
+
+        ck_assert_ptr_nonnull(grown);
+        data = grown;
     }
     ck_assert_msg(!ferror(file), "%s: %s", path, strerror(errno));
     (void)fclose(file); /* read only */
