@@ -616,15 +616,15 @@ static void play_once(bool *all_answered)
     d = harness_connect(&h);
     *all_answered = true;
     client_puts(&h, &c, POST("/echo", "5", "hello"));
-    r = client_reply(&h, &c, false, 30);
+    r = client_reply(&h, &c, false, 2000);
     *all_answered = *all_answered && r.status == 200;
     reply_done(&r);
     client_puts(&h, &d, GET("/refuse?a=b"));
-    r = client_reply(&h, &d, false, 30);
+    r = client_reply(&h, &d, false, 2000);
     *all_answered = *all_answered && r.status == 404 && r.body_size > 10;
     reply_done(&r);
     client_puts(&h, &d, GET("/big?n=100000"));
-    r = client_reply(&h, &d, false, 30);
+    r = client_reply(&h, &d, false, 2000);
     *all_answered = *all_answered && r.status == 200;
     reply_done(&r);
     client_close(&c);

@@ -402,13 +402,13 @@ START_TEST(test_http_cuts_slow_headers)
     c = harness_connect(&h);
     start_ns = enso_clock_now_ns();
     client_puts(&h, &c, "GET /echo HTTP/1.1\r\n");
-    for (int i = 0; i < 100 && !c.closed; i++) { /* a byte at a time does not help */
+    for (int i = 0; i < 300 && !c.closed; i++) { /* a byte at a time does not help */
         client_puts(&h, &c, "a");
         (void)client_is_closed(&h, &c, 10);
     }
     ck_assert(c.closed);
     ck_assert_uint_ge(enso_clock_now_ns() - start_ns, 90 * ENSO_NS_PER_MS);
-    ck_assert_uint_le(enso_clock_now_ns() - start_ns, 600 * ENSO_NS_PER_MS);
+    ck_assert_uint_le(enso_clock_now_ns() - start_ns, 3000 * ENSO_NS_PER_MS);
     client_close(&c);
 }
 END_TEST
@@ -441,14 +441,14 @@ START_TEST(test_http_closes_idle_connections)
 {
     struct client c, d;
 
-    h.options.idle_timeout_ms = 100;
+    h.options.idle_timeout_ms = 300;
     harness_start(&h);
     c = harness_connect(&h);
     d = harness_connect(&h); /* never says anything */
     client_expect(&h, &c, GET("/echo"), 200, "");
     ck_assert(!client_is_closed(&h, &c, 50));
-    ck_assert(client_is_closed(&h, &c, 1000));
-    ck_assert(client_is_closed(&h, &d, 1000));
+    ck_assert(client_is_closed(&h, &c, 3000));
+    ck_assert(client_is_closed(&h, &d, 3000));
     client_close(&c);
     client_close(&d);
 }
@@ -479,7 +479,7 @@ START_TEST(test_http_cuts_stalled_readers)
     c = harness_connect(&h);
     client_puts(&h, &c, GET("/big?n=20000000"));
     ck_assert(harness_until(&h, &h.n_call, 1, 2000));
-    ck_assert(harness_until(&h, &h.n_done, 1, 1000)); /* nobody reads */
+    ck_assert(harness_until(&h, &h.n_done, 1, 3000)); /* nobody reads */
     ck_assert(!h.done.complete);
     client_close(&c);
 }
@@ -491,7 +491,7 @@ START_TEST(test_http_does_not_cut_slow_but_steady_readers)
     struct client c;
     size_t total = 0;
 
-    h.options.write_timeout_ms = 100;
+    h.options.write_timeout_ms = 300;
     harness_start(&h);
     c = harness_connect(&h);
     client_puts(&h, &c, GET("/big?n=1000000"));
