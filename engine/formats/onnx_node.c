@@ -242,7 +242,8 @@ static void move_attributes(struct enso__onnx_node *n)
 static enum enso_status copy_string(struct enso__onnx_node *n, int node,
                                     const Enso__Onnx__Attribute *a)
 {
-    ENSO_AUTO_FREE char *text = enso_strndup((const char *)a->s.data, a->s.len);
+    ENSO_AUTO_FREE char *text =
+        enso_strndup(a->s.data != NULL ? (const char *)a->s.data : "", a->s.len);
 
     if (text == NULL)
         return enso_error_no_memory(n->o->err, "an attribute");

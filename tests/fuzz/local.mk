@@ -19,6 +19,11 @@ tests_fuzz_fuzz_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c
 tests_fuzz_fuzz_safetensors_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_safetensors_LDADD = engine/libengine.a $(PROTOBUF_C_LIBS) $(BASE_LIBS)
 
+FUZZERS += tests/fuzz/fuzz_onnx
+tests_fuzz_fuzz_onnx_SOURCES = tests/fuzz/fuzz_onnx.c
+tests_fuzz_fuzz_onnx_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_onnx_LDADD = engine/libengine.a $(PROTOBUF_C_LIBS) $(BASE_LIBS)
+
 FUZZERS += tests/fuzz/fuzz_image
 tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c
 tests_fuzz_fuzz_image_LDFLAGS = $(FUZZ_LDFLAGS)

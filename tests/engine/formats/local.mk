@@ -16,3 +16,11 @@ tests_engine_formats_check_safetensors_SOURCES = tests/engine/formats/check_safe
 tests_engine_formats_check_safetensors_CFLAGS = $(TEST_CFLAGS)
 tests_engine_formats_check_safetensors_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_engine_formats_check_safetensors_LDADD = $(FORMATS_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/engine/formats/check_onnx
+TESTS += tests/engine/formats/check_onnx
+tests_engine_formats_check_onnx_SOURCES = tests/engine/formats/check_onnx.c
+tests_engine_formats_check_onnx_CFLAGS = $(TEST_CFLAGS)
+tests_engine_formats_check_onnx_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_engine_formats_check_onnx_LDADD = $(TEST_LIBS) $(FORMATS_LIBS) $(CHECK_LIBS)
+EXTRA_DIST += tests/engine/formats/make_files.py tests/engine/formats/golden
