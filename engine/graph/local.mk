@@ -15,3 +15,11 @@ engine_libengine_a_SOURCES += \
 	engine/ops/reduce.c \
 	engine/ops/shape.c \
 	engine/ops/table.c
+engine_libengine_a_SOURCES += \
+	engine/passes/detach_shapes.c \
+	engine/passes/fold_views.c \
+	engine/passes/pass.c engine/passes/pass_internal.h engine/passes/passes.h \
+	engine/program/arena.c \
+	engine/program/context.c engine/program/context.h \
+	engine/program/plan.c engine/program/plan.h \
+	engine/program/program.c engine/program/program.h engine/program/program_internal.h

@@ -15,3 +15,11 @@ tests_engine_graph_check_infer_SOURCES = tests/engine/graph/check_infer.c $(GRAP
 tests_engine_graph_check_infer_CFLAGS = $(TEST_CFLAGS)
 tests_engine_graph_check_infer_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_engine_graph_check_infer_LDADD = $(GRAPH_TEST_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/engine/graph/check_program
+TESTS += tests/engine/graph/check_program
+tests_engine_graph_check_program_SOURCES = tests/engine/graph/check_program.c \
+	tests/engine/graph/fake_backend.c tests/engine/graph/fake_backend.h $(GRAPH_TEST_HELPERS)
+tests_engine_graph_check_program_CFLAGS = $(TEST_CFLAGS)
+tests_engine_graph_check_program_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_engine_graph_check_program_LDADD = $(GRAPH_TEST_LIBS) $(CHECK_LIBS)

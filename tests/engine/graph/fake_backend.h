@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A backend of toy kernels, for tests of passes' plumbing, programs and plans: every operator gives
+ * an F32 output in which each element depends on all inputs, elementwise ones on the right
+ * elements, so that wrong memory shows. It computes nothing sensible. Weights (constants of rank
+ * two and more) are packed, other constants are read from the device at run time.
+ */
+#ifndef ENSO_TESTS_ENGINE_GRAPH_FAKE_BACKEND_H
+#define ENSO_TESTS_ENGINE_GRAPH_FAKE_BACKEND_H
+
+#include "engine/backend.h"
+
+const struct enso_backend *fake_backend(void);        /* ordinary memory */
+const struct enso_backend *fake_remote_backend(void); /* memory that pretends to be elsewhere */
+
+/* What is bound, open and allocated now, all backends together; and runs of a step. */
+struct fake_counts {
+    int bound, lanes, devices, blocks;
+    long steps;
+};
+extern struct fake_counts fake_counts;
+
+/* Compute a graph without program or plan: outputs[i] gets memory from malloc. The graph must be
+ * inferred. */
+void fake_reference(const struct enso_graph *g, const struct enso_extents *e,
+                    const struct enso_tensor *inputs, float **outputs);
+
+#endif
