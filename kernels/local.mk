@@ -1,1 +1,47 @@
 # Build fragment of kernels/: see Makefile.am.
+# The portable kernels, and one library per instruction set with only its flags: nothing built with
+# wider instructions may be linked where they are not asked for.
+KERNEL_CFLAGS = $(AM_CFLAGS) -O3
+noinst_LIBRARIES += kernels/libkernels.a
+kernels_libkernels_a_CFLAGS = $(KERNEL_CFLAGS)
+kernels_libkernels_a_SOURCES = \
+	kernels/cpu/attention.c \
+	kernels/cpu/backend.c \
+	kernels/cpu/binary.c \
+	kernels/cpu/broadcast.c kernels/cpu/broadcast.h \
+	kernels/cpu/cast.c \
+	kernels/cpu/conv.c \
+	kernels/cpu/conv_nhwc.c \
+	kernels/cpu/cores.c \
+	kernels/cpu/cpu_internal.h \
+	kernels/cpu/embedding.c \
+	kernels/cpu/gemm.c kernels/cpu/gemm_driver.h kernels/cpu/tile_args.h \
+	kernels/cpu/isa.c \
+	kernels/cpu/kernels.h \
+	kernels/cpu/linear.c \
+	kernels/cpu/move.c \
+	kernels/cpu/node.c \
+	kernels/cpu/norm.c \
+	kernels/cpu/pad.c \
+	kernels/cpu/pool.c \
+	kernels/cpu/product.c \
+	kernels/cpu/reduce.c \
+	kernels/cpu/rows.c \
+	kernels/cpu/strided.c kernels/cpu/strided.h \
+	kernels/cpu/team.c kernels/cpu/team.h \
+	kernels/cpu/unary.c \
+	kernels/cpu/view.c \
+	kernels/cpu/window.c kernels/cpu/window.h
+
+AVX2_LIBS =
+if HAVE_AVX2
+noinst_LIBRARIES += kernels/libkernels_avx2.a
+AVX2_LIBS += kernels/libkernels_avx2.a
+kernels_libkernels_avx2_a_CFLAGS = $(KERNEL_CFLAGS) -mavx2 -mfma
+kernels_libkernels_avx2_a_SOURCES = \
+	kernels/cpu/gemm_avx2.c \
+	kernels/cpu/math_avx2.h \
+	kernels/cpu/rows_avx2.c
+endif
+
+EXTRA_DIST += kernels/cpu/fit_coefficients.py

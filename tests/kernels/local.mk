@@ -1,1 +1,21 @@
 # Build fragment of tests/kernels/: see tests/local.mk.
+# The rig builds graphs of one node, so kernels' tests link the engine's graph as well.
+KERNEL_TEST_LIBS = tests/kernels/librig.a $(TEST_LIBS) $(ENGINE_LIBS) $(CHECK_LIBS)
+check_LIBRARIES += tests/kernels/librig.a
+tests_kernels_librig_a_SOURCES = tests/kernels/rig.c tests/kernels/rig.h
+tests_kernels_librig_a_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_librig_a_CPPFLAGS = $(TEST_CPPFLAGS)
+
+check_PROGRAMS += tests/kernels/check_team
+TESTS += tests/kernels/check_team
+tests_kernels_check_team_SOURCES = tests/kernels/check_team.c
+tests_kernels_check_team_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_team_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_team_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_elementwise
+TESTS += tests/kernels/check_elementwise
+tests_kernels_check_elementwise_SOURCES = tests/kernels/check_elementwise.c
+tests_kernels_check_elementwise_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_elementwise_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_elementwise_LDADD = $(KERNEL_TEST_LIBS)

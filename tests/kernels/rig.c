@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One operator on the bench: see rig.h.
+ */
+#include "ensod_build.h"
+
+#include "tests/kernels/rig.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+const char *const *rig_sets(void)
+{
+    static const char *sets[3];
+    struct enso_device *device;
+    struct enso_device_options options = {.name = "cpu", .n_threads = 1, .isa = "avx2"};
+
+    sets[0] = "generic";
+    if (enso_backend_cpu()->device_open(&options, &device, NULL) == ENSO_OK) {
+        sets[1] = "avx2";
+        enso_backend_cpu()->device_close(device);
+    }
+    return sets;
+}
+
+void rig_init(struct rig *r, const char *isa, unsigned n_threads)
+{
+    struct enso_device_options options = {.name = "cpu", .n_threads = n_threads, .isa = isa};
+
+    *r = (struct rig){.graph = enso_graph_create("test")};
+    ck_assert_ptr_nonnull(r->graph);
+    int st = enso_backend_cpu()->device_open(&options, &r->device, &r->err);
+    ck_assert_msg(st == ENSO_OK, "%s", r->err.message);
+}
+
+static size_t bytes_of(enum enso_dtype dtype, size_t rank, const int64_t *dims)
+{
+    size_t n = 1;
+
+    for (size_t i = 0; i < rank; i++)
+        n *= (size_t)dims[i];
+    return enso_dtype_row_bytes(dtype, n);
+}
+
+static void add_tensor(struct rig *r, enum enso_dtype dtype, size_t rank, const int64_t *dims,
+                       const void *data)
+{
+    struct enso_tensor *t = &r->inputs[r->n_inputs];
+    size_t bytes = bytes_of(dtype, rank, dims);
+
+    *t = (struct enso_tensor){.dtype = dtype, .rank = (uint8_t)rank};
+    for (size_t i = 0; i < rank; i++)
+        t->dims[i] = dims[i];
+    if (bytes > 0)
+        t->data = enso_test_guard_copy(data, bytes);
+}
+
+void rig_input(struct rig *r, enum enso_dtype dtype, size_t rank, const int64_t *dims,
+               const void *data)
+{
+    struct enso_shape shape = {.rank = (uint8_t)rank};
+    char name[32];
+
+    for (size_t i = 0; i < rank; i++)
+        shape.dims[i] = enso_dim_fixed(dims[i]);
+    snprintf(name, sizeof(name), "in%zu", r->n_inputs);
+    add_tensor(r, dtype, rank, dims, data);
+    r->values[r->n_inputs++] = enso_graph_add_input(r->graph, name, dtype, &shape);
+}
+
+void rig_constant(struct rig *r, enum enso_dtype dtype, size_t rank, const int64_t *dims,
+                  const void *data)
+{
+    size_t bytes = bytes_of(dtype, rank, dims);
+    struct enso_constant c = {.dtype = dtype, .stored = dtype, .rank = (uint8_t)rank};
+    char name[32];
+
+    for (size_t i = 0; i < rank; i++)
+        c.dims[i] = dims[i];
+    c.data = enso_alloc(bytes);
+    ck_assert_ptr_nonnull(c.data);
+    if (bytes > 0)
+        memcpy(c.data, data, bytes);
+    snprintf(name, sizeof(name), "in%zu", r->n_inputs);
+    add_tensor(r, dtype, rank, dims, data);
+    r->values[r->n_inputs++] = enso_graph_add_constant(r->graph, name, &c);
+}
+
+void rig_absent(struct rig *r)
+{
+    r->inputs[r->n_inputs] = (struct enso_tensor){.rank = 0};
+    r->values[r->n_inputs++] = ENSO_NO_VALUE;
+}
+
+void rig_node(struct rig *r, enum enso_op op, size_t n_outputs)
+{
+    r->n_outputs = n_outputs;
+    r->node = enso_graph_add_node(r->graph, op, "node", r->values, r->n_inputs, n_outputs);
+    ck_assert_int_ge(r->node, 0);
+    for (size_t i = 0; i < n_outputs; i++)
+        ck_assert_int_ge(enso_graph_add_output(r->graph, enso_test_format("out%zu", i),
+                                               enso_graph_node(r->graph, r->node)->outputs[i]),
+                         0);
+}
+
+int rig_try_bind(struct rig *r)
+{
+    int st = enso_graph_infer(r->graph, &r->err);
+
+    if (st == ENSO_OK)
+        st = enso_backend_cpu()->bind(r->device, r->graph, r->node, &r->bound, &r->err);
+    return st;
+}
+
+static void make_outputs(struct rig *r)
+{
+    const struct enso_extents none = {0, 0, 0};
+
+    for (size_t i = 0; i < r->n_outputs; i++) {
+        const struct enso_value *v =
+            enso_graph_value(r->graph, enso_graph_node(r->graph, r->node)->outputs[i]);
+        struct enso_tensor *t = &r->outputs[i];
+
+        *t = (struct enso_tensor){.dtype = v->dtype, .rank = v->shape.rank};
+        for (size_t d = 0; d < t->rank; d++)
+            t->dims[d] = enso_dim_at(v->shape.dims[d], &none);
+        size_t bytes = enso_tensor_bytes(t);
+
+        if (bytes > 0) {
+            t->data = enso_test_guard_alloc(bytes);
+            memset(t->data, 0x5a, bytes);
+        }
+    }
+}
+
+int rig_try_run(struct rig *r)
+{
+    const struct enso_backend *cpu = enso_backend_cpu();
+    struct enso_tensor tensors[2 * RIG_MAX];
+    int inputs[RIG_MAX], outputs[RIG_MAX];
+
+    if (r->bound == NULL) {
+        int st = rig_try_bind(r);
+
+        if (st == ENSO_OK)
+            st = cpu->lane_open(r->device, &r->lane, &r->err);
+        if (st != ENSO_OK)
+            return st;
+        make_outputs(r);
+    }
+    for (size_t i = 0; i < r->n_inputs; i++) {
+        tensors[i] = r->inputs[i];
+        inputs[i] = r->values[i] == ENSO_NO_VALUE ? ENSO_NO_VALUE : (int)i;
+        if (cpu->packs(r->bound, i)) /* the engine would have let go of it */
+            tensors[i].data = NULL;
+    }
+    for (size_t i = 0; i < r->n_outputs; i++) {
+        tensors[RIG_MAX + i] = r->outputs[i];
+        outputs[i] = (int)(RIG_MAX + i);
+    }
+    const struct enso_step step = {.bound = r->bound,
+                                   .inputs = inputs,
+                                   .outputs = outputs,
+                                   .n_inputs = (uint16_t)r->n_inputs,
+                                   .n_outputs = (uint16_t)r->n_outputs};
+    const struct enso_extents none = {0, 0, 0};
+    size_t bytes = (cpu->workspace_bytes(r->bound, &step, tensors) + 63) & ~(size_t)63;
+    void *workspace = bytes > 0 ? enso_test_guard_alloc(bytes) : NULL;
+
+    if (bytes > 0)
+        memset(workspace, 0xff, bytes); /* NaN everywhere: nothing may count on zeros */
+    int st = cpu->run(r->lane,
+                      &(struct enso_run){.steps = &step,
+                                         .n_steps = 1,
+                                         .tensors = tensors,
+                                         .extents = &none,
+                                         .workspace = workspace},
+                      &r->err);
+    if (bytes > 0)
+        enso_test_guard_free(workspace, bytes);
+    return st;
+}
+
+void rig_run(struct rig *r)
+{
+    int st = rig_try_run(r);
+
+    ck_assert_msg(st == ENSO_OK, "status %d: %s", st, r->err.message);
+}
+
+void rig_done(struct rig *r)
+{
+    const struct enso_backend *cpu = enso_backend_cpu();
+
+    for (size_t i = 0; i < r->n_inputs; i++)
+        if (r->inputs[i].data != NULL)
+            enso_test_guard_free(r->inputs[i].data, enso_tensor_bytes(&r->inputs[i]));
+    for (size_t i = 0; i < r->n_outputs; i++)
+        if (r->outputs[i].data != NULL)
+            enso_test_guard_free(r->outputs[i].data, enso_tensor_bytes(&r->outputs[i]));
+    cpu->lane_close(r->lane);
+    cpu->unbind(r->device, r->bound);
+    cpu->device_close(r->device);
+    enso_graph_destroy(r->graph);
+}
+
+void rig_random(float *x, size_t n, unsigned seed)
+{
+    uint64_t state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+
+    for (size_t i = 0; i < n; i++) {
+        state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        x[i] = (float)(int32_t)(state >> 32) * 0x1p-31f;
+    }
+}
+
+float *rig_random_new(size_t n, unsigned seed)
+{
+    float *x = malloc((n + 1) * sizeof(float));
+
+    ck_assert_ptr_nonnull(x);
+    rig_random(x, n, seed);
+    return x;
+}
+
+void rig_near(const char *what, const float *got, const double *want, size_t n, double absolute,
+              double relative)
+{
+    for (size_t i = 0; i < n; i++) {
+        double g = (double)got[i], w = want[i];
+
+        if ((isnan(g) && isnan(w)) || g == w)
+            continue;
+        ck_assert_msg(fabs(g - w) <= absolute + relative * fabs(w),
+                      "%s: element %zu of %zu is %.9g, should be %.9g", what, i, n, g, w);
+    }
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One operator on the bench: a graph of one node is inferred, bound to the CPU backend and run,
+ * with every tensor ending at a guard page. Used by all tests of kernels.
+ *
+ *     struct rig r;
+ *     rig_init(&r, "avx2", 2);
+ *     rig_input(&r, ENSO_DTYPE_F32, 2, (int64_t[]){3, 4}, x);      (copied)
+ *     rig_constant(&r, ENSO_DTYPE_I64, 1, (int64_t[]){1}, axes);
+ *     rig_node(&r, ENSO_OP_REDUCE_SUM, 1);
+ *     enso_graph_set_int(r.graph, r.node, "keepdims", 0);
+ *     rig_run(&r);                       (fails the test with the error's sentence)
+ *     const float *y = r.outputs[0].data;
+ *     rig_done(&r);
+ */
+#ifndef ENSO_TESTS_KERNELS_RIG_H
+#define ENSO_TESTS_KERNELS_RIG_H
+
+#include "engine/backend.h"
+#include "tests/support/support.h"
+
+#define RIG_MAX 16
+
+struct rig {
+    struct enso_graph *graph;
+    int node;
+    struct enso_device *device;
+    struct enso_bound *bound;
+    struct enso_lane *lane;
+    struct enso_error err;
+    size_t n_inputs, n_outputs;
+    int values[RIG_MAX];
+    struct enso_tensor inputs[RIG_MAX], outputs[RIG_MAX];
+};
+
+/* Instruction sets this processor has, NULL at the end. */
+const char *const *rig_sets(void);
+
+void rig_init(struct rig *r, const char *isa, unsigned n_threads);
+void rig_input(struct rig *r, enum enso_dtype dtype, size_t rank, const int64_t *dims,
+               const void *data);
+void rig_constant(struct rig *r, enum enso_dtype dtype, size_t rank, const int64_t *dims,
+                  const void *data);
+void rig_absent(struct rig *r);
+void rig_node(struct rig *r, enum enso_op op, size_t n_outputs);
+
+/* Infer and bind; the status of the first that fails, the sentence in r->err. */
+int rig_try_bind(struct rig *r);
+/* And run. */
+int rig_try_run(struct rig *r);
+/* Must succeed. May be called again (with other data in r->inputs). */
+void rig_run(struct rig *r);
+void rig_done(struct rig *r);
+
+/* Repeatable numbers: floats of about [-1, 1). */
+void rig_random(float *x, size_t n, unsigned seed);
+float *rig_random_new(size_t n, unsigned seed); /* free() */
+
+/* |got - want| <= absolute + relative · |want|, NaN equals NaN; names `what` and the index. */
+void rig_near(const char *what, const float *got, const double *want, size_t n, double absolute,
+              double relative);
+
+#endif
