@@ -14,3 +14,4 @@ engine_libengine_a_SOURCES += \
 	engine/text/unicode.c engine/text/unicode.h engine/text/unicode_tables.h \
 	engine/text/vocabulary.c engine/text/vocabulary.h \
 	engine/text/wordpiece.c
+EXTRA_DIST += engine/text/README.md

@@ -48,7 +48,7 @@ static bool clean(struct enso__work *work)
     for (size_t i = 0; i < chars->n; i++) {
         struct enso__char next = chars->items[i];
 
-        if (next.c == 0xFFFD || (enso__unicode_flags(next.c) & ENSO__UNICODE_DROPPED) != 0)
+        if ((enso__unicode_flags(next.c) & ENSO__UNICODE_DROPPED) != 0)
             continue;
         if (enso__unicode_is_space(next.c))
             next.c = ' ';

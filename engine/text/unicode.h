@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 enum {
-    ENSO__UNICODE_DROPPED = 1 << 0,     /* control and format: BERT's cleaning removes it */
+    ENSO__UNICODE_DROPPED = 1 << 0,     /* control, format, U+FFFD: BERT's cleaning removes it */
     ENSO__UNICODE_NONSPACING = 1 << 1,  /* BERT's accents */
     ENSO__UNICODE_COMBINING = 1 << 2,   /* what StripAccents removes */
     ENSO__UNICODE_PUNCTUATION = 1 << 3, /* BERT's pre-tokeniser makes it a word */

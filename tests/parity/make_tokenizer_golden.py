@@ -23,7 +23,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["the", "quick", "brown", "fox", "jump", "##s", "##ed", "##ing", "over", "lazy", "dog", "un",
          "##aff", "##able", "cafe", "na", "##ive", "card", "machine", "swallow", "my", "hello",
          "world", "straße", "##ße", "istanbul", "don", "t", "##t", "2024", "##24", "20", "[", "]"]
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789éüσςабв日本語中文ひらがな한글אבمر"
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789éüσςабв日本語中文ひらがな한글אבمرáạ\u0301\u0310\u0323"
 
 TEXTS = [
     "", " ", "The quick brown fox jumped over the lazy dog.", "unaffable", "UNAFFABLE!", "hello[MASK]world",
@@ -33,7 +33,8 @@ TEXTS = [
     "日本語と中文。ひらがな、カタカナ", "中a文b\u3000c", "한글 \u1112\u1161\u11ab각", "אבגד مرحبا \u200fאב\u200e",
     "👩\u200d👩\u200d👧\u200d👦", "🏳️\u200d🌈 👍🏽 🇩🇪 fox", "fox🦊fox", "a\0b\x01c\x7fd\x1be", "tab\tnew\nline\rend",
     "a\u00a0b\u2003c\u2028d\u2029e\u0085f\u000bg", "zero\u200bwidth\ufeff soft\u00adhyphen",
-    "\ufffd \ufffe\uffff \U0010ffff \ue000", "ﬁ ﬃ ½ ℌ ｆｏｘ ㌔ ﷺ", "x" * 100, "x" * 101, "é" * 100, "é" * 101,
+    "\ufffd \ufffe\uffff \U0010ffff \ue000", "ﬁ ﬃ ½ ℌ ｆｏｘ ㌔ ﷺ", "x" * 100, "x" * 101, "σ" * 100, "σ" * 101, "σ" * 20, "σ" * 21,
+    "a\u0310\u0301b a\u0323\u0310 a\u0310\u0323 a\u0301\u0310b",
     "!?.,;:-_()[]{}<>@#$%^&*+=|\\/~`'\"", "«fox» „dog“ —…·¿", "\u1734\u302e\U00011938\U0001e94a a",
     "the <ent> fox<ent>  dog", "foo foofoo Foo FOO éfoo foo.", "  <t>  the", "\u3000the\u3000",
     "the quick brown fox jumps over the lazy dog " * 3,
