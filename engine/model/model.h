@@ -24,7 +24,6 @@
 #include "engine/backend.h"
 #include "engine/sample.h"
 
-
 enum enso_task {
     ENSO_TASK_TEXT_CLASSIFICATION,
     ENSO_TASK_IMAGE_CLASSIFICATION,
@@ -82,6 +81,7 @@ struct enso_model_info {
     /* embeddings */
     uint32_t dimensions;
     const char *pooling; /* "mean", "cls", "max", "last" */
+    bool pooling_given;  /* by modules.json; else the mean is ensod's choice */
     bool normalized;
 
     /* the graph's own borders (KServe V2) */
@@ -101,7 +101,7 @@ struct enso_model *enso_model_unref(struct enso_model *model); /* returns NULL; 
 const struct enso_model_info *enso_model_info(const struct enso_model *model);
 const struct enso_tokenizer *enso_model_tokenizer(const struct enso_model *model); /* or NULL */
 
-struct enso_encode_options {
+struct enso_sample_options {
     bool truncate;       /* cut what is too long; else too long is ENSO_INVALID, code too_long */
     bool truncate_left;  /* cut at the front */
     bool want_raw;       /* see sample.h */
@@ -114,15 +114,15 @@ struct enso_encode_options {
  * not take that kind of input. */
 int enso_model_encode_text(const struct enso_model *model, const char *text, size_t size,
                            const char *pair, size_t pair_size, /* pair may be NULL */
-                           const struct enso_encode_options *options,
+                           const struct enso_sample_options *options,
                            struct enso_sample **ret_sample, struct enso_error *err);
 /* Token ids as they are, without special tokens added. */
 int enso_model_encode_tokens(const struct enso_model *model, const int64_t *ids, size_t n,
-                             const struct enso_encode_options *options,
+                             const struct enso_sample_options *options,
                              struct enso_sample **ret_sample, struct enso_error *err);
 /* An encoded picture (JPEG, PNG, WebP). */
 int enso_model_encode_image(const struct enso_model *model, const void *bytes, size_t size,
-                            const struct enso_encode_options *options,
+                            const struct enso_sample_options *options,
                             struct enso_sample **ret_sample, struct enso_error *err);
 /* Tensors for the graph's own inputs, matched by position with info->inputs; data is copied. All
  * must agree in dimension 0 where the model is batched (it becomes n_items). */
@@ -131,6 +131,9 @@ int enso_model_encode_tensors(const struct enso_model *model, const struct enso_
 /* A sample of typical (scale 0..1 of the largest) size, for warming up. */
 int enso_model_warmup_sample(const struct enso_model *model, double scale,
                              struct enso_sample **ret_sample, struct enso_error *err);
+
+/* A lane is about to close: free what the model keeps for it. Not while a batch runs on it. */
+void enso_model_forget_lane(struct enso_model *model, const struct enso_lane *lane);
 
 /* Run a batch; fills every sample's outputs. Called by one lane at a time per lane; the signature
  * is that of struct enso_runner's run (batching/runner.h). */

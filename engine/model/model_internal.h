@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The inside of a model, shared by the files of engine/model.
+ */
+#ifndef ENSO_ENGINE_MODEL_MODEL_INTERNAL_H
+#define ENSO_ENGINE_MODEL_MODEL_INTERNAL_H
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/formats/safetensors.h"
+#include "engine/image/prepare.h"
+#include "engine/model/model.h"
+#include "engine/program/context.h"
+#include "engine/program/program.h"
+#include "engine/text/tokenizer.h"
+
+/* What one lane keeps for one model: its context and the flat arrays of a batch. */
+struct enso_model_lane {
+    const struct enso_lane *lane; /* key only, may be gone */
+    struct enso_context *context;
+    void *staging; /* grows; inputs and outputs of a batch, host memory */
+    size_t staging_bytes;
+    struct enso_model_lane *next;
+};
+
+struct enso_model {
+    atomic_uint refs;
+    struct enso_model_info info;
+    struct enso_arena arena; /* strings and tables of info */
+    const struct enso_backend *backend;
+    struct enso_device *device;
+    struct enso_program *program;
+    uint64_t max_pixels;
+    struct enso_safetensors *weights; /* text models, until bound: then checked and closed */
+
+    struct enso_tokenizer *tokenizer;
+    bool has_segments;
+    char *prompt; /* put in front of every text (sentence-transformers), or NULL */
+    size_t prompt_size;
+
+    struct enso_image_spec image; /* when info.takes_images */
+    int label_output;             /* graph output with the logits */
+    bool outputs_probabilities;   /* the graph ends in softmax or sigmoid itself */
+    bool outputs_log_probabilities;
+
+    pthread_mutex_t lock; /* guards lanes */
+    struct enso_model_lane *lanes;
+};
+
+/* Loaders, one per kind of folder: fill the model and *ret_graph (the caller's). */
+int enso__model_load_text(struct enso_model *m, const char *path, struct enso_graph **ret_graph,
+                          struct enso_error *err);
+int enso__model_load_onnx(struct enso_model *m, const char *path, struct enso_graph **ret_graph,
+                          struct enso_error *err);
+/* After binding: does a row give the same bits alone and in a batch? Sets info.batched. */
+int enso__model_check_batching(struct enso_model *m, struct enso_error *err);
+void enso__model_lanes_done(struct enso_model *m);
+
+/* Labels out of config.json: id2label, checked against n_labels; LABEL_0... when absent. */
+int enso__labels_from_config(struct enso_model *m, const json_t *config, uint32_t n_labels,
+                             struct enso_error *err);
+/* Labels as a JSON array of strings (ensod.json). */
+int enso__labels_from_array(struct enso_model *m, const json_t *array, const char *where,
+                            struct enso_error *err);
+/* Labels as a text file, one a line. */
+int enso__labels_from_file(struct enso_model *m, const char *path, struct enso_error *err);
+
+/* <dir>/<name> is a regular file. */
+bool enso__model_has_file(const char *dir, const char *name);
+/* Read and parse <dir>/<name>; ENSO_NOT_FOUND when it is absent. */
+int enso__model_read_json(const char *dir, const char *name, json_t **ret_json,
+                          struct enso_error *err);
+/* A string of the model's life. */
+const char *enso__model_keep(struct enso_model *m, const char *s);
+
+#define ENSO_PATH_SIZE 4096
+
+#endif
