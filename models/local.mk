@@ -1,1 +1,26 @@
-# Build fragment of models/: see Makefile.am.
+# The bundled models, installed as $(pkgdatadir)/models/NAME. make_random.py writes them; a test
+# (where there is python3) that it writes these bytes.
+bundleddir = $(pkgdatadir)
+nobase_dist_bundled_DATA = \
+	models/embeddings/1_Pooling/config.json \
+	models/embeddings/README.md \
+	models/embeddings/config.json \
+	models/embeddings/model.safetensors \
+	models/embeddings/modules.json \
+	models/embeddings/sentence_bert_config.json \
+	models/embeddings/tokenizer.json \
+	models/embeddings/tokenizer_config.json \
+	models/embeddings/vocab.txt \
+	models/fashion/README.md \
+	models/fashion/ensod.json \
+	models/fashion/model.onnx \
+	models/intents/README.md \
+	models/intents/config.json \
+	models/intents/model.safetensors \
+	models/intents/tokenizer.json \
+	models/intents/tokenizer_config.json \
+	models/intents/vocab.txt
+
+EXTRA_DIST += models/make_random.py
+dist_check_SCRIPTS += models/check_random
+TESTS += models/check_random
