@@ -1,15 +1,37 @@
 bin_PROGRAMS += ensod
 ensod_SOURCES = server/ensod.c
+ensod_LDADD = $(SERVER_LIBS)
 
 noinst_LIBRARIES += server/libserver.a
 server_libserver_a_SOURCES = \
+	server/access_log.c server/access_log.h \
+	server/app.h \
 	server/budget.c server/budget.h \
+	server/check_model.c \
+	server/classify.c \
+	server/daemon.c server/daemon.h \
+	server/device.c server/device.h \
+	server/dialect.c server/dialect.h \
+	server/embeddings.c \
+	server/flow.c server/flow.h \
+	server/handlers.h \
 	server/http.c server/http.h server/http_internal.h \
 	server/http_answer.c \
 	server/http_call.c \
 	server/http_stream.c \
 	server/http_target.c server/http_target.h \
 	server/http_timeouts.c \
+	server/inputs.c server/inputs.h \
 	server/listener.c server/listener.h \
 	server/loop.c server/loop.h \
-	server/socket_progress.c server/socket_progress.h
+	server/meters.c server/meters.h \
+	server/models.c \
+	server/multipart.c server/multipart.h \
+	server/pages.c \
+	server/registry.c server/registry.h \
+	server/request.c server/request.h \
+	server/routes.c server/routes.h \
+	server/scores.c server/scores.h \
+	server/service.c server/service.h \
+	server/socket_progress.c server/socket_progress.h \
+	server/tokenize.c

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Putting the daemon together: see daemon.h. Order of the start: signals, log, device and lanes,
+ * models listed, sockets open (so that a port in use ends the start before models are read),
+ * loader started. Order of the end (drain): readiness fails, drain_delay, stop accepting, wait for
+ * what is in flight at most drain_timeout, 503 to the rest, stop lanes, free everything.
+ */
+#include "server/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "batching/lanes.h"
+#include "batching/scheduler.h"
+#include "engine/backend.h"
+#include "ensod_build.h"
+#include "server/budget.h"
+#include "server/device.h"
+#include "server/flow.h"
+#include "server/http.h"
+#include "server/listener.h"
+#include "server/loop.h"
+#include "server/meters.h"
+#include "server/registry.h"
+#include "server/service.h"
+
+#define MAX_LISTENERS 64
+#define DRAIN_POLL_MS 20
+#define FINISH_WAIT_MS 1000
+
+struct daemon {
+    struct enso_app app; /* first: callbacks get the app */
+    const struct enso_config *config;
+    struct enso_device_choice device;
+    struct enso_lanes *lanes;
+    struct enso_listener *listeners[MAX_LISTENERS];
+    size_t n_listeners;
+    struct enso_signal *term, *interrupt, *hangup;
+    struct enso_timer *drain_timer;
+    struct enso_service *service;
+    bool told_ready, stopping;
+    uint64_t drain_until_ns;
+    unsigned n_signals;
+    struct enso_error failure; /* why the loop was left, if it was a failure */
+};
+
+/* --- limits of the process ------------------------------------------------------------------- */
+
+/* As many descriptors as the hard limit allows. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        enso_log(ENSO_LOG_WARNING, "cannot raise the limit of open files", "error=%s",
+                 strerror(errno));
+}
+
+/* libuv reads its pool's size when it is first used. */
+static void size_pool(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%ld", ENSO_MAX(2L, cores / 2));
+    (void)setenv("UV_THREADPOOL_SIZE", text, 0); /* the user's own value stands */
+}
+
+/* --- drain ----------------------------------------------------------------------------------- */
+
+static void leave(struct daemon *d)
+{
+    enso_loop_stop(d->app.loop);
+}
+
+/* Everything received before accepting stopped is answered, or the time is over. */
+static void drain_poll(void *user)
+{
+    struct daemon *d = user;
+    size_t pending = enso_http_n_pending(d->app.http);
+
+    if (pending == 0 || enso_clock_now_ns() >= d->drain_until_ns) {
+        if (pending != 0)
+            enso_log(ENSO_LOG_WARNING, "drain timed out", "requests=%zu", pending);
+        leave(d);
+        return;
+    }
+    enso_timer_start(d->drain_timer, DRAIN_POLL_MS, 0);
+}
+
+static void stop_accepting(void *user)
+{
+    struct daemon *d = user;
+
+    for (size_t i = 0; i < d->n_listeners; i++)
+        enso_listener_stop(d->listeners[i]);
+    enso_http_stop_accepting(d->app.http);
+    d->drain_until_ns = enso_clock_now_ns() + d->config->drain_timeout_ns;
+    enso_timer_destroy(d->drain_timer);
+    d->drain_timer = enso_timer_create(d->app.loop, drain_poll, d, NULL);
+    if (d->drain_timer == NULL)
+        leave(d);
+    else
+        enso_timer_start(d->drain_timer, 1, 0);
+}
+
+static void on_stop_signal(void *user)
+{
+    struct daemon *d = user;
+
+    if (++d->n_signals > 1) {
+        enso_log(ENSO_LOG_WARNING, "stopping at once", "reason=%s", "second signal");
+        leave(d);
+        return;
+    }
+    enso_log(ENSO_LOG_NOTICE, "draining", "requests=%zu", enso_http_n_pending(d->app.http));
+    d->app.draining = true;
+    enso_service_stopping(d->service);
+    d->drain_timer = enso_timer_create(d->app.loop, stop_accepting, d, NULL);
+    if (d->drain_timer == NULL) {
+        leave(d);
+        return;
+    }
+    enso_timer_start(d->drain_timer, d->config->drain_delay_ns / ENSO_NS_PER_MS, 0);
+}
+
+/* SIGHUP: logrotate moved the access log. */
+static void on_hangup_signal(void *user)
+{
+    struct enso_error err = {0};
+
+    (void)user;
+    if (enso_log_access_reopen(&err) != ENSO_OK)
+        enso_log_failure(ENSO_LOG_ERROR, "cannot reopen the access log", &err);
+    else
+        enso_log(ENSO_LOG_INFO, "access log reopened", "signal=%s", "SIGHUP");
+}
+
+/* --- models ---------------------------------------------------------------------------------- */
+
+/* A model came up or failed. */
+static void on_models(struct enso_app *app)
+{
+    struct daemon *d = (struct daemon *)app;
+    struct enso_readiness r;
+
+    enso_registry_readiness(app->registry, &r);
+    if (r.required_failed && !d->told_ready && d->n_signals == 0) {
+        for (size_t i = 0; i < enso_registry_n_entries(app->registry); i++) {
+            const struct enso_entry *e = enso_registry_entry(app->registry, i);
+            struct enso_error why;
+
+            if (enso_registry_state(app->registry, e, NULL, &why) == ENSO_ENTRY_FAILED &&
+                e->required && d->failure.status == ENSO_OK)
+                d->failure = why;
+        }
+        leave(d);
+        return;
+    }
+    if (r.n_loading != 0 || d->told_ready)
+        return;
+    if (r.n_ready == 0) {
+        (void)enso_error_set(&d->failure, ENSO_NOT_FOUND, "no model could be loaded");
+        leave(d);
+        return;
+    }
+    d->told_ready = true;
+    enso_log(ENSO_LOG_NOTICE, "ready", "models=%zu failed=%zu", r.n_ready, r.n_failed);
+    enso_service_ready(d->service, r.n_ready, r.n_failed);
+}
+
+/* --- sockets --------------------------------------------------------------------------------- */
+
+static bool on_socket(int fd, const struct sockaddr *peer, socklen_t peer_size, void *user)
+{
+    struct daemon *d = user;
+    struct enso_error err = {0};
+
+    if (enso_http_add_socket(d->app.http, fd, peer, peer_size, &err) != ENSO_OK)
+        enso_log_failure(ENSO_LOG_WARNING, "connection refused", &err);
+    return !enso_http_is_full(d->app.http);
+}
+
+static void on_trouble(const char *sentence, void *user)
+{
+    (void)user;
+    enso_log(ENSO_LOG_WARNING, "accepting pauses", "error=%s", sentence);
+}
+
+static void announce(const struct enso_listener *listener)
+{
+    enso_log(ENSO_LOG_NOTICE, "listening", "address=%s", enso_listener_address(listener));
+    if (!enso_listener_is_local(listener))
+        enso_log(ENSO_LOG_WARNING, "anybody who reaches this address may use the models",
+                 "address=%s remedy=%s", enso_listener_address(listener),
+                 "listen on 127.0.0.1 or put a proxy with authentication in front");
+}
+
+static int open_listeners(struct daemon *d, struct enso_error *err)
+{
+    const struct enso_listener_callbacks callbacks = {on_socket, on_trouble, d};
+    int fds[MAX_LISTENERS];
+    size_t n = enso_listener_inherited(fds, MAX_LISTENERS);
+    int st = ENSO_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        if (st == ENSO_OK)
+            st = enso_listener_create_take(d->app.loop, fds[i], &callbacks,
+                                           &d->listeners[d->n_listeners], err);
+        else
+            (void)close(fds[i]); /* nothing was written */
+        if (st == ENSO_OK)
+            announce(d->listeners[d->n_listeners++]);
+    }
+    for (size_t i = 0; st == ENSO_OK && n == 0 && i < d->config->listen.n; i++) {
+        if (d->n_listeners == MAX_LISTENERS)
+            return enso_error_set(err, ENSO_TOO_LARGE, "more than %d addresses to listen on",
+                                  MAX_LISTENERS);
+        st = enso_listener_create(d->app.loop, d->config->listen.items[i], &callbacks,
+                                  &d->listeners[d->n_listeners], err);
+        if (st == ENSO_OK)
+            announce(d->listeners[d->n_listeners++]);
+    }
+    return st;
+}
+
+static int create_http(struct daemon *d, struct enso_error *err)
+{
+    const struct enso_config *c = d->config;
+    struct enso_http_options options = {
+        .budget = d->app.budget,
+        .max_body_bytes = (size_t)c->max_body_bytes,
+        .max_connections = (unsigned)c->max_connections,
+        .header_timeout_ms = (unsigned)(c->header_timeout_ns / ENSO_NS_PER_MS),
+        .body_timeout_ms = (unsigned)(c->body_timeout_ns / ENSO_NS_PER_MS),
+        .idle_timeout_ms = (unsigned)(c->idle_timeout_ns / ENSO_NS_PER_MS),
+        .write_timeout_ms = (unsigned)(c->write_timeout_ns / ENSO_NS_PER_MS),
+    };
+
+    enso_flow_callbacks(&d->app, &options.callbacks);
+    return enso_http_create(d->app.loop, &options, &d->app.http, err);
+}
+
+/* --- start and end --------------------------------------------------------------------------- */
+
+static int start_signals(struct daemon *d, struct enso_error *err)
+{
+    d->term = enso_signal_create(d->app.loop, SIGTERM, on_stop_signal, d, err);
+    if (d->term != NULL)
+        d->interrupt = enso_signal_create(d->app.loop, SIGINT, on_stop_signal, d, err);
+    if (d->interrupt != NULL)
+        d->hangup = enso_signal_create(d->app.loop, SIGHUP, on_hangup_signal, d, err);
+    return d->hangup != NULL ? ENSO_OK : ENSO_NO_MEMORY;
+}
+
+static int start_metrics(struct daemon *d, struct enso_error *err)
+{
+    struct enso_app *app = &d->app;
+    int st;
+
+    app->metrics = enso_metrics_create();
+    app->budget = enso_budget_create((size_t)d->config->request_memory_bytes);
+    if (app->metrics == NULL || app->budget == NULL)
+        return enso_error_no_memory(err, "the metrics");
+    st = enso_metrics_add_build_info(app->metrics, "ensod_build_info",
+                                     (const char *const[]){"version", NULL},
+                                     (const char *const[]){PACKAGE_VERSION, NULL}, err);
+    return st == ENSO_OK ? enso_meters_create(app, &app->meters, err) : st;
+}
+
+static int start(struct daemon *d, struct enso_error *err)
+{
+    struct enso_app *app = &d->app;
+    struct enso_registry_options registry = {.app = app, .on_change = on_models};
+    int st;
+
+    app->loop = enso_loop_create(err);
+    if (app->loop == NULL)
+        return ENSO_NO_MEMORY;
+    st = start_signals(d, err);
+    if (st == ENSO_OK)
+        st = enso_flow_init(app, err);
+    if (st == ENSO_OK)
+        st = start_metrics(d, err);
+    if (st == ENSO_OK)
+        st = enso_device_choose(d->config, &d->device, err);
+    if (st == ENSO_OK)
+        st = enso_lanes_start(d->device.backend, d->device.device, 1, &d->lanes, err);
+    if (st != ENSO_OK)
+        return st;
+    app->scheduler = enso_lanes_scheduler(d->lanes);
+    registry.backend = d->device.backend;
+    registry.device = d->device.device;
+    st = enso_registry_create(&registry, &app->registry, err);
+    if (st == ENSO_OK)
+        st = create_http(d, err);
+    if (st == ENSO_OK)
+        st = open_listeners(d, err);
+    if (st == ENSO_OK)
+        st = enso_service_create(app, &d->service, err);
+    if (st == ENSO_OK)
+        st = enso_registry_start(app->registry, err);
+    return st;
+}
+
+/* Whatever state the start or the drain left, in reverse. */
+static void end(struct daemon *d)
+{
+    struct enso_app *app = &d->app;
+
+    for (size_t i = 0; i < d->n_listeners; i++)
+        enso_listener_destroy(d->listeners[i]);
+    if (app->http != NULL) {
+        enso_http_stop_accepting(app->http);
+        enso_http_finish(app->http, FINISH_WAIT_MS);
+    }
+    if (d->lanes != NULL)
+        enso_lanes_stop(d->lanes); /* ends every job that is left */
+    while (app->n_requests != 0 && enso_loop_run_once(app->loop))
+        ; /* pool workers and ended jobs come home */
+    enso_http_destroy(app->http);
+    enso_registry_destroy(app->registry);
+    enso_service_destroy(d->service);
+    enso_lanes_destroy(d->lanes);
+    enso_device_close(&d->device);
+    enso_timer_destroy(d->drain_timer);
+    enso_signal_destroy(d->term);
+    enso_signal_destroy(d->interrupt);
+    enso_signal_destroy(d->hangup);
+    if (app->loop != NULL && app->done_bell != NULL)
+        enso_flow_done(app);
+    enso_loop_destroy(app->loop);
+    enso_meters_destroy(app->meters);
+    enso_metrics_destroy(app->metrics);
+    enso_budget_destroy(app->budget);
+}
+
+int enso_daemon_run(const struct enso_config *config, struct enso_error *err)
+{
+    struct daemon d = {.config = config, .app = {.config = config}};
+    int st;
+
+    size_pool();
+    enso_json_init();
+    enso_log_set_level((enum enso_log_level)config->log_level);
+    st = enso_log_access_open(config->access_log, err);
+    if (st == ENSO_OK)
+        st = enso_log_start(err);
+    if (st != ENSO_OK)
+        return st;
+    raise_descriptor_limit();
+    if (getrandom(&d.app.id_salt, sizeof d.app.id_salt, 0) != sizeof d.app.id_salt)
+        d.app.id_salt = enso_clock_now_ns();
+    enso_log(ENSO_LOG_NOTICE, "starting", "version=%s", PACKAGE_VERSION);
+    st = start(&d, err);
+    if (st == ENSO_OK) {
+        enso_loop_run(d.app.loop);
+        if (d.failure.status != ENSO_OK) {
+            st = d.failure.status;
+            if (err != NULL)
+                *err = d.failure;
+        }
+    }
+    end(&d);
+    if (st == ENSO_OK)
+        enso_log(ENSO_LOG_NOTICE, "stopped", "signals=%u", d.n_signals);
+    enso_log_stop();
+    return st;
+}

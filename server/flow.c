@@ -1,0 +1,761 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The way of a request: see flow.h. A request is always in exactly one place (enum place), and has
+ * a holder for the call (until on_done) and one for the pool or the lanes while they have it; the
+ * last holder frees it. Only the loop changes places; the pool and the lanes hand the request back
+ * by libuv's after-work callback and by the done list.
+ */
+#include "server/flow.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "batching/scheduler.h"
+#include "engine/image/image.h"
+#include "server/access_log.h"
+#include "server/budget.h"
+#include "server/dialect.h"
+#include "server/loop.h"
+#include "server/meters.h"
+#include "server/registry.h"
+#include "server/routes.h"
+
+/* Above these a request is decoded, or its answer encoded, on the pool: the loop must stay free.
+ * 1 KiB of text is about 256 tokens. */
+#define INLINE_BODY_BYTES 1536
+#define INLINE_ANSWER_BYTES (64u << 10)
+
+enum place {
+    AT_HEAD,  /* headers seen, body coming */
+    AT_POOL,  /* being decoded or encoded by a worker */
+    AT_QUEUE, /* its job is the scheduler's */
+    AT_END,   /* answered, or given up */
+};
+
+/* A request with what only this file needs. */
+struct flight {
+    struct enso_request req; /* first: a request is its flight */
+    uv_work_t work;
+    enum place place;
+    unsigned n_holders;
+    struct flight *next_done;
+    int code;     /* HTTP status that was answered */
+    int refused;  /* status chosen at on_head, 0 = none */
+    int answered; /* plain routes: what answer gave */
+};
+
+static struct flight *flight_of(struct enso_request *req)
+{
+    return ENSO_CONTAINER_OF(req, struct flight, req);
+}
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+static void release(struct flight *f)
+{
+    struct enso_request *req = &f->req;
+
+    if (--f->n_holders != 0)
+        return;
+    req->app->n_requests--;
+    enso_budget_give(req->app->budget, req->charged_bytes);
+    enso_http_call_unref(req->call);
+    enso_job_destroy(req->job);
+    enso_served_unref(req->served);
+    json_decref(req->json);
+    enso_buffer_done(&req->answer);
+    enso_arena_done(&req->arena);
+    enso_free(f);
+}
+
+/* The client's X-Request-Id if it is 1 to 128 visible ASCII characters, else one of ours. */
+static void choose_id(struct enso_request *req)
+{
+    const char *given = enso_http_call_header(req->call, "X-Request-Id");
+    size_t n = given != NULL ? strlen(given) : 0;
+
+    (void)snprintf(req->tag, sizeof req->tag, "%012llx-%llx",
+                   (unsigned long long)(req->app->id_salt & 0xFFFFFFFFFFFF),
+                   (unsigned long long)++req->app->id_count);
+    for (size_t i = 0; i < n; i++)
+        if (given[i] <= ' ' || given[i] > '~')
+            n = 0;
+    if (n >= 1 && n <= 128)
+        memcpy(req->id, given, n + 1);
+    else
+        memcpy(req->id, req->tag, sizeof req->tag);
+}
+
+static struct flight *new_flight(struct enso_app *app, struct enso_http_call *call)
+{
+    struct flight *f = enso_alloc_zero(1, sizeof *f);
+    struct enso_request *req;
+
+    if (f == NULL)
+        return NULL;
+    req = &f->req;
+    req->app = app;
+    req->call = enso_http_call_ref(call); /* keeps the body while the pool reads it */
+    req->start_ns = enso_http_call_started_ns(call);
+    req->input_key = "input";
+    req->parameters = (struct enso_parameters){
+        .truncate = app->config->batching.truncate, .top_k = 5, .priority = ENSO_PRIORITY_DEFAULT};
+    req->answer = (struct enso_buffer)ENSO_BUFFER_INIT;
+    f->n_holders = 1;
+    app->n_requests++;
+    choose_id(req);
+    enso_http_call_set_user(call, f);
+    return f;
+}
+
+/* --- answering ------------------------------------------------------------------------------ */
+
+#define MAX_HEADERS 8
+
+struct headers {
+    struct enso_http_header list[MAX_HEADERS];
+    size_t n;
+    char timing[160], retry[24], retry_ms[24], header_size[24];
+};
+
+static void add_header(struct headers *h, const char *name, const char *value)
+{
+    if (h->n < MAX_HEADERS)
+        h->list[h->n++] = (struct enso_http_header){name, value};
+}
+
+static void timing_header(const struct enso_request *req, struct headers *h)
+{
+    const struct enso_job *job = req->job;
+
+    (void)snprintf(h->timing, sizeof h->timing,
+                   "queue;dur=%.3f, pre;dur=%.3f, compute;dur=%.3f, post;dur=%.3f",
+                   job != NULL ? (double)job->queue_ns * 1e-6 : 0.0, (double)req->pre_ns * 1e-6,
+                   job != NULL ? (double)job->compute_ns * 1e-6 : 0.0, (double)req->post_ns * 1e-6);
+    add_header(h, "Server-Timing", h->timing);
+}
+
+static void send_answer(struct flight *f, int code, struct headers *h)
+{
+    struct enso_request *req = &f->req;
+
+    add_header(h, "X-Request-Id", req->id);
+    add_header(h, "Content-Type", req->answer_type != NULL ? req->answer_type : "application/json");
+    if (code == 200 && req->json_header_size != 0) {
+        (void)snprintf(h->header_size, sizeof h->header_size, "%zu", req->json_header_size);
+        add_header(h, "Inference-Header-Content-Length", h->header_size);
+    }
+    f->code = code;
+    f->place = AT_END;
+    enso_http_respond(req->call, code, h->list, h->n, &req->answer);
+}
+
+/* Answer req->error in the route's dialect. */
+static void fail(struct flight *f)
+{
+    struct enso_request *req = &f->req;
+    const struct enso_dialect *dialect =
+        req->route != NULL ? req->route->dialect : &enso_dialect_native;
+    struct headers h = {.n = 0};
+    int code = f->refused != 0 ? f->refused : dialect->status(&req->error);
+
+    if (code == 429 || code == 503) {
+        uint64_t ns = ENSO_MAX(req->retry_after_ns, ENSO_NS_PER_MS);
+
+        (void)snprintf(h.retry, sizeof h.retry, "%llu",
+                       (unsigned long long)((ns + ENSO_NS_PER_S - 1) / ENSO_NS_PER_S));
+        (void)snprintf(h.retry_ms, sizeof h.retry_ms, "%llu",
+                       (unsigned long long)((ns + ENSO_NS_PER_MS - 1) / ENSO_NS_PER_MS));
+        add_header(&h, "Retry-After", h.retry);
+        add_header(&h, "retry-after-ms", h.retry_ms);
+    }
+    if (code == 504)
+        add_header(&h, "x-should-retry", "false");
+    if (code >= 500 && req->error.status == ENSO_INTERNAL)
+        enso_log_failure(ENSO_LOG_ERROR, "request failed", &req->error);
+    if (code == 500) {
+        char where[160];
+
+        (void)snprintf(where, sizeof where, "request %s: ", req->id);
+        enso_error_prefix(&req->error, "%s", where);
+    }
+    if (req->route != NULL && req->route->decode != NULL)
+        timing_header(req, &h);
+    enso_buffer_done(&req->answer);
+    req->answer_type = NULL;
+    dialect->error(&req->error, code, &req->answer);
+    send_answer(f, code, &h);
+}
+
+static void respond(struct flight *f)
+{
+    struct headers h = {.n = 0};
+
+    timing_header(&f->req, &h);
+    send_answer(f, 200, &h);
+}
+
+/* --- after the run: encode -------------------------------------------------------------------- */
+
+/* Answers of one number a dozen bytes; exact enough to choose a thread. */
+static size_t estimate_answer(const struct enso_request *req)
+{
+    size_t bytes = 0;
+
+    for (uint32_t i = 0; i < req->job->n_samples; i++) {
+        const struct enso_sample *s = req->job->samples[i];
+
+        bytes += 256;
+        for (uint32_t o = 0; o < s->n_outputs; o++)
+            bytes += (size_t)enso_tensor_count(&s->outputs[o]) * 12;
+    }
+    return bytes;
+}
+
+static void encode(struct enso_request *req)
+{
+    uint64_t start_ns = enso_clock_now_ns();
+
+    if (req->route->encode(req, &req->error) == ENSO_OK && req->answer.failed)
+        (void)enso_error_no_memory(&req->error, "the answer");
+    req->post_ns += enso_clock_now_ns() - start_ns;
+}
+
+static void encode_finish(struct flight *f)
+{
+    if (f->req.error.status != ENSO_OK)
+        fail(f);
+    else
+        respond(f);
+}
+
+static void encode_work(uv_work_t *work)
+{
+    encode(&((struct flight *)work->data)->req);
+}
+
+static void encode_after(uv_work_t *work, int status)
+{
+    struct flight *f = work->data;
+
+    (void)status; /* never cancelled */
+    if (!f->req.gone)
+        encode_finish(f);
+    f->place = AT_END;
+    release(f);
+}
+
+/* The job is back: account for it, encode, answer. Holds what the job held. */
+static void job_back(struct flight *f)
+{
+    struct enso_request *req = &f->req;
+    struct enso_job *job = req->job;
+
+    if (req->gone) {
+        f->place = AT_END;
+        enso_meters_cancelled(req->app->meters, job->compute_ns != 0 ? "compute" : "queue");
+        release(f);
+        return;
+    }
+    if (job->status != ENSO_OK) {
+        req->error = job->error;
+        if (req->error.status == ENSO_OK)
+            (void)enso_error_set(&req->error, job->status, "%s", enso_status_text(job->status));
+        if (job->failed_sample < job->n_samples && req->n_inputs > 1)
+            enso_error_param(&req->error, "%s[%u]", req->input_key, job->failed_sample);
+        fail(f);
+        release(f);
+        return;
+    }
+    if (estimate_answer(req) <= INLINE_ANSWER_BYTES) {
+        encode(req);
+        encode_finish(f);
+        release(f);
+        return;
+    }
+    f->place = AT_POOL;
+    f->work.data = f;
+    if (uv_queue_work(enso_loop_uv(req->app->loop), &f->work, encode_work, encode_after) != 0) {
+        encode(req);
+        encode_finish(f);
+        release(f);
+    }
+}
+
+/* A lane's (or the loop's) thread: hand the request to the loop. */
+static void on_job_done(struct enso_job *job, void *user)
+{
+    struct flight *f = user;
+    struct enso_app *app = f->req.app;
+    bool ring;
+
+    (void)job;
+    f->next_done = NULL;
+    (void)pthread_mutex_lock(&app->done_lock); /* a plain mutex: locking cannot fail */
+    ring = app->done_first == NULL;
+    if (ring)
+        app->done_first = &f->req;
+    else
+        flight_of(app->done_last)->next_done = f;
+    app->done_last = &f->req;
+    (void)pthread_mutex_unlock(&app->done_lock);
+    if (ring)
+        enso_wakeup_send(app->done_bell);
+}
+
+static void on_done_bell(void *user)
+{
+    struct enso_app *app = user;
+    struct flight *f, *next;
+
+    (void)pthread_mutex_lock(&app->done_lock);
+    f = app->done_first != NULL ? flight_of(app->done_first) : NULL;
+    app->done_first = app->done_last = NULL;
+    (void)pthread_mutex_unlock(&app->done_lock);
+    for (; f != NULL; f = next) {
+        next = f->next_done;
+        job_back(f);
+    }
+}
+
+/* --- before the queue: decode and pre-process
+ * ----------------------------------------------------- */
+
+/* Take from the budget for the request's life. */
+static int charge(struct enso_request *req, size_t bytes, struct enso_error *err)
+{
+    if (!enso_budget_take(req->app->budget, bytes)) {
+        req->retry_after_ns = ENSO_NS_PER_S;
+        return enso_error_set(err, ENSO_BUDGET,
+                              "the requests that are being served use up the memory set by "
+                              "request_memory (%zu bytes); try again later",
+                              enso_budget_limit(req->app->budget));
+    }
+    req->charged_bytes += bytes;
+    return ENSO_OK;
+}
+
+/* All pictures together: pixels within the limit, told by the headers; their memory charged. */
+static int check_pictures(struct enso_request *req, struct enso_error *err)
+{
+    uint64_t pixels = 0, bytes = 0;
+
+    for (size_t i = 0; i < req->n_inputs; i++) {
+        struct enso_image_info info;
+
+        if (req->inputs[i].kind != ENSO_INPUT_IMAGE ||
+            enso_image_probe(req->inputs[i].image, req->inputs[i].image_size, &info, NULL) !=
+                ENSO_OK)
+            continue; /* decoding says what is wrong */
+        pixels += (uint64_t)info.width * info.height;
+        bytes = ENSO_MAX(bytes, enso_image_cost_bytes(&info, 3)); /* one at a time */
+    }
+    if (pixels > (uint64_t)req->app->config->max_request_pixels) {
+        enso_error_code(err, "too_many_pixels");
+        return enso_error_set(err, ENSO_TOO_LARGE,
+                              "the pictures have %llu pixels together, but a request may have at "
+                              "most %lld (max_request_pixels)",
+                              (unsigned long long)pixels,
+                              (long long)req->app->config->max_request_pixels);
+    }
+    if (pixels <= (uint64_t)req->app->config->max_image_pixels)
+        return charge(req, (size_t)ENSO_MIN(bytes, (uint64_t)SIZE_MAX), err);
+    return ENSO_OK; /* decoding refuses the one that is too large */
+}
+
+static int encode_input(struct enso_request *req, const struct enso_input *in,
+                        const struct enso_sample_options *how, struct enso_sample **ret_sample,
+                        struct enso_error *err)
+{
+    const struct enso_model *m = req->served->model;
+
+    switch (in->kind) {
+    case ENSO_INPUT_TEXT:
+        return enso_model_encode_text(m, in->text, in->text_size, in->pair, in->pair_size, how,
+                                      ret_sample, err);
+    case ENSO_INPUT_TOKENS:
+        return enso_model_encode_tokens(m, in->ids, in->n_ids, how, ret_sample, err);
+    case ENSO_INPUT_IMAGE:
+        return enso_model_encode_image(m, in->image, in->image_size, how, ret_sample, err);
+    case ENSO_INPUT_TENSORS:
+        return enso_model_encode_tensors(m, in->tensors, in->n_tensors, ret_sample, err);
+    }
+    return enso_error_set(err, ENSO_INTERNAL, "an input of unknown kind");
+}
+
+/* Inputs to samples, in a job of their own. */
+static int encode_inputs(struct enso_request *req, struct enso_error *err)
+{
+    const struct enso_parameters *p = &req->parameters;
+    struct enso_sample_options how = {.truncate = p->truncate,
+                                      .truncate_left = p->truncate_left,
+                                      .want_raw = p->raw_scores,
+                                      .want_tokens = p->per_token};
+    const struct enso_model_info *info = enso_model_info(req->served->model);
+    size_t bytes = 0;
+    int st = check_pictures(req, err);
+
+    how.want_tokens = how.want_tokens || (p->per_token_if_bare && !info->pooling_given);
+
+    if (st != ENSO_OK)
+        return st;
+    req->job = enso_job_create((uint32_t)req->n_inputs);
+    if (req->job == NULL)
+        return enso_error_no_memory(err, "the request's job");
+    for (size_t i = 0; i < req->n_inputs; i++) {
+        struct enso_sample *s;
+
+        st = encode_input(req, &req->inputs[i], &how, &req->job->samples[i], err);
+        if (st != ENSO_OK) {
+            if (req->single)
+                enso_error_param(err, "%s", req->input_key);
+            else
+                enso_error_param(err, "%s[%zu]", req->input_key, i);
+            return st;
+        }
+        s = req->job->samples[i];
+        req->n_tokens += s->n_tokens;
+        req->n_items += s->n_items;
+        req->truncated = req->truncated || s->truncated;
+        bytes += s->arena.total_bytes;
+    }
+    return charge(req, bytes, err);
+}
+
+static void prepare(struct flight *f)
+{
+    struct enso_request *req = &f->req;
+    uint64_t start_ns = enso_clock_now_ns();
+    int st;
+
+    if (req->route->decode == NULL) {
+        f->answered = req->route->answer(req, &req->error);
+        return;
+    }
+    st = req->route->decode(req, &req->error);
+    if (st == ENSO_OK && req->served == NULL)
+        st = enso_registry_find(req->app->registry, req->model_name, req->route->tasks,
+                                &req->served, &req->error);
+    if (st == ENSO_OK)
+        st = encode_inputs(req, &req->error);
+    if (st != ENSO_OK && req->error.status == ENSO_OK) /* a decoder that set no sentence */
+        (void)enso_error_set(&req->error, (enum enso_status)st, "%s",
+                             enso_status_text((enum enso_status)st));
+    req->pre_ns = enso_clock_now_ns() - start_ns;
+}
+
+/* The deadline: the body's timeout_ms, else the header (decoded before), else the configuration's;
+ * counted from the request's first byte. */
+static void set_deadline(struct enso_request *req)
+{
+    uint64_t timeout_ns = req->parameters.timeout_ns != 0 ? req->parameters.timeout_ns
+                                                          : req->app->config->default_timeout_ns;
+
+    req->deadline_ns = timeout_ns != 0 ? req->start_ns + timeout_ns : 0;
+}
+
+static void on_expire_timer(void *user)
+{
+    struct enso_app *app = user;
+    uint64_t now_ns = enso_clock_now_ns();
+    uint64_t next_ns = enso_scheduler_expire(app->scheduler, now_ns);
+
+    app->expire_at_ns = next_ns;
+    if (next_ns != UINT64_MAX)
+        enso_timer_start(app->expire_timer,
+                         next_ns > now_ns ? (next_ns - now_ns) / ENSO_NS_PER_MS + 1 : 1, 0);
+}
+
+static void watch_deadline(struct enso_app *app, uint64_t deadline_ns, uint64_t now_ns)
+{
+    if (deadline_ns == 0 || deadline_ns >= app->expire_at_ns)
+        return;
+    app->expire_at_ns = deadline_ns;
+    enso_timer_start(app->expire_timer,
+                     deadline_ns > now_ns ? (deadline_ns - now_ns) / ENSO_NS_PER_MS + 1 : 1, 0);
+}
+
+/* A plain route has written its answer. */
+static void answer_finish(struct flight *f)
+{
+    struct enso_request *req = &f->req;
+    struct headers h = {.n = 0};
+
+    if (f->answered >= 100 && !req->answer.failed) {
+        send_answer(f, f->answered, &h);
+        return;
+    }
+    if (req->error.status == ENSO_OK)
+        (void)enso_error_no_memory(&req->error, "the answer");
+    fail(f);
+}
+
+/* On the loop, after prepare: into the queue, or out with an answer or an error. */
+static void submit(struct flight *f)
+{
+    struct enso_request *req = &f->req;
+    uint64_t now_ns;
+    int st;
+
+    if (req->route->decode == NULL) {
+        answer_finish(f);
+        return;
+    }
+    if (req->error.status != ENSO_OK) {
+        fail(f);
+        return;
+    }
+    set_deadline(req);
+    req->job->deadline_ns = req->deadline_ns;
+    req->job->priority = req->parameters.priority;
+    req->job->client = req->client;
+    req->job->done = on_job_done;
+    req->job->user = f;
+    now_ns = enso_clock_now_ns();
+    f->place = AT_QUEUE;
+    f->n_holders++;
+    st = enso_scheduler_submit(req->app->scheduler, req->served->queue, req->job, now_ns,
+                               &req->error);
+    if (st == ENSO_OK) {
+        watch_deadline(req->app, req->deadline_ns, now_ns);
+        return;
+    }
+    f->n_holders--;
+    req->retry_after_ns = req->job->retry_after_ns;
+    fail(f);
+}
+
+static void prepare_work(uv_work_t *work)
+{
+    prepare(work->data);
+}
+
+static void prepare_after(uv_work_t *work, int status)
+{
+    struct flight *f = work->data;
+
+    (void)status; /* never cancelled */
+    if (f->req.gone) {
+        f->place = AT_END;
+        enso_meters_cancelled(f->req.app->meters, "preprocess");
+    } else {
+        submit(f);
+    }
+    release(f);
+}
+
+/* --- the transport's callbacks
+ * ------------------------------------------------------------------------ */
+
+/* X-Request-Timeout: seconds as a decimal number. */
+static int read_timeout_header(struct enso_request *req)
+{
+    const char *text = enso_http_call_header(req->call, "X-Request-Timeout");
+    double seconds;
+    char *end;
+
+    if (text == NULL)
+        return ENSO_OK;
+    seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || !isfinite(seconds) || seconds <= 0 || seconds > 86400) {
+        enso_error_param(&req->error, "X-Request-Timeout");
+        return enso_error_set(&req->error, ENSO_INVALID,
+                              "the header X-Request-Timeout must be seconds, above 0 and at most "
+                              "86400, such as 0.25");
+    }
+    req->parameters.timeout_ns = ENSO_MAX((uint64_t)(seconds * 1e9), (uint64_t)1);
+    return ENSO_OK;
+}
+
+static void refuse(struct flight *f, int code, enum enso_status status, const char *sentence)
+{
+    f->refused = code;
+    (void)enso_error_set(&f->req.error, status, "%s", sentence);
+    fail(f);
+}
+
+static void methods_header(unsigned methods, char out[32])
+{
+    (void)snprintf(out, 32, "%s%s%s", (methods & ENSO_GET) != 0 ? "GET, HEAD" : "",
+                   methods == (ENSO_GET | ENSO_POST) ? ", " : "",
+                   (methods & ENSO_POST) != 0 ? "POST" : "");
+}
+
+/* The path is known, the method not: OPTIONS is answered, others are refused, both with Allow. */
+static void other_method(struct flight *f, unsigned methods)
+{
+    struct enso_request *req = &f->req;
+    struct headers h = {.n = 0};
+    char allow[32];
+    int code = 204;
+
+    methods_header(methods, allow);
+    add_header(&h, "Allow", allow);
+    if (strcmp(enso_http_call_method(req->call), "OPTIONS") != 0) {
+        code = 405;
+        (void)enso_error_set(&req->error, ENSO_INVALID, "this path does not take %s; it takes %s",
+                             enso_http_call_method(req->call), allow);
+        enso_dialect_native.error(&req->error, code, &req->answer);
+    }
+    send_answer(f, code, &h);
+}
+
+static void on_head(struct enso_http_call *call, void *user)
+{
+    struct enso_app *app = user;
+    struct flight *f = new_flight(app, call);
+    struct enso_route_match match;
+
+    if (f == NULL)
+        return; /* on_call answers 503 */
+    if (enso_routes_match(enso_http_call_method(call), enso_http_call_target(call), &f->req.arena,
+                          &match) != ENSO_OK) {
+        refuse(f, 0, ENSO_NO_MEMORY, "out of memory; try again later");
+        return;
+    }
+    if (match.methods == 0) {
+        refuse(f, 0, ENSO_NOT_FOUND, "there is nothing under this path; GET / lists what there is");
+        return;
+    }
+    if (match.route == NULL) {
+        other_method(f, match.methods);
+        return;
+    }
+    f->req.route = match.route;
+    f->req.path_model = match.id;
+    f->req.path_version = match.version;
+    if (match.id != NULL)
+        f->req.model_name = match.id;
+    enso_http_call_set_max_body(
+        call, match.route->method == ENSO_POST ? (size_t)app->config->max_body_bytes : 1 << 16);
+}
+
+/* A header's value in the request's arena; NULL when it is absent. */
+static int copy_header(struct enso_request *req, const char *name, const char **ret)
+{
+    const char *value = enso_http_call_header(req->call, name);
+
+    if (value == NULL)
+        return ENSO_OK;
+    *ret = enso_arena_strndup(&req->arena, value, strlen(value));
+    return *ret != NULL ? ENSO_OK : enso_error_no_memory(&req->error, "a header");
+}
+
+static bool is_big(const struct enso_request *req)
+{
+    const char *type = req->content_type;
+
+    return req->body_size > INLINE_BODY_BYTES ||
+           (type != NULL &&
+            (strncasecmp(type, "image/", 6) == 0 || strncasecmp(type, "multipart/", 10) == 0 ||
+             strncasecmp(type, "application/octet-stream", 24) == 0));
+}
+
+static void on_call(struct enso_http_call *call, void *user)
+{
+    struct enso_app *app = user;
+    struct flight *f = enso_http_call_user(call);
+    struct enso_request *req;
+
+    if (f == NULL && (f = new_flight(app, call)) == NULL) {
+        enso_http_respond_error(call, 503, NULL, 0, "out of memory; try again later");
+        return;
+    }
+    if (f->req.route == NULL) { /* there was no memory at on_head */
+        refuse(f, 0, ENSO_NO_MEMORY, "out of memory; try again later");
+        return;
+    }
+    req = &f->req;
+    req->body = enso_http_call_body(call, &req->body_size);
+    if (read_timeout_header(req) != ENSO_OK ||
+        copy_header(req, "Content-Type", &req->content_type) != ENSO_OK ||
+        copy_header(req, "Inference-Header-Content-Length", &req->inference_header) != ENSO_OK) {
+        fail(f);
+        return;
+    }
+    if (is_big(req)) {
+        f->place = AT_POOL;
+        f->work.data = f;
+        f->n_holders++;
+        if (uv_queue_work(enso_loop_uv(app->loop), &f->work, prepare_work, prepare_after) == 0)
+            return;
+        f->n_holders--;
+    }
+    prepare(f);
+    submit(f);
+}
+
+static void on_gone(struct enso_http_call *call, void *user)
+{
+    struct flight *f = enso_http_call_user(call);
+
+    (void)user;
+    if (f == NULL)
+        return;
+    f->req.gone = true;
+    if (f->place == AT_QUEUE)
+        enso_job_cancel(f->req.job, enso_clock_now_ns());
+}
+
+static void on_done(struct enso_http_call *call, const struct enso_http_done *done, void *user)
+{
+    struct flight *f = enso_http_call_user(call);
+    struct enso_app *app = user;
+
+    if (f == NULL)
+        return;
+    if (f->req.route == NULL || !f->req.route->quiet)
+        enso_access_log(&f->req, done);
+    enso_meters_request(app->meters, &f->req, done->status != 0 ? done->status : 499);
+    enso_http_call_set_user(call, NULL);
+    release(f);
+}
+
+/* What the transport refuses by itself, in the shape of the route's dialect where it is known. */
+static void format_error(const struct enso_http_call *call, int status, const char *message,
+                         struct enso_buffer *body, const char **ret_content_type, void *user)
+{
+    const struct flight *f = call != NULL ? enso_http_call_user(call) : NULL;
+    const struct enso_dialect *dialect =
+        f != NULL && f->req.route != NULL ? f->req.route->dialect : &enso_dialect_native;
+    struct enso_error err = {0};
+
+    (void)user;
+    (void)enso_error_set(&err, ENSO_INVALID, "%s", message);
+    dialect->error(&err, status, body);
+    *ret_content_type = "application/json";
+}
+
+void enso_flow_callbacks(struct enso_app *app, struct enso_http_callbacks *ret)
+{
+    *ret = (struct enso_http_callbacks){.on_head = on_head,
+                                        .on_call = on_call,
+                                        .on_gone = on_gone,
+                                        .on_done = on_done,
+                                        .format_error = format_error,
+                                        .user = app};
+}
+
+int enso_flow_init(struct enso_app *app, struct enso_error *err)
+{
+    (void)pthread_mutex_init(&app->done_lock, NULL); /* cannot fail with default attributes */
+    app->expire_at_ns = UINT64_MAX;
+    app->done_bell = enso_wakeup_create(app->loop, on_done_bell, app, err);
+    app->expire_timer =
+        app->done_bell != NULL ? enso_timer_create(app->loop, on_expire_timer, app, err) : NULL;
+    return app->expire_timer != NULL ? ENSO_OK : ENSO_NO_MEMORY;
+}
+
+void enso_flow_done(struct enso_app *app)
+{
+    enso_timer_destroy(app->expire_timer);
+    enso_wakeup_destroy(app->done_bell);
+    app->expire_timer = NULL;
+    app->done_bell = NULL;
+    (void)pthread_mutex_destroy(&app->done_lock); /* nobody rings any more */
+}

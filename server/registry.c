@@ -1,0 +1,656 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The models that are served: see registry.h. The loader is one niced thread that loads entries in
+ * order, seeds each cost curve with two short runs and publishes the result; the loop hears of it
+ * by a bell.
+ */
+#include "ensod_build.h"
+
+#include "server/registry.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "batching/queue.h"
+#include "batching/scheduler.h"
+#include "server/app.h"
+#include "server/loop.h"
+
+#define MAX_ENTRIES 1000
+#define MAX_FOLDER_DEPTH 4
+#define PATH_SIZE 4096
+#define LOADER_NICE 10
+
+struct alias {
+    const char *name;
+    struct enso_entry *entry;
+};
+
+struct enso_registry {
+    struct enso_app *app;
+    const struct enso_backend *backend;
+    struct enso_device *device;
+    void (*on_change)(struct enso_app *app);
+    struct enso_arena arena; /* entries' strings */
+    struct enso_entry *entries[MAX_ENTRIES];
+    size_t n_entries;
+    struct alias *aliases; /* sorted by nothing: a handful */
+    size_t n_aliases;
+    pthread_mutex_t lock; /* guards entries' state, error, served */
+    pthread_t loader;
+    bool has_loader;
+    atomic_bool stopping;
+    struct enso_wakeup *bell;
+};
+
+/* --- versions ------------------------------------------------------------------------------ */
+
+struct enso_served *enso_served_ref(struct enso_served *s)
+{
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed); /* the caller holds one */
+    return s;
+}
+
+void enso_served_unref(struct enso_served *s)
+{
+    /* acq_rel: whoever frees must see what every other owner wrote */
+    if (s == NULL || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    enso_queue_destroy(s->queue);
+    enso_meters_model_done(&s->meters);
+    enso_model_unref(s->model);
+    enso_free(s);
+}
+
+/* --- finding folders -------------------------------------------------------------------------- */
+
+static bool has_suffix(const char *s, const char *suffix)
+{
+    size_t n = strlen(s), k = strlen(suffix);
+
+    return n > k && strcmp(s + n - k, suffix) == 0;
+}
+
+/* Does the folder hold a model of its own? */
+static bool is_model_folder(const char *path)
+{
+    static const char *const names[] = {"config.json", "modules.json", "ensod.json"};
+    char file[PATH_SIZE];
+    struct stat st;
+    bool found = false;
+    DIR *dir;
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(names); i++)
+        if (snprintf(file, sizeof file, "%s/%s", path, names[i]) < (int)sizeof file &&
+            stat(file, &st) == 0)
+            return true;
+    dir = opendir(path);
+    if (dir == NULL)
+        return false;
+    for (struct dirent *d; !found && (d = readdir(dir)) != NULL;)
+        found = has_suffix(d->d_name, ".onnx") || has_suffix(d->d_name, ".safetensors");
+    (void)closedir(dir);
+    return found;
+}
+
+static struct enso_entry *find_entry(const struct enso_registry *r, const char *id)
+{
+    for (size_t i = 0; i < r->n_entries; i++)
+        if (strcmp(r->entries[i]->id, id) == 0)
+            return r->entries[i];
+    for (size_t i = 0; i < r->n_aliases; i++)
+        if (strcmp(r->aliases[i].name, id) == 0)
+            return r->aliases[i].entry;
+    return NULL;
+}
+
+static int add_entry(struct enso_registry *r, const char *id, const char *path,
+                     const struct enso_config_model *config, struct enso_error *err)
+{
+    struct enso_entry *other = find_entry(r, id), *e;
+
+    if (other != NULL)
+        return enso_error_set(err, ENSO_INVALID,
+                              "two models are called '%s': '%s' and '%s'; give one a served_name "
+                              "in the configuration",
+                              id, other->path, path);
+    if (r->n_entries == MAX_ENTRIES)
+        return enso_error_set(err, ENSO_TOO_LARGE, "more than %d models", MAX_ENTRIES);
+    e = enso_arena_alloc_zero(&r->arena, 1, sizeof *e);
+    if (e == NULL)
+        return enso_error_no_memory(err, "the list of models");
+    e->id = enso_arena_strndup(&r->arena, id, strlen(id));
+    e->path = enso_arena_strndup(&r->arena, path, strlen(path));
+    if (e->id == NULL || e->path == NULL)
+        return enso_error_no_memory(err, "the list of models");
+    e->batching = config->batching;
+    e->required = config->required;
+    r->entries[r->n_entries++] = e;
+    return ENSO_OK;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Names of the folders below path, sorted; *ret_names and each name are the caller's. */
+static int list_folders(const char *path, char ***ret_names, size_t *ret_n, struct enso_error *err)
+{
+    DIR *dir = opendir(path);
+    char **names = NULL, file[PATH_SIZE];
+    size_t n = 0;
+    int st = ENSO_OK;
+
+    if (dir == NULL)
+        return enso_error_set(err, errno == ENOENT ? ENSO_NOT_FOUND : ENSO_IO,
+                              "cannot read folder '%s': %s", path, strerror(errno));
+    for (struct dirent *d; st == ENSO_OK && (d = readdir(dir)) != NULL;) {
+        struct stat info;
+        char **more;
+
+        if (d->d_name[0] == '.' ||
+            snprintf(file, sizeof file, "%s/%s", path, d->d_name) >= (int)sizeof file ||
+            stat(file, &info) != 0 || !S_ISDIR(info.st_mode))
+            continue;
+        more = enso_realloc_array(names, n + 1, sizeof *names);
+        if (more == NULL || (names = more, names[n] = enso_strdup(d->d_name)) == NULL)
+            st = enso_error_no_memory(err, "the list of models");
+        else
+            n++;
+    }
+    (void)closedir(dir);
+    if (n != 0)
+        qsort(names, n, sizeof *names, compare_names);
+    *ret_names = names;
+    *ret_n = n;
+    return st;
+}
+
+/* Every model folder at or below path; ids are paths below the top. */
+static int add_folder(struct enso_registry *r, const char *path, const char *id, unsigned depth,
+                      const struct enso_config_model *config, struct enso_error *err)
+{
+    char **names = NULL;
+    size_t n = 0;
+    int st;
+
+    if (is_model_folder(path))
+        return depth == 0 ? ENSO_OK : add_entry(r, id, path, config, err);
+    if (depth > MAX_FOLDER_DEPTH)
+        return ENSO_OK;
+    st = list_folders(path, &names, &n, err);
+    for (size_t i = 0; i < n; i++) {
+        char below[PATH_SIZE], name[PATH_SIZE];
+
+        if (st == ENSO_OK && snprintf(below, sizeof below, "%s/%s", path, names[i]) < PATH_SIZE &&
+            snprintf(name, sizeof name, "%s%s%s", id, id[0] != '\0' ? "/" : "", names[i]) <
+                PATH_SIZE)
+            st = add_folder(r, below, name, depth + 1, config, err);
+        enso_free(names[i]);
+    }
+    enso_free(names);
+    return st;
+}
+
+/* The last part of a path without trailing slashes and ".onnx": a model's id by default. */
+static void default_id(const char *path, char id[PATH_SIZE])
+{
+    char real[PATH_SIZE];
+    const char *from = path, *slash;
+    size_t n;
+
+    if (realpath(path, real) != NULL) /* "." has a name, too */
+        from = real;
+    n = strlen(from);
+    while (n > 1 && from[n - 1] == '/')
+        n--;
+    slash = memrchr(from, '/', n);
+    if (slash != NULL && n > 1) {
+        n -= (size_t)(slash + 1 - from);
+        from = slash + 1;
+    }
+    n = ENSO_MIN(n, (size_t)PATH_SIZE - 1);
+    memcpy(id, from, n);
+    id[n] = '\0';
+    if (has_suffix(id, ".onnx"))
+        id[n - 5] = '\0';
+}
+
+static int add_configured(struct enso_registry *r, const struct enso_config_model *config,
+                          struct enso_error *err)
+{
+    size_t before = r->n_entries;
+    char id[PATH_SIZE];
+    struct stat info;
+    int st;
+
+    if (config->path == NULL)
+        return ENSO_OK; /* settings for a model found elsewhere: applied below */
+    if (stat(config->path, &info) != 0)
+        return enso_error_set(err, ENSO_NOT_FOUND, "model folder '%s': %s", config->path,
+                              strerror(errno));
+    default_id(config->path, id);
+    if (config->served_name != NULL)
+        (void)snprintf(id, sizeof id, "%s", config->served_name);
+    else if (config->name != NULL)
+        (void)snprintf(id, sizeof id, "%s", config->name);
+    if (!S_ISDIR(info.st_mode) || is_model_folder(config->path))
+        return add_entry(r, id, config->path, config, err);
+    st = add_folder(r, config->path, "", 0, config, err);
+    if (st == ENSO_OK && r->n_entries == before)
+        st = enso_error_set(err, ENSO_NOT_FOUND,
+                            "'%s' holds no model: neither config.json with safetensors, nor "
+                            "modules.json, nor an .onnx file, nor folders with these",
+                            config->path);
+    return st;
+}
+
+/* No model was named: those in model_dir, or those installed with ensod. */
+static int add_default(struct enso_registry *r, const struct enso_config *config,
+                       struct enso_error *err)
+{
+    struct enso_config_model all = {.path = config->model_dir[0] != '\0' ? config->model_dir
+                                                                         : ENSO_MODEL_DIR,
+                                    .batching = config->batching};
+
+    if (access(all.path, F_OK) != 0)
+        return enso_error_set(err, ENSO_NOT_FOUND,
+                              "no model was named, and there are none in '%s'; name a model "
+                              "folder: ensod MODEL_DIR",
+                              all.path);
+    return add_configured(r, &all, err);
+}
+
+/* [model NAME] sections without a path change what was found under that name. */
+static int apply_settings(struct enso_registry *r, const struct enso_config_model *config,
+                          struct enso_error *err)
+{
+    struct enso_entry *e = NULL;
+
+    if (config->name != NULL && config->path == NULL) {
+        e = find_entry(r, config->name);
+        if (e == NULL)
+            return enso_error_set(err, ENSO_NOT_FOUND,
+                                  "[model %s] in the configuration has no path, and no model of "
+                                  "that name was found; give it one",
+                                  config->name);
+        e->batching = config->batching;
+        e->required = e->required || config->required;
+        if (config->served_name != NULL)
+            e->id = enso_arena_strndup(&r->arena, config->served_name, strlen(config->served_name));
+        if (e->id == NULL)
+            return enso_error_no_memory(err, "the list of models");
+    } else if (config->path != NULL && config->aliases.n != 0) {
+        for (size_t i = 0; i < r->n_entries; i++)
+            if (strcmp(r->entries[i]->path, config->path) == 0)
+                e = r->entries[i];
+    }
+    for (size_t i = 0; e != NULL && i < config->aliases.n; i++) {
+        struct alias *more;
+        const char *name = config->aliases.items[i];
+
+        if (find_entry(r, name) != NULL)
+            return enso_error_set(err, ENSO_INVALID, "the alias '%s' is taken by another model",
+                                  name);
+        more = enso_realloc_array(r->aliases, r->n_aliases + 1, sizeof *more);
+        if (more == NULL)
+            return enso_error_no_memory(err, "the list of aliases");
+        r->aliases = more;
+        r->aliases[r->n_aliases++] = (struct alias){name, e};
+    }
+    return ENSO_OK;
+}
+
+/* --- loading -------------------------------------------------------------------------------- */
+
+/* Two short runs teach the cost curve before the first request does. */
+static int seed(struct enso_registry *r, struct enso_served *s, struct enso_error *err)
+{
+    static const uint32_t tokens[] = {8, 64};
+    const struct enso_model_info *info = enso_model_info(s->model);
+    struct enso_lane *lane;
+    int st = r->backend->lane_open(r->device, &lane, err);
+
+    for (size_t i = 0; st == ENSO_OK && i < ENSO_ARRAY_SIZE(tokens); i++) {
+        double scale = info->max_tokens > tokens[i] ? (double)tokens[i] / info->max_tokens : 1;
+        struct enso_sample *sample;
+        uint64_t start_ns;
+
+        st = enso_model_warmup_sample(s->model, scale, &sample, err);
+        if (st != ENSO_OK)
+            break;
+        start_ns = enso_clock_now_ns();
+        st = enso_model_run(s->model, lane, &sample, 1, err);
+        if (st == ENSO_OK)
+            enso_queue_seed(s->queue, enso_sample_cost(sample), enso_clock_now_ns() - start_ns);
+        enso_sample_destroy(sample);
+        if (!info->takes_text)
+            break;
+    }
+    if (st == ENSO_OK)
+        enso_model_forget_lane(s->model, lane);
+    r->backend->lane_close(lane);
+    return st;
+}
+
+static void queue_limits(const struct enso_entry *e, const struct enso_model_info *info,
+                         struct enso_queue_limits *ret)
+{
+    *ret = (struct enso_queue_limits){
+        .max_queue_items = (uint64_t)e->batching.max_queue_items,
+        .max_batch_items = info->batched ? (uint64_t)e->batching.max_batch_items : 1,
+        .max_batch_tokens = (uint64_t)e->batching.max_batch_tokens,
+        .max_queue_delay_ns = e->batching.max_queue_delay_ns,
+        .max_batch_ns = e->batching.max_batch_ns,
+    };
+}
+
+static int load(struct enso_registry *r, struct enso_entry *e, struct enso_served **ret,
+                struct enso_error *err)
+{
+    struct enso_model_options options = {.path = e->path,
+                                         .id = e->id,
+                                         .backend = r->backend,
+                                         .device = r->device,
+                                         .max_pixels = (uint64_t)r->app->config->max_image_pixels};
+    struct enso_served *s = enso_alloc_zero(1, sizeof *s);
+    struct enso_queue_limits limits;
+    int st;
+
+    if (s == NULL)
+        return enso_error_no_memory(err, "a model");
+    atomic_init(&s->refs, 1);
+    s->id = e->id;
+    s->truncate = e->batching.truncate;
+    s->created = enso_clock_wall_seconds();
+    st = enso_model_load(&options, &s->model, err);
+    if (st == ENSO_OK)
+        st = enso_meters_model(r->app->meters, enso_model_info(s->model), &s->meters, err);
+    if (st == ENSO_OK) {
+        s->observer = enso_meters_observer(&s->meters);
+        s->runner = (struct enso_runner){s->model, enso_model_run};
+        queue_limits(e, enso_model_info(s->model), &limits);
+        st = enso_queue_create(e->id, &limits, &s->runner, &s->observer, &s->queue, err);
+    }
+    if (st == ENSO_OK)
+        st = seed(r, s, err);
+    if (st != ENSO_OK) {
+        enso_served_unref(s);
+        return st;
+    }
+    *ret = s;
+    return ENSO_OK;
+}
+
+static void publish(struct enso_registry *r, struct enso_entry *e, struct enso_served *s,
+                    const struct enso_error *err)
+{
+    if (s != NULL)
+        enso_scheduler_add_queue(r->app->scheduler, s->queue);
+    (void)pthread_mutex_lock(&r->lock); /* a plain mutex: locking cannot fail */
+    e->served = s;
+    e->error = *err;
+    e->state = s != NULL ? ENSO_ENTRY_READY : ENSO_ENTRY_FAILED;
+    (void)pthread_mutex_unlock(&r->lock);
+    if (s != NULL) {
+        const struct enso_model_info *info = enso_model_info(s->model);
+
+        enso_log(ENSO_LOG_NOTICE, "model ready",
+                 "model=%s task=%s architecture=%s device=%s weight_bytes=%llu seconds=%.3f", e->id,
+                 enso_task_name(info->task), info->architecture, info->device,
+                 (unsigned long long)info->weight_bytes, info->load_seconds);
+    } else {
+        enso_log_failure(ENSO_LOG_ERROR, "model failed", err);
+    }
+    enso_wakeup_send(r->bell);
+}
+
+static void *loader_main(void *arg)
+{
+    struct enso_registry *r = arg;
+
+    /* Requests come first. Linux gives each thread its own nice value. Refusal does no harm. */
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOADER_NICE);
+    for (size_t i = 0; i < r->n_entries && !atomic_load(&r->stopping); i++) {
+        struct enso_served *s = NULL;
+        struct enso_error err = {0};
+
+        (void)load(r, r->entries[i], &s, &err); /* err tells */
+        publish(r, r->entries[i], s, &err);
+    }
+    return NULL;
+}
+
+static void on_bell(void *user)
+{
+    struct enso_registry *r = user;
+
+    r->on_change(r->app);
+}
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+int enso_registry_create(const struct enso_registry_options *options,
+                         struct enso_registry **ret_registry, struct enso_error *err)
+{
+    const struct enso_config *config = options->app->config;
+    struct enso_registry *r = enso_alloc_zero(1, sizeof *r);
+    int st = ENSO_OK;
+
+    if (r == NULL)
+        return enso_error_no_memory(err, "the list of models");
+    r->app = options->app;
+    r->backend = options->backend;
+    r->device = options->device;
+    r->on_change = options->on_change;
+    (void)pthread_mutex_init(&r->lock, NULL); /* cannot fail with default attributes */
+    for (size_t i = 0; st == ENSO_OK && i < config->n_model_entries; i++)
+        st = add_configured(r, &config->model_entries[i], err);
+    if (st == ENSO_OK && r->n_entries == 0)
+        st = add_default(r, config, err);
+    for (size_t i = 0; st == ENSO_OK && i < config->n_model_entries; i++)
+        st = apply_settings(r, &config->model_entries[i], err);
+    if (st == ENSO_OK) {
+        r->bell = enso_wakeup_create(r->app->loop, on_bell, r, err);
+        st = r->bell != NULL ? ENSO_OK : ENSO_NO_MEMORY;
+    }
+    if (st != ENSO_OK) {
+        enso_registry_destroy(r);
+        return st;
+    }
+    *ret_registry = r;
+    return ENSO_OK;
+}
+
+int enso_registry_start(struct enso_registry *r, struct enso_error *err)
+{
+    int rc = pthread_create(&r->loader, NULL, loader_main, r);
+
+    if (rc != 0)
+        return enso_error_set(err, ENSO_NO_MEMORY, "cannot start the loader's thread: %s",
+                              strerror(rc));
+    r->has_loader = true;
+    return ENSO_OK;
+}
+
+void enso_registry_destroy(struct enso_registry *r)
+{
+    if (r == NULL)
+        return;
+    atomic_store(&r->stopping, true);
+    if (r->has_loader)
+        (void)pthread_join(r->loader, NULL); /* it is ours and joined once */
+    for (size_t i = 0; i < r->n_entries; i++) {
+        struct enso_entry *e = r->entries[i];
+
+        if (e->served != NULL)
+            enso_scheduler_remove_queue(r->app->scheduler, e->served->queue, enso_clock_now_ns());
+        enso_served_unref(e->served);
+    }
+    enso_wakeup_destroy(r->bell);
+    enso_free(r->aliases);
+    enso_arena_done(&r->arena);
+    (void)pthread_mutex_destroy(&r->lock); /* nobody is left */
+    enso_free(r);
+}
+
+/* --- asking --------------------------------------------------------------------------------- */
+
+size_t enso_registry_n_entries(const struct enso_registry *r)
+{
+    return r->n_entries;
+}
+
+const struct enso_entry *enso_registry_entry(const struct enso_registry *r, size_t i)
+{
+    return r->entries[i];
+}
+
+enum enso_entry_state enso_registry_state(struct enso_registry *r, const struct enso_entry *entry,
+                                          struct enso_served **ret_served,
+                                          struct enso_error *ret_error)
+{
+    enum enso_entry_state state;
+
+    (void)pthread_mutex_lock(&r->lock);
+    state = entry->state;
+    if (ret_served != NULL)
+        *ret_served = entry->served != NULL ? enso_served_ref(entry->served) : NULL;
+    if (ret_error != NULL)
+        *ret_error = entry->error;
+    (void)pthread_mutex_unlock(&r->lock);
+    return state;
+}
+
+void enso_registry_readiness(struct enso_registry *r, struct enso_readiness *ret)
+{
+    *ret = (struct enso_readiness){0};
+    for (size_t i = 0; i < r->n_entries; i++) {
+        enum enso_entry_state state = enso_registry_state(r, r->entries[i], NULL, NULL);
+
+        ret->n_loading += state == ENSO_ENTRY_LOADING;
+        ret->n_ready += state == ENSO_ENTRY_READY;
+        ret->n_failed += state == ENSO_ENTRY_FAILED;
+        if (state == ENSO_ENTRY_FAILED && r->entries[i]->required)
+            ret->required_failed = true;
+    }
+}
+
+/* "a, b, c" of at most `size` bytes, cut with "...". */
+static void list_names(const struct enso_registry *r, char *out, size_t size)
+{
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < r->n_entries; i++) {
+        size_t n = strlen(r->entries[i]->id);
+
+        if (used + n + 8 > size) {
+            (void)snprintf(out + used, size - used, ", ...");
+            return;
+        }
+        used += (size_t)snprintf(out + used, size - used, "%s%s", i != 0 ? ", " : "",
+                                 r->entries[i]->id);
+    }
+}
+
+static bool has_task(const struct enso_served *s, unsigned tasks)
+{
+    return tasks == 0 || (tasks & 1u << enso_model_info(s->model)->task) != 0;
+}
+
+/* The only model with the task. While some load it is unknown which that is. */
+static int find_only(struct enso_registry *r, unsigned tasks, struct enso_served **ret_served,
+                     struct enso_error *err)
+{
+    struct enso_served *found = NULL;
+    size_t n = 0, n_loading = 0;
+    char names[256];
+
+    for (size_t i = 0; i < r->n_entries; i++) {
+        struct enso_served *s;
+
+        n_loading += enso_registry_state(r, r->entries[i], &s, NULL) == ENSO_ENTRY_LOADING;
+        if (s == NULL || !has_task(s, tasks)) {
+            enso_served_unref(s);
+            continue;
+        }
+        enso_served_unref(found);
+        found = s;
+        n++;
+    }
+    if (n == 1 && n_loading == 0) {
+        *ret_served = found;
+        return ENSO_OK;
+    }
+    enso_served_unref(found);
+    enso_error_param(err, "model");
+    if (n_loading != 0)
+        return enso_error_set(err, ENSO_UNAVAILABLE,
+                              "models are still loading; name one with \"model\", or try again");
+    list_names(r, names, sizeof names);
+    return enso_error_set(err, ENSO_INVALID,
+                          n == 0 ? "no model of this task is served; there are: %s"
+                                 : "several models could be meant; name one with \"model\": %s",
+                          names);
+}
+
+const struct enso_entry *enso_registry_entry_named(const struct enso_registry *r, const char *name,
+                                                   struct enso_error *err)
+{
+    const struct enso_entry *e = find_entry(r, name);
+    char names[256];
+
+    if (e != NULL)
+        return e;
+    list_names(r, names, sizeof names);
+    enso_error_param(err, "model");
+    enso_error_code(err, "model_not_found");
+    (void)enso_error_set(err, ENSO_NOT_FOUND, "there is no model '%.100s'; there are: %s", name,
+                         names);
+    return NULL;
+}
+
+int enso_registry_find(struct enso_registry *r, const char *name, unsigned tasks,
+                       struct enso_served **ret_served, struct enso_error *err)
+{
+    const struct enso_entry *e;
+    struct enso_served *s;
+    struct enso_error why;
+    enum enso_entry_state state;
+
+    if (name == NULL)
+        return find_only(r, tasks, ret_served, err);
+    e = enso_registry_entry_named(r, name, err);
+    if (e == NULL)
+        return ENSO_NOT_FOUND;
+    state = enso_registry_state(r, e, &s, &why);
+    if (state == ENSO_ENTRY_LOADING)
+        return enso_error_set(err, ENSO_UNAVAILABLE, "model '%s' is still loading; try again",
+                              e->id);
+    if (state == ENSO_ENTRY_FAILED)
+        return enso_error_set(err, ENSO_UNAVAILABLE, "model '%s' could not be loaded: %.300s",
+                              e->id, why.message);
+    if (!has_task(s, tasks)) {
+        enso_error_param(err, "model");
+        enso_error_code(err, "wrong_task");
+        (void)enso_error_set(err, ENSO_INVALID,
+                             "model '%s' has the task %s, which this path does "
+                             "not serve",
+                             e->id, enso_task_name(enso_model_info(s->model)->task));
+        enso_served_unref(s);
+        return ENSO_INVALID;
+    }
+    *ret_served = s;
+    return ENSO_OK;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The models that are served: names → versions, their state, and the loader thread that brings them
+ * up one after the other.
+ *
+ * An entry stands for a name; what it serves now is a `struct enso_served` (model, queue, meters),
+ * reference-counted, so that requests in flight finish on what they started with. The table is
+ * filled before the loader starts and only read by the loop after; an entry's state is published by
+ * the loader under the registry's lock.
+ *
+ * Folders: a folder with model files is one model (id = its name); one without, but with model
+ * folders below it, serves each (id = path below it). A duplicate id is an error.
+ */
+#ifndef ENSO_SERVER_REGISTRY_H
+#define ENSO_SERVER_REGISTRY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "batching/runner.h"
+#include "config/config.h"
+#include "engine/model/model.h"
+#include "server/meters.h"
+
+struct enso_app;
+struct enso_queue;
+struct enso_registry;
+
+/* One version of a model, ready to take requests. */
+struct enso_served {
+    atomic_uint refs;
+    struct enso_model *model;
+    struct enso_queue *queue; /* owned by the scheduler */
+    struct enso_observer observer;
+    struct enso_model_meters meters;
+    struct enso_runner runner;
+    bool truncate; /* the configuration's default */
+    const char *id;
+    int64_t created; /* seconds since 1970 */
+};
+struct enso_served *enso_served_ref(struct enso_served *served);
+void enso_served_unref(struct enso_served *served); /* NULL is fine */
+
+enum enso_entry_state { ENSO_ENTRY_LOADING, ENSO_ENTRY_READY, ENSO_ENTRY_FAILED };
+
+struct enso_entry {
+    const char *id, *path;
+    struct enso_config_batching batching;
+    bool required;
+    /* under the registry's lock */
+    enum enso_entry_state state;
+    struct enso_error error;    /* FAILED: why */
+    struct enso_served *served; /* READY */
+};
+
+struct enso_registry_options {
+    struct enso_app *app;
+    const struct enso_backend *backend;
+    struct enso_device *device;
+    /* Loop thread, by the app's wake-up: an entry became ready or failed. */
+    void (*on_change)(struct enso_app *app);
+};
+
+/* Reads the configuration's model entries and the folders they name (not the models). */
+int enso_registry_create(const struct enso_registry_options *options,
+                         struct enso_registry **ret_registry, struct enso_error *err);
+/* Stops the loader (after the model it is at), removes queues, frees models. NULL is fine. */
+void enso_registry_destroy(struct enso_registry *registry);
+/* Start loading, on the loader's thread. */
+int enso_registry_start(struct enso_registry *registry, struct enso_error *err);
+
+size_t enso_registry_n_entries(const struct enso_registry *registry);
+const struct enso_entry *enso_registry_entry(const struct enso_registry *registry, size_t i);
+/* The entry of that name or alias; NULL with ENSO_NOT_FOUND naming the models there are. */
+const struct enso_entry *enso_registry_entry_named(const struct enso_registry *registry,
+                                                   const char *name, struct enso_error *err);
+/* A copy of what changes. *ret_served is referenced (enso_served_unref) or NULL. */
+enum enso_entry_state enso_registry_state(struct enso_registry *registry,
+                                          const struct enso_entry *entry,
+                                          struct enso_served **ret_served,
+                                          struct enso_error *ret_error);
+
+struct enso_readiness {
+    size_t n_loading, n_ready, n_failed;
+    bool required_failed; /* a model that must serve cannot */
+};
+void enso_registry_readiness(struct enso_registry *registry, struct enso_readiness *ret);
+
+/* The version a request means: by name or alias, or, with name NULL, the only model with one of the
+ * tasks (bits 1 << enum enso_task; 0 = any). *ret_served is referenced.
+ * NOT_FOUND naming the models there are; INVALID when the task is wrong or the choice is not
+ * unique; UNAVAILABLE while it loads or when it failed. */
+int enso_registry_find(struct enso_registry *registry, const char *name, unsigned tasks,
+                       struct enso_served **ret_served, struct enso_error *err);
+
+#endif
