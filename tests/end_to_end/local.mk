@@ -1,1 +1,6 @@
-# Build fragment of tests/end_to_end/: see tests/local.mk.
+# The daemon as a whole. Scripts: see each one's head.
+dist_check_SCRIPTS += tests/end_to_end/check_systemd.sh tests/end_to_end/check_daemon.py
+EXTRA_DIST += tests/end_to_end/daemon.py
+tests/end_to_end/check_daemon.log: ensod
+TESTS += tests/end_to_end/check_systemd.sh tests/end_to_end/check_daemon.py
+tests/end_to_end/check_systemd.log: systemd/ensod.service
