@@ -158,6 +158,21 @@ static bool compute(enum enso_op op, struct enso_dim a, struct enso_dim b, struc
     case ENSO_OP_GREATER:
         *ret = enso_dim_fixed(a.factor > b.factor);
         return fixed;
+    case ENSO_OP_LESS_OR_EQUAL:
+        *ret = enso_dim_fixed(a.factor <= b.factor);
+        return fixed;
+    case ENSO_OP_GREATER_OR_EQUAL:
+        *ret = enso_dim_fixed(a.factor >= b.factor);
+        return fixed;
+    case ENSO_OP_AND:
+        *ret = enso_dim_fixed(a.factor != 0 && b.factor != 0);
+        return fixed;
+    case ENSO_OP_OR:
+        *ret = enso_dim_fixed(a.factor != 0 || b.factor != 0);
+        return fixed;
+    case ENSO_OP_XOR:
+        *ret = enso_dim_fixed((a.factor != 0) != (b.factor != 0));
+        return fixed;
     default:
         return false;
     }

@@ -45,7 +45,8 @@ int enso__infer_reduce(struct enso__infer *c)
 
     if (st != ENSO_OK)
         return enso__op_fail(c, why.status, "%s", why.message);
-    if (x->dtype == ENSO_DTYPE_BOOL)
+    if (x->dtype == ENSO_DTYPE_BOOL && c->node->op != ENSO_OP_REDUCE_MAX &&
+        c->node->op != ENSO_OP_REDUCE_MIN) /* of booleans these are any and all (opset 20) */
         return enso__op_fail(c, ENSO_CORRUPT, "it does not take BOOL");
     for (size_t i = 0; i < n; i++)
         reduced[axes[i]] = true;
