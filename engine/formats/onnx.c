@@ -618,8 +618,9 @@ static enum enso_status read_tensor(struct enso__onnx *o, const Enso__Onnx__Tens
 }
 
 enum enso_status enso_onnx_load_tensor(const char *path, struct enso_tensor *ret_tensor,
-                                       struct enso_error *err)
+                                       char **ret_name, struct enso_error *err)
 {
+    const Enso__Onnx__Tensor *t;
     struct enso_error own = {0};
     struct enso__onnx o = {.path = path, .err = &own};
     ProtobufCMessage *message = NULL;
@@ -628,7 +629,13 @@ enum enso_status enso_onnx_load_tensor(const char *path, struct enso_tensor *ret
     if (st == ENSO_OK)
         st = unpack(o.file, ENSO_ONNX_TENSOR, &enso__onnx__tensor__descriptor, &message, &own);
     if (st == ENSO_OK) {
-        st = read_tensor(&o, (const Enso__Onnx__Tensor *)message, ret_tensor);
+        t = (const Enso__Onnx__Tensor *)message;
+        st = read_tensor(&o, t, ret_tensor);
+        if (st == ENSO_OK && ret_name != NULL &&
+            (*ret_name = enso_strdup(t->name != NULL ? t->name : "")) == NULL) {
+            enso_free(ret_tensor->data);
+            st = enso_error_no_memory(&own, "a tensor");
+        }
         if (st != ENSO_OK)
             enso_error_prefix(&own, "'%s': ", path);
         protobuf_c_message_free_unpacked(message, &allocator);

@@ -71,8 +71,9 @@ enum enso_status enso_onnx_load(const char *path, const struct enso_onnx_options
                                 struct enso_error *err) ENSO_MUST_CHECK;
 
 /* A file that holds one serialized TensorProto, as ONNX's tests keep inputs and outputs. Floats of
- * any width come as F32. ret_tensor->data is the caller's to enso_free. */
+ * any width come as F32. ret_tensor->data is the caller's to enso_free; so is *ret_name (which may
+ * be NULL, "" when the tensor has none). */
 enum enso_status enso_onnx_load_tensor(const char *path, struct enso_tensor *ret_tensor,
-                                       struct enso_error *err) ENSO_MUST_CHECK;
+                                       char **ret_name, struct enso_error *err) ENSO_MUST_CHECK;
 
 #endif

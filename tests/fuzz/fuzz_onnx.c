@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_graph(g);
         enso_graph_destroy(g);
     }
-    if (enso_onnx_load_tensor(path, &t, NULL) == ENSO_OK)
+    if (enso_onnx_load_tensor(path, &t, NULL, NULL) == ENSO_OK)
         enso_free(t.data);
     return 0;
 }

@@ -253,16 +253,19 @@ START_TEST(test_onnx_tensor_file)
     char *dir = enso_test_make_dir(), *path = enso_test_format("%s/t.pb", dir);
     struct enso_error err = {0};
     struct enso_tensor t;
+    char *name;
 
     enso_test_write_file(path, bytes, sizeof bytes - 1);
-    ENSO_TEST_OK(enso_onnx_load_tensor(path, &t, &err), &err);
+    ENSO_TEST_OK(enso_onnx_load_tensor(path, &t, &name, &err), &err);
+    ck_assert_str_eq(name, "w");
+    enso_free(name);
     ck_assert_int_eq(t.dtype, ENSO_DTYPE_F32);
     ck_assert_uint_eq(t.rank, 1);
     ck_assert_float_eq(((float *)t.data)[0], 1);
     ck_assert_float_eq(((float *)t.data)[2], -3);
     enso_free(t.data);
     enso_test_write_file(path, bytes, sizeof bytes - 2);
-    ck_assert_int_eq(enso_onnx_load_tensor(path, &t, &err), ENSO_CORRUPT);
+    ck_assert_int_eq(enso_onnx_load_tensor(path, &t, NULL, &err), ENSO_CORRUPT);
     ENSO_TEST_CONTAINS(err.message, path);
     free(path);
     enso_test_remove_dir(dir);
