@@ -19,3 +19,24 @@ tests_kernels_check_elementwise_SOURCES = tests/kernels/check_elementwise.c
 tests_kernels_check_elementwise_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_elementwise_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_elementwise_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_move
+TESTS += tests/kernels/check_move
+tests_kernels_check_move_SOURCES = tests/kernels/check_move.c
+tests_kernels_check_move_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_move_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_move_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_network
+TESTS += tests/kernels/check_network
+tests_kernels_check_network_SOURCES = tests/kernels/check_network.c
+tests_kernels_check_network_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_network_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_network_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_fused
+TESTS += tests/kernels/check_fused
+tests_kernels_check_fused_SOURCES = tests/kernels/check_fused.c
+tests_kernels_check_fused_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_fused_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_fused_LDADD = $(KERNEL_TEST_LIBS)
