@@ -330,6 +330,111 @@ START_TEST(test_onnx_bent)
 }
 END_TEST
 
+/* --- files made here: too large to keep --- */
+
+static void put_varint(struct enso_buffer *b, uint64_t n)
+{
+    for (; n >= 0x80; n >>= 7)
+        enso_buffer_putc(b, (char)(n | 0x80));
+    enso_buffer_putc(b, (char)n);
+}
+
+static void put_bytes(struct enso_buffer *b, unsigned field, const struct enso_buffer *content)
+{
+    put_varint(b, field << 3 | 2);
+    put_varint(b, content->size);
+    if (content->size > 0)
+        enso_buffer_append(b, content->data, content->size);
+}
+
+static void put_text(struct enso_buffer *b, unsigned field, const char *text)
+{
+    put_varint(b, field << 3 | 2);
+    put_varint(b, strlen(text));
+    enso_buffer_puts(b, text);
+}
+
+#define HUGE_BYTES ((uint64_t)3 << 30)
+
+/* 3 GiB of raw_data (a hole in the file) cost neither time nor memory: y = Shape(w). The address
+ * space is not limited to prove it, but under a sanitizer 3 GiB would be felt. */
+START_TEST(test_onnx_huge_raw_data)
+{
+    struct enso_buffer tensor = ENSO_BUFFER_INIT, node = ENSO_BUFFER_INIT,
+                       output = ENSO_BUFFER_INIT, rest = ENSO_BUFFER_INIT, opset = ENSO_BUFFER_INIT,
+                       head = ENSO_BUFFER_INIT;
+    char *dir = enso_test_make_dir(), *path = enso_test_format("%s/huge.onnx", dir), *text;
+    struct enso_error err = {0};
+    struct enso_graph *g;
+    struct enso_constant *c;
+    FILE *f;
+
+    put_varint(&tensor, 1 << 3);
+    put_varint(&tensor, HUGE_BYTES);
+    enso_buffer_append(&tensor, "\20\2", 2); /* data_type UINT8 */
+    put_text(&tensor, 8, "w");
+    put_varint(&tensor, 9 << 3 | 2);
+    put_varint(&tensor, HUGE_BYTES); /* the content follows */
+    put_text(&node, 1, "w");
+    put_text(&node, 2, "y");
+    put_text(&node, 4, "Shape");
+    put_text(&output, 1, "y");
+    put_bytes(&rest, 1, &node);
+    put_bytes(&rest, 12, &output);
+    enso_buffer_append(&opset, "\20\21", 2); /* version 17 */
+    put_bytes(&head, 8, &opset);
+    put_varint(&head, 7 << 3 | 2);
+    uint64_t in_tensor = tensor.size + HUGE_BYTES;
+    struct enso_buffer start = ENSO_BUFFER_INIT;
+    put_varint(&start, 5 << 3 | 2);
+    put_varint(&start, in_tensor);
+    put_varint(&head, start.size + in_tensor + rest.size);
+    enso_buffer_append(&head, start.data, start.size);
+    enso_buffer_append(&head, tensor.data, tensor.size);
+
+    f = fopen(path, "wb");
+    ck_assert_ptr_nonnull(f);
+    fwrite(head.data, 1, head.size, f);
+    fseeko(f, (off_t)(head.size + HUGE_BYTES), SEEK_SET);
+    fwrite(rest.data, 1, rest.size, f);
+    ck_assert_int_eq(fclose(f), 0);
+    ENSO_TEST_OK(enso_onnx_load(path, NULL, &g, &err), &err);
+    text = describe(g);
+    ck_assert_str_eq(text, "Shape -> y INT64[1]");
+    c = enso_graph_value(g, enso_graph_find_value(g, "w"))->constant;
+    ck_assert_ptr_nonnull(c->file);
+    ck_assert_uint_eq(c->offset, head.size);
+    enso_graph_destroy(g);
+    free(text);
+    free(path);
+    enso_test_remove_dir(dir);
+    struct enso_buffer *all[] = {&tensor, &node, &output, &rest, &opset, &head, &start};
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(all); i++)
+        enso_buffer_done(all[i]);
+}
+END_TEST
+
+/* 2 bytes a node in the file would be 100 in memory. */
+START_TEST(test_onnx_too_many_messages)
+{
+    struct enso_buffer graph = ENSO_BUFFER_INIT, model = ENSO_BUFFER_INIT;
+    char *dir = enso_test_make_dir(), *path = enso_test_format("%s/many.onnx", dir);
+    struct enso_error err = {0};
+    struct enso_graph *g;
+
+    for (int i = 0; i < 1100000; i++)
+        enso_buffer_append(&graph, "\12\0", 2);
+    put_bytes(&model, 7, &graph);
+    enso_test_write_file(path, model.data, model.size);
+    ck_assert_int_eq(enso_onnx_load(path, NULL, &g, &err), ENSO_TOO_LARGE);
+    ENSO_TEST_CONTAINS(err.message, "more than 1000000 messages");
+    enso_buffer_done(&graph);
+    enso_buffer_done(&model);
+    free(path);
+    enso_test_remove_dir(dir);
+}
+END_TEST
+
 static enum enso_status load_once(void *path, struct enso_error *err)
 {
     struct enso_graph *g = NULL;
@@ -380,6 +485,8 @@ static Suite *suite(void)
     tcase_add_test(core, test_onnx_tensor_file);
     tcase_add_loop_test(limits, test_onnx_truncated_anywhere, 0, ENSO_ARRAY_SIZE(whole));
     tcase_add_loop_test(limits, test_onnx_bent, 0, ENSO_ARRAY_SIZE(whole));
+    tcase_add_test(limits, test_onnx_huge_raw_data);
+    tcase_add_test(limits, test_onnx_too_many_messages);
     tcase_add_test(errors, test_onnx_not_a_file);
     tcase_add_test(oom, test_onnx_oom);
     suite_add_tcase(s, core);
