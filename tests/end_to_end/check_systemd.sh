@@ -7,7 +7,7 @@ command -v systemd-analyze >/dev/null || { echo "SKIP: systemd-analyze is not in
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 # systemd-analyze wants the programs to exist: any will do for the check.
-sed 's|^\(Exec[A-Za-z]*\)=[^ ]*|\1=/bin/true|; /^Documentation=/d' "$top_builddir/systemd/ensod.service" >"$dir/ensod.service"
+sed 's|^\(Exec[A-Za-z]*\)=[^ ]*|\1=/bin/true|; /^Documentation=/d' "${top_builddir:-.}/systemd/ensod.service" >"$dir/ensod.service"
 said=$(systemd-analyze verify "$dir/ensod.service" 2>&1) || { echo "verify: $said"; exit 1; }
 [ -z "$said" ] || { echo "verify says: $said"; exit 1; }
 level=$(systemd-analyze security --offline=true "$dir/ensod.service" |

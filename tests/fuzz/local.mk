@@ -2,7 +2,7 @@
 # each for FUZZ_SECONDS. To add one: tests/fuzz/fuzz_<parser>.c, a line in FUZZERS and the three
 # lines of its sources, flags and libraries.
 FUZZ_SECONDS = 20
-FUZZ_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer $(SANITIZER_CFLAGS)
+FUZZER_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer $(SANITIZER_CFLAGS)
 
 if ENABLE_FUZZERS
 noinst_PROGRAMS += $(FUZZERS)
@@ -16,51 +16,51 @@ fuzz: $(FUZZERS)
 
 FUZZERS += tests/fuzz/fuzz_safetensors
 tests_fuzz_fuzz_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c
-tests_fuzz_fuzz_safetensors_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_safetensors_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_safetensors_LDADD = engine/libengine.a $(PROTOBUF_C_LIBS) $(BASE_LIBS)
 
 FUZZERS += tests/fuzz/fuzz_onnx
 tests_fuzz_fuzz_onnx_SOURCES = tests/fuzz/fuzz_onnx.c
-tests_fuzz_fuzz_onnx_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_onnx_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_onnx_LDADD = engine/libengine.a $(PROTOBUF_C_LIBS) $(BASE_LIBS)
 
 FUZZERS += tests/fuzz/fuzz_image
 tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c
-tests_fuzz_fuzz_image_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_image_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_image_LDADD = engine/libengine.a $(JPEG_LIBS) $(PNG_LIBS) $(WEBP_LIBS) $(BASE_LIBS)
 
 FUZZERS += tests/fuzz/fuzz_image_spec
 tests_fuzz_fuzz_image_spec_SOURCES = tests/fuzz/fuzz_image_spec.c
-tests_fuzz_fuzz_image_spec_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_image_spec_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_image_spec_LDADD = engine/libengine.a $(JPEG_LIBS) $(PNG_LIBS) $(WEBP_LIBS) $(BASE_LIBS)
 
 FUZZERS += tests/fuzz/fuzz_tokenizer_json
 tests_fuzz_fuzz_tokenizer_json_SOURCES = tests/fuzz/fuzz_tokenizer_json.c
-tests_fuzz_fuzz_tokenizer_json_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_tokenizer_json_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_tokenizer_json_LDADD = engine/libengine.a $(UTF8PROC_LIBS) $(BASE_LIBS)
 
 FUZZERS += tests/fuzz/fuzz_tokenizer_encode
 tests_fuzz_fuzz_tokenizer_encode_SOURCES = tests/fuzz/fuzz_tokenizer_encode.c
-tests_fuzz_fuzz_tokenizer_encode_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_tokenizer_encode_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_tokenizer_encode_LDADD = engine/libengine.a $(UTF8PROC_LIBS) $(BASE_LIBS)
 
 FUZZERS += tests/fuzz/fuzz_json
 tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c
-tests_fuzz_fuzz_json_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_json_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_json_LDADD = $(BASE_LIBS)
 
 FUZZERS += tests/fuzz/fuzz_config
 tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c
-tests_fuzz_fuzz_config_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_config_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_config_LDADD = $(CONFIG_LIBS)
 
 TRANSPORT_FUZZ_LIBS = server/libserver.a $(BASE_LIBS) $(MICROHTTPD_LIBS) $(UV_LIBS) $(SYSTEMD_LIBS)
 FUZZERS += tests/fuzz/fuzz_http
 tests_fuzz_fuzz_http_SOURCES = tests/fuzz/fuzz_http.c
-tests_fuzz_fuzz_http_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_http_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_http_LDADD = $(TRANSPORT_FUZZ_LIBS)
 
 FUZZERS += tests/fuzz/fuzz_http_target
 tests_fuzz_fuzz_http_target_SOURCES = tests/fuzz/fuzz_http_target.c
-tests_fuzz_fuzz_http_target_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_http_target_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_http_target_LDADD = $(TRANSPORT_FUZZ_LIBS)
