@@ -222,6 +222,13 @@ def good():
             node("Shrink", ["b"], ["y"], lambd=1.5, bias=0.5)], opset=24)
     simple("empty", "OK", "Concat -> y FP32[2, 3]",
            [node("Concat", ["x", "w"], ["y"], axis=1)], [tensor("w", FLOAT, [2, 0])])
+    # what PyTorch writes for x.view(x.size(0), -1): the batch stays a symbol through it
+    simple("shape_chain", "OK", "Shape Gather Unsqueeze Concat Reshape -> y FP32[N, 48]",
+           [node("Shape", ["x"], ["s"]), node("Gather", ["s", "zero"], ["n"], axis=0),
+            node("Unsqueeze", ["n"], ["v"], axes=[0]), node("Concat", ["v", "rest"], ["t"], axis=0),
+            node("Reshape", ["x", "t"], ["y"])],
+           [tensor("zero", INT64, [], [0]), tensor("rest", INT64, [1], [-1])],
+           [value("x", FLOAT, ["batch", 3, 4, 4])], opset=11)
     simple("unused_indices", "OK", "MaxPool -> y FP32[1, 1, 2, 2]",
            [node("MaxPool", ["x"], ["y", "indices"], kernel_shape=[2, 2], strides=[2, 2])],
            inputs=[value("x", FLOAT, [1, 1, 4, 4])])
