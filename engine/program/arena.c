@@ -57,11 +57,12 @@ static void insert_sorted(struct enso__storage **placed, size_t n, struct enso__
 int enso__arena_place(struct enso__storage *storages, size_t n, size_t *ret_total,
                       struct enso_error *err)
 {
-    struct enso__storage **order = enso_alloc_array(2 * n + 1, sizeof *order), **placed = order + n;
+    struct enso__storage **order = enso_alloc_array(2 * n + 1, sizeof *order), **placed;
     size_t total = 0, all = 0;
 
     if (order == NULL)
         return enso_error_no_memory(err, "a plan");
+    placed = order + n;
     for (size_t i = 0; i < n; i++) {
         size_t rounded;
 

@@ -139,7 +139,7 @@ END_TEST
 
 START_TEST(test_listener_stop_serves_who_came_before)
 {
-    struct enso_listener *listener = open_listener("localhost:0");
+    struct enso_listener *listener = open_listener("127.0.0.1:0");
     uint16_t port = enso_listener_port(listener);
     int before = connect_tcp(port), after;
 
