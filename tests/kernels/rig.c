@@ -101,10 +101,14 @@ void rig_node(struct rig *r, enum enso_op op, size_t n_outputs)
     r->n_outputs = n_outputs;
     r->node = enso_graph_add_node(r->graph, op, "node", r->values, r->n_inputs, n_outputs);
     ck_assert_int_ge(r->node, 0);
-    for (size_t i = 0; i < n_outputs; i++)
-        ck_assert_int_ge(enso_graph_add_output(r->graph, enso_test_format("out%zu", i),
-                                               enso_graph_node(r->graph, r->node)->outputs[i]),
-                         0);
+    for (size_t i = 0; i < n_outputs; i++) {
+        char name[32];
+
+        snprintf(name, sizeof(name), "out%zu", i);
+        ck_assert_int_ge(
+            enso_graph_add_output(r->graph, name, enso_graph_node(r->graph, r->node)->outputs[i]),
+            0);
+    }
 }
 
 int rig_try_bind(struct rig *r)
