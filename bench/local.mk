@@ -2,3 +2,7 @@
 noinst_PROGRAMS += bench/http_transport
 bench_http_transport_SOURCES = bench/http_transport.c
 bench_http_transport_LDADD = server/libserver.a $(BASE_LIBS) $(MICROHTTPD_LIBS) $(UV_LIBS) $(SYSTEMD_LIBS)
+
+noinst_PROGRAMS += bench/kernels
+bench_kernels_SOURCES = bench/kernels.c
+bench_kernels_LDADD = $(ENGINE_LIBS)

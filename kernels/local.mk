@@ -44,4 +44,4 @@ kernels_libkernels_avx2_a_SOURCES = \
 	kernels/cpu/rows_avx2.c
 endif
 
-EXTRA_DIST += kernels/cpu/fit_coefficients.py
+EXTRA_DIST += kernels/README.md kernels/cpu/fit_coefficients.py

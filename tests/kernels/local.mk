@@ -40,3 +40,10 @@ tests_kernels_check_fused_SOURCES = tests/kernels/check_fused.c
 tests_kernels_check_fused_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_fused_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_fused_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_threads
+TESTS += tests/kernels/check_threads
+tests_kernels_check_threads_SOURCES = tests/kernels/check_threads.c
+tests_kernels_check_threads_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_threads_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_threads_LDADD = $(KERNEL_TEST_LIBS)

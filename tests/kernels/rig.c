@@ -164,6 +164,8 @@ int rig_try_run(struct rig *r)
     }
     for (size_t i = 0; i < r->n_outputs; i++) {
         tensors[RIG_MAX + i] = r->outputs[i];
+        if (i == 0 && r->in_place)
+            tensors[RIG_MAX].data = r->inputs[0].data;
         outputs[i] = (int)(RIG_MAX + i);
     }
     const struct enso_step step = {.bound = r->bound,

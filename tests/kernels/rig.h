@@ -29,6 +29,7 @@ struct rig {
     struct enso_lane *lane;
     struct enso_error err;
     size_t n_inputs, n_outputs;
+    bool in_place; /* set before running: output 0 is input 0's memory */
     int values[RIG_MAX];
     struct enso_tensor inputs[RIG_MAX], outputs[RIG_MAX];
 };
