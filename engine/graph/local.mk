@@ -17,8 +17,19 @@ engine_libengine_a_SOURCES += \
 	engine/ops/table.c
 engine_libengine_a_SOURCES += \
 	engine/passes/detach_shapes.c \
+	engine/passes/fold_batch_norm.c \
+	engine/passes/fold_constants.c \
 	engine/passes/fold_views.c \
+	engine/passes/fuse_activations.c \
+	engine/passes/fuse_conv.c \
+	engine/passes/fuse_layer_norm.c \
+	engine/passes/fuse_linear.c \
+	engine/passes/layout.c \
 	engine/passes/pass.c engine/passes/pass_internal.h engine/passes/passes.h \
+	engine/passes/remove_dead.c \
+	engine/passes/remove_identity.c \
+	engine/passes/run.c \
+	engine/passes/run_cpu.c \
 	engine/program/arena.c \
 	engine/program/context.c engine/program/context.h \
 	engine/program/plan.c engine/program/plan.h \

@@ -2,11 +2,12 @@
  *
  * What passes share: see pass_internal.h.
  */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/memory.h"
-#include "engine/formats/weights_file.h"
 #include "engine/passes/pass_internal.h"
 
 int enso__pass_status(const struct enso_graph *g, struct enso_error *err)
@@ -156,13 +157,12 @@ float *enso__pass_read(const struct enso_graph *g, int value, struct enso_error 
     return data;
 }
 
-/* A name that is free: "stem'", with a number when that is taken. */
-static int add_named(struct enso_graph *g, const char *stem, const struct enso_constant *c)
+int enso__pass_add_constant(struct enso_graph *g, const char *stem, const struct enso_constant *c)
 {
     char name[256];
 
     snprintf(name, sizeof name, "%.200s'", stem);
-    for (size_t i = 2; enso_graph_find_value(g, name) >= 0; i++)
+    for (size_t i = enso_graph_n_values(g); enso_graph_find_value(g, name) >= 0; i++)
         snprintf(name, sizeof name, "%.200s'%zu", stem, i);
     return enso_graph_add_constant(g, name, c);
 }
@@ -175,7 +175,7 @@ int enso__pass_add_f32(struct enso_graph *g, const char *stem, float *data, cons
 
     for (size_t i = 0; i < rank; i++)
         c.dims[i] = dims[i];
-    return add_named(g, stem, &c);
+    return enso__pass_add_constant(g, stem, &c);
 }
 
 int enso__pass_add_ints(struct enso_graph *g, const char *stem, const int64_t *v, size_t n)
@@ -186,7 +186,7 @@ int enso__pass_add_ints(struct enso_graph *g, const char *stem, const int64_t *v
     c.data = enso_memdup(v, n * sizeof *v);
     if (c.data == NULL)
         return ENSO_NO_MEMORY;
-    return add_named(g, stem, &c);
+    return enso__pass_add_constant(g, stem, &c);
 }
 
 int enso__pass_view_constant(struct enso_graph *g, int value, const struct enso_shape *shape,
@@ -207,7 +207,116 @@ int enso__pass_view_constant(struct enso_graph *g, int value, const struct enso_
         if (c.data == NULL)
             return ENSO_NO_MEMORY;
     }
-    return add_named(g, name, &c);
+    return enso__pass_add_constant(g, name, &c);
+}
+
+/* ---- channels ---- */
+
+bool enso__pass_is_per_channel(const struct enso_graph *g, int value, size_t rank, size_t axis,
+                               int64_t n)
+{
+    const struct enso_constant *c;
+
+    if (n < 0 || !enso__pass_is_constant(g, value))
+        return false;
+    c = enso_graph_value(g, value)->constant;
+    if (c->dtype != ENSO_DTYPE_F32 || c->rank > rank)
+        return false;
+    for (size_t i = 0; i < c->rank; i++)
+        if (c->dims[i] != 1 && !(rank - c->rank + i == axis && c->dims[i] == n))
+            return false;
+    return true;
+}
+
+float *enso__pass_read_channels(const struct enso_graph *g, int value, int64_t n,
+                                struct enso_error *err)
+{
+    const struct enso_constant *c = enso_graph_value(g, value)->constant;
+    int64_t count = enso_constant_count(c);
+    float *data = enso_alloc_array((size_t)n + 1, sizeof *data);
+
+    if (data == NULL) {
+        enso_error_no_memory(err, "a folded constant");
+        return NULL;
+    }
+    if (enso_constant_read(c, 0, count, data, err) != ENSO_OK) {
+        enso_free(data);
+        return NULL;
+    }
+    for (int64_t i = count; i < n; i++)
+        data[i] = data[0];
+    return data;
+}
+
+int enso__pass_channel_vector(struct enso_graph *g, int value, int64_t n, struct enso_error *err)
+{
+    const struct enso_constant *c = enso_graph_value(g, value)->constant;
+    float *data;
+    int vector;
+
+    if (c->rank == 1 && c->dims[0] == n)
+        return value;
+    data = enso__pass_read_channels(g, value, n, err);
+    if (data == NULL)
+        return err != NULL && err->status != ENSO_OK ? (int)err->status : ENSO_NO_MEMORY;
+    vector = enso__pass_add_f32(g, enso_graph_value(g, value)->name, data, &n, 1);
+    return vector >= 0 ? vector : enso__pass_status(g, err);
+}
+
+/* ---- activations ---- */
+
+static bool set_clip(struct enso_graph *g, int target, int node)
+{
+    float low = -FLT_MAX, high = FLT_MAX;
+    int min = enso__pass_input(g, node, 1), max = enso__pass_input(g, node, 2);
+
+    if ((min >= 0 && !enso__pass_scalar(g, min, &low)) ||
+        (max >= 0 && !enso__pass_scalar(g, max, &high)))
+        return false;
+    enso_graph_set_float(g, target, "activation_min", low);
+    enso_graph_set_float(g, target, "activation_max", high);
+    return true;
+}
+
+bool enso__pass_set_activation(struct enso_graph *g, int target, int activation)
+{
+    static const struct {
+        enum enso_op op;
+        enum enso_activation activation;
+        float alpha, beta; /* defaults, where the operator has them */
+    } table[] = {
+        {ENSO_OP_RELU, ENSO_ACTIVATION_RELU, 0, 0},
+        {ENSO_OP_GELU, ENSO_ACTIVATION_GELU, 0, 0},
+        {ENSO_OP_SILU, ENSO_ACTIVATION_SILU, 0, 0},
+        {ENSO_OP_TANH, ENSO_ACTIVATION_TANH, 0, 0},
+        {ENSO_OP_SIGMOID, ENSO_ACTIVATION_SIGMOID, 0, 0},
+        {ENSO_OP_CLIP, ENSO_ACTIVATION_CLIP, 0, 0},
+        {ENSO_OP_HARD_SWISH, ENSO_ACTIVATION_HARD_SWISH, 0, 0},
+        {ENSO_OP_LEAKY_RELU, ENSO_ACTIVATION_LEAKY_RELU, 0.01F, 0},
+        {ENSO_OP_ELU, ENSO_ACTIVATION_ELU, 1, 0},
+        {ENSO_OP_HARD_SIGMOID, ENSO_ACTIVATION_HARD_SIGMOID, 0.2F, 0.5F},
+    };
+    const struct enso_node *n = enso_graph_node(g, activation);
+    enum enso_activation a = ENSO_ACTIVATION_NONE;
+    size_t i = 0;
+
+    if (enso_node_int(enso_graph_node(g, target), "activation", 0) != ENSO_ACTIVATION_NONE)
+        return false;
+    while (i < ENSO_ARRAY_SIZE(table) && table[i].op != n->op)
+        i++;
+    if (i == ENSO_ARRAY_SIZE(table) || (n->op == ENSO_OP_CLIP && !set_clip(g, target, activation)))
+        return false;
+    a = table[i].activation;
+    if (n->op == ENSO_OP_GELU && strcmp(enso_node_string(n, "approximate", "none"), "tanh") == 0)
+        a = ENSO_ACTIVATION_GELU_TANH;
+    if (table[i].alpha != 0)
+        enso_graph_set_float(g, target, "activation_alpha",
+                             enso_node_float(n, "alpha", table[i].alpha));
+    if (table[i].beta != 0)
+        enso_graph_set_float(g, target, "activation_beta",
+                             enso_node_float(n, "beta", table[i].beta));
+    enso_graph_set_int(g, target, "activation", a);
+    return true;
 }
 
 /* ---- rewriting ---- */

@@ -37,6 +37,8 @@ bool enso__pass_same_shape(const struct enso_graph *g, int a, int b);
 
 /* Read a whole F32 constant; the caller frees. NULL: err says why. */
 float *enso__pass_read(const struct enso_graph *g, int value, struct enso_error *err);
+/* A new constant with a free name made from `stem`; takes c->data (also on failure). */
+int enso__pass_add_constant(struct enso_graph *g, const char *stem, const struct enso_constant *c);
 /* A new F32 constant named after `stem`; takes data (also on failure). */
 int enso__pass_add_f32(struct enso_graph *g, const char *stem, float *data, const int64_t *dims,
                        size_t rank);
@@ -45,6 +47,20 @@ int enso__pass_add_ints(struct enso_graph *g, const char *stem, const int64_t *v
 /* A constant over the same bytes with other dims (files are shared, memory is copied). */
 int enso__pass_view_constant(struct enso_graph *g, int value, const struct enso_shape *shape,
                              enum enso_dtype dtype);
+
+/* Whether a constant, broadcast against `rank` dimensions, holds one number for each of n entries
+ * of `axis` (or one for all). */
+bool enso__pass_is_per_channel(const struct enso_graph *g, int value, size_t rank, size_t axis,
+                               int64_t n);
+/* Those n numbers; the caller frees. NULL: err says why. */
+float *enso__pass_read_channels(const struct enso_graph *g, int value, int64_t n,
+                                struct enso_error *err);
+/* A constant [n] of them: the value itself when it is one already. Negative on failure. */
+int enso__pass_channel_vector(struct enso_graph *g, int value, int64_t n, struct enso_error *err);
+
+/* Put an activation node's function into the attributes of a LINEAR or CONV_FUSED that has none;
+ * false when it is no such activation. */
+bool enso__pass_set_activation(struct enso_graph *g, int target, int activation);
 
 /* A node of one fresh output, inferred; gives that value, or a negative status. */
 int enso__pass_add(struct enso_graph *g, enum enso_op op, const char *name, const int *inputs,

@@ -52,7 +52,10 @@ int enso_pass_fuse_linear(struct enso_graph *g, bool *ret_changed, struct enso_e
 /* Images go NHWC: CONV becomes CONV_FUSED, pools and LRN get nhwc = 1; transposes are pushed down
  * and cancel. */
 int enso_pass_layout(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
-/* Bias, residual and activation into CONV_FUSED. */
+/* Transposes that move nothing but dimensions of one become Reshape, a view. For the end: layout
+ * looks for transposes. */
+int enso_pass_view_transposes(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
+/* Residual and activation into CONV_FUSED. */
 int enso_pass_fuse_conv(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
 
 #endif

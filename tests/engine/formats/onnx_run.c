@@ -208,22 +208,13 @@ static enum enso_status run_on(const struct onnx_case *c, struct enso_graph *gra
     return st;
 }
 
-/* The passes there are so far. TODO(passes): enso_passes_run, once the list is whole. */
-static enum enso_status run_passes(struct enso_graph *graph, struct enso_error *err)
-{
-    bool changed;
-    int st = enso_pass_fold_views(graph, &changed, err);
-
-    return (enum enso_status)(st == ENSO_OK ? enso_pass_detach_shapes(graph, &changed, err) : st);
-}
-
 enum onnx_outcome onnx_case_run(const struct onnx_case *c, bool passes, struct enso_error *err)
 {
     struct enso_graph *graph = NULL;
     enum enso_status st = load(c, &graph, err);
 
     if (st == ENSO_OK && passes)
-        st = run_passes(graph, err);
+        st = (enum enso_status)enso_passes_run(graph, err);
     if (st == ENSO_OK) {
         st = run_on(c, graph, err); /* takes the graph */
         graph = NULL;

@@ -23,3 +23,10 @@ tests_engine_graph_check_program_SOURCES = tests/engine/graph/check_program.c \
 tests_engine_graph_check_program_CFLAGS = $(TEST_CFLAGS)
 tests_engine_graph_check_program_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_engine_graph_check_program_LDADD = $(GRAPH_TEST_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/engine/graph/check_passes
+TESTS += tests/engine/graph/check_passes
+tests_engine_graph_check_passes_SOURCES = tests/engine/graph/check_passes.c $(GRAPH_TEST_HELPERS)
+tests_engine_graph_check_passes_CFLAGS = $(TEST_CFLAGS)
+tests_engine_graph_check_passes_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_engine_graph_check_passes_LDADD = $(ENGINE_LIBS) $(CHECK_LIBS)

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * engine/passes. Each case is a graph before, a pass (or the standard list), and how many nodes of
+ * which operators stand after it. Whatever a pass did, the graph must still compute the same: both
+ * forms run on the CPU backend with the same random input.
+ */
+#include "engine/passes/passes.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "engine/program/context.h"
+#include "engine/program/program.h"
+#include "tests/engine/graph/text_graph.h"
+
+typedef int (*pass_fn)(struct enso_graph *g, bool *changed, struct enso_error *err);
+
+struct pass_case {
+    pass_fn pass; /* NULL: the standard list */
+    const char *before;
+    const char *after; /* "Op=count ..."; "all=count": nodes altogether */
+};
+
+static int fold(struct enso_graph *g, bool *changed, struct enso_error *err)
+{
+    return enso_pass_fold_constants(g, enso_backend_cpu(), changed, err);
+}
+
+#define GELU_ERF                                                                                   \
+    "const c f32[] = 1.41421356\nconst one f32[] = 1\nconst half f32[] = 0.5\n"                    \
+    "d = Div(x, c)\ne = Erf(d)\np = Add(e, one)\n"
+#define LAYER_NORM                                                                                 \
+    "const two f32[] = 2\nconst eps f32[] = 0.00001\nconst gamma f32[8]\nconst beta f32[8]\n"      \
+    "m = ReduceMean(h) axes=[-1]\nd = Sub(h, m)\nq = Pow(d, two)\nv = ReduceMean(q) axes=[-1]\n"   \
+    "ve = Add(v, eps)\ns = Sqrt(ve)\nn = Div(d, s)\nng = Mul(n, gamma)\n"
+
+static const struct pass_case cases[] = {
+    /* folding */
+    {fold,
+     "input x f32[N, 3]\nconst a f32[3]\nconst b f32[3]\nc = Mul(a, b)\ny = Add(x, c)\noutput y",
+     "Mul=0 Add=1 all=1"},
+    {fold,
+     "input x f32[N, 6]\nconst w f32[2, 3]\nt = Transpose(w)\ns = Reshape(t) "
+     "shape_factors=[6] shape_extents=[0]\ny = Add(x, s)\noutput y",
+     "all=1"},
+    {fold,
+     "input x f32[N, 3]\nconst s i64[2] = 2 3\nk = ConstantOfShape(s)\n"
+     "a, b = Split(k) axis=0\ny = Add(x, b)\noutput y",
+     "all=1"},
+    {fold,
+     "input x f32[N, 3, 4]\ns = Shape(x)\nconst i i64[1] = 1\nc = Gather(s, i)\n"
+     "f = Cast(c) to=0\ny = Mul(x, f)\noutput y",
+     "Mul=1 all=2"}, /* the shape's symbol keeps Shape, which is dead now */
+    {fold,
+     "input x f32[N, 1]\nconst s i64[2] = 4000 4000\nk = ConstantOfShape(s)\nr = ReduceSum(k)\n"
+     "y = Add(x, r)\noutput y",
+     "ConstantOfShape=1 ReduceSum=1"}, /* too large to be kept */
+    {enso_pass_fold_views,
+     "const w f16[2, 3]\nc = Cast(w) to=0\ninput x f32[N, 3]\n"
+     "const s i64[2] = 3 2\nv = Reshape(c, s)\ny = MatMul(x, v)\noutput y",
+     "all=1"},
+    {enso_pass_detach_shapes,
+     "input x f32[N, 6]\nconst a i64[1] = 2\nu = Unsqueeze(x, a)\nf = Flatten(u)\ny = "
+     "Neg(f)\noutput y",
+     "Reshape=2 Unsqueeze=0 Flatten=0"},
+    {enso_pass_remove_dead, "input x f32[N, 6]\na = Relu(x)\nb = Neg(a)\ny = Tanh(x)\noutput y",
+     "all=1"},
+    /* identities */
+    {enso_pass_remove_identity,
+     "input x f32[N, 6]\na = Identity(x)\nb = Cast(a) to=0\nconst one f32[] = 1\nc = Mul(one, b)\n"
+     "const z f32[1] = 0\nd = Sub(c, z)\ne = Sum(d)\nf = Concat(e) axis=1\ng = Clip(f)\n"
+     "const p i64[4] = 0\nh = Pad(g, p)\ny = Relu(h)\noutput y",
+     "all=1"},
+    {enso_pass_remove_identity,
+     "input x f32[N, 2, 3]\na = Transpose(x) perm=[0, 2, 1]\nb = Transpose(a) perm=[0, 2, 1]\n"
+     "c = Transpose(b) perm=[2, 0, 1]\nd = Transpose(c) perm=[2, 1, 0]\ny = Relu(d)\noutput y",
+     "Transpose=3"}, /* c and the first are dead now, which is remove_dead's affair */
+    {enso_pass_remove_identity,
+     "input x f32[N, 6]\nconst one f32[1, 1, 1] = 1\na = Mul(x, one)\n"
+     "const s i64[1] = 0\nconst e i64[1] = 100\nconst ax i64[1] = 2\nb = Slice(a, s, e, ax)\n"
+     "y = Relu(b)\noutput y",
+     "Mul=1 Slice=0"}, /* that one changes the rank */
+    {enso_pass_remove_identity, "input x f32[N, 6]\ny = Identity(x)\noutput y", "all=0"},
+    {enso_pass_view_transposes,
+     "input x f32[N, 1, 4, 5]\ny = Transpose(x) perm=[0, 2, 3, 1]\nz = Transpose(x) "
+     "perm=[0, 3, 2, 1]\noutput y\noutput z",
+     "Transpose=1 Reshape=1"},
+    /* batch norm */
+    {enso_pass_fold_batch_norm,
+     "input x f32[N, 3, 6, 6]\nconst w f32[4, 3, 3, 3]\nc = Conv(x, w)\nconst s f32[4]\n"
+     "const b f32[4]\nconst m f32[4]\nconst v f32[4] = 1 2 0.5 3\n"
+     "y = BatchNormalization(c, s, b, m, v) epsilon=0.001\noutput y",
+     "Mul=1 Add=1 BatchNormalization=0"},
+    {NULL,
+     "input x f32[N, 3, 6, 6]\nconst w f32[4, 3, 3, 3]\nconst wb f32[4]\nc = Conv(x, w, wb)\n"
+     "const s f32[4]\nconst b f32[4]\nconst m f32[4]\nconst v f32[4] = 1 2 0.5 3\n"
+     "n = BatchNormalization(c, s, b, m, v) epsilon=0.001\ny = Relu(n)\noutput y",
+     "ensod.Conv=1 Transpose=2 all=3"},
+    {NULL,
+     "input x f32[N, 4, 5]\nconst s f32[4]\nconst m f32[4]\nconst v f32[4] = 1 2 0.5 3\n"
+     "y = BatchNormalization(x, s, s, m, v)\noutput y",
+     "Mul=1 Add=1 all=2"},
+    {enso_pass_fold_batch_norm, /* read twice: stays */
+     "input x f32[N, 3, 6, 6]\nconst w f32[4, 3, 3, 3]\nc = Conv(x, w)\nconst k f32[4, 1, 1]\n"
+     "a = Mul(c, k)\ny = Add(a, c)\noutput y",
+     "Mul=1"},
+    {enso_pass_fold_batch_norm, /* [6] broadcasts along the width */
+     "input x f32[N, 3, 6, 6]\nconst w f32[6, 3, 1, 1]\nc = Conv(x, w)\nconst k f32[6]\n"
+     "y = Mul(c, k)\noutput y",
+     "Mul=1"},
+    /* activations */
+    {enso_pass_fuse_activations,
+     "input x f32[N, 8]\n" GELU_ERF "h = Mul(x, half)\ny = Mul(h, p)\noutput y", "Gelu=1"},
+    {enso_pass_fuse_activations,
+     "input x f32[N, 8]\n" GELU_ERF "a = Mul(x, p)\ny = Mul(a, half)\noutput y", "Gelu=1"},
+    {enso_pass_fuse_activations,
+     "input x f32[N, 8]\n" GELU_ERF "a = Mul(half, p)\ny = Mul(x, a)\noutput y", "Gelu=1"},
+    {NULL,
+     "input x f32[N, 8]\nconst c f32[] = 0.70710678\nconst one f32[] = 1\nconst two f32[] = 2\n"
+     "d = Mul(c, x)\ne = Erf(d)\np = Add(one, e)\na = Mul(x, p)\ny = Div(a, two)\noutput y",
+     "Gelu=1 all=1"},
+    {enso_pass_fuse_activations, /* another factor: no GELU */
+     "input x f32[N, 8]\nconst c f32[] = 0.8\nconst one f32[] = 1\nconst half f32[] = 0.5\n"
+     "d = Mul(c, x)\ne = Erf(d)\np = Add(one, e)\na = Mul(x, p)\ny = Mul(a, half)\noutput y",
+     "Gelu=0"},
+    {enso_pass_fuse_activations, /* 1 + erf is an output too */
+     "input x f32[N, 8]\n" GELU_ERF "a = Mul(x, p)\ny = Mul(a, half)\noutput y\noutput p",
+     "Gelu=0"},
+    {NULL,
+     "input x f32[N, 8]\nconst k f32[] = 0.044715\nconst r f32[] = 0.7978845608\n"
+     "const one f32[] = 1\nconst half f32[] = 0.5\nconst three f32[] = 3\nc = Pow(x, three)\n"
+     "kc = Mul(c, k)\ns = Add(x, kc)\nu = Mul(s, r)\nt = Tanh(u)\np = Add(t, one)\n"
+     "h = Mul(x, half)\ny = Mul(h, p)\noutput y",
+     "Gelu=1 all=1"},
+    {NULL,
+     "input x f32[N, 8]\nconst k f32[] = 0.044715\nconst r f32[] = 0.7978845608\n"
+     "const one f32[] = 1\nconst half f32[] = 0.5\nq = Mul(x, x)\nc = Mul(q, x)\n"
+     "kc = Mul(k, c)\ns = Add(kc, x)\nu = Mul(r, s)\nt = Tanh(u)\np = Add(one, t)\n"
+     "h = Mul(x, p)\ny = Mul(half, h)\noutput y",
+     "Gelu=1 all=1"},
+    {NULL, "input x f32[N, 8]\ns = Sigmoid(x)\ny = Mul(x, s)\noutput y", "Silu=1 all=1"},
+    {NULL,
+     "input x f32[N, 8]\ns = HardSigmoid(x) alpha=0.16666667 beta=0.5\ny = Mul(s, x)\noutput y",
+     "HardSwish=1 all=1"},
+    {NULL, "input x f32[N, 8]\ns = HardSigmoid(x) alpha=0.2 beta=0.5\ny = Mul(s, x)\noutput y",
+     "HardSwish=0"},
+    {NULL, "input x f32[N, 8]\ns = Softplus(x)\nt = Tanh(s)\ny = Mul(x, t)\noutput y",
+     "Mish=1 all=1"},
+    {NULL,
+     "input x f32[N, 8]\nconst a f32[] = 3\nconst z f32[] = 0\nconst six f32[] = 6\np = Add(x, a)\n"
+     "c = Clip(p, z, six)\nm = Mul(x, c)\ny = Div(m, six)\noutput y",
+     "HardSwish=1 all=1"},
+    {NULL,
+     "input x f32[N, 8]\nconst a f32[] = 3\nconst z f32[] = 0\nconst six f32[] = 6\np = Add(x, a)\n"
+     "c = Clip(p, z, six)\nd = Div(c, six)\ny = Mul(x, d)\noutput y",
+     "HardSwish=1 all=1"},
+    /* norms */
+    {NULL, "input h f32[N, 5, 8]\n" LAYER_NORM "y = Add(ng, beta)\noutput y",
+     "ensod.LayerNorm=1 all=1"},
+    {NULL,
+     "input x f32[N, 8]\ninput z f32[N, 8]\nh = Add(x, z)\n" LAYER_NORM
+     "y = Add(beta, ng)\noutput y",
+     "ensod.LayerNorm=1 all=1"},
+    {NULL,
+     "input x f32[N, 8]\ninput z f32[N, 8]\nh = Add(x, z)\n" LAYER_NORM
+     "y = Add(beta, ng)\noutput y\noutput h",
+     "ensod.LayerNorm=1 Add=1 all=2"},
+    {NULL,
+     "input x f32[N, 8]\nconst two f32[] = 2\nconst eps f32[] = 0.001\nconst gamma f32[8]\n"
+     "q = Pow(x, two)\nv = ReduceMean(q) axes=[1]\nve = Add(eps, v)\ns = Sqrt(ve)\n"
+     "r = Reciprocal(s)\nn = Mul(x, r)\ny = Mul(gamma, n)\noutput y",
+     "ensod.RMSNorm=1 all=1"},
+    {NULL, /* over another axis: no norm */
+     "input x f32[8, 8]\nconst two f32[] = 2\nconst eps f32[] = 0.001\nconst gamma f32[8]\n"
+     "q = Pow(x, two)\nv = ReduceMean(q) axes=[0]\nve = Add(eps, v)\ns = Sqrt(ve)\n"
+     "n = Div(x, s)\ny = Mul(gamma, n)\noutput y",
+     "ensod.RMSNorm=0"},
+    /* linear */
+    {NULL,
+     "input x f32[N, 4, 6]\nconst w f32[6, 5]\nconst b f32[5]\nm = MatMul(x, w)\na = Add(b, m)\n"
+     "y = Relu(a)\noutput y",
+     "ensod.Linear=1 all=1"},
+    {NULL, "input x f32[N, 6]\nconst w f32[5, 6]\nt = Transpose(w)\ny = MatMul(x, t)\noutput y",
+     "ensod.Linear=1 all=1"},
+    {NULL,
+     "input x f32[N, 6]\nconst w f32[5, 6]\nconst b f32[1, 5]\ny = Gemm(x, w, b) transB=1\noutput "
+     "y",
+     "ensod.Linear=1 all=1"},
+    {NULL, "input x f32[N, 6]\nconst w f32[6, 5]\nconst b f32[]\ny = Gemm(x, w, b)\noutput y",
+     "ensod.Linear=1 all=1"},
+    {NULL, "input x f32[N, 6]\nconst w f32[6, 5]\ny = Gemm(x, w) alpha=0.5\noutput y",
+     "Gemm=1 ensod.Linear=0"},
+    {NULL,
+     "input x f32[N, 6]\nconst w f32[6, 6]\nconst b f32[6]\ng = Gemm(x, w, b)\ns = Add(x, g)\n"
+     "y = Tanh(s)\noutput y",
+     "ensod.Linear=1 all=1"},
+    {NULL, /* an activation, then a sum: the sum stays */
+     "input x f32[N, 6]\nconst w f32[6, 6]\ng = MatMul(x, w)\nr = Relu(g)\ny = Add(x, r)\noutput y",
+     "ensod.Linear=1 Add=1 all=2"},
+    {NULL,
+     "input x f32[N, 6]\nconst w f32[6, 6]\ng = MatMul(x, w)\nconst lo f32[] = -0.1\n"
+     "const hi f32[] = 0.2\ny = Clip(g, lo, hi)\noutput y",
+     "ensod.Linear=1 all=1"},
+    {NULL,
+     "input x f32[N, 6]\nconst w f32[6, 6]\ng = MatMul(x, w)\ny = LeakyRelu(g) alpha=0.3\noutput y",
+     "ensod.Linear=1 all=1"},
+    {NULL, "input x f32[N, 6]\nconst w f32[6, 6]\ng = MatMul(x, w)\ny = Elu(g)\noutput y",
+     "ensod.Linear=1 all=1"},
+    {NULL, "input x f32[N, 6]\nconst w f32[6, 6]\ng = MatMul(x, w)\ny = HardSigmoid(g)\noutput y",
+     "ensod.Linear=1 all=1"},
+    {NULL, /* two products, one sum: one of them takes the other in */
+     "input x f32[N, 6]\nconst w f32[6, 6]\nconst v f32[6, 6]\na = MatMul(x, w)\nb = MatMul(x, v)\n"
+     "y = Add(a, b)\noutput y",
+     "ensod.Linear=2 all=2"},
+    {NULL, "input x f32[N, 6]\nconst w f32[6, 6]\na = MatMul(x, w)\ny = Add(a, a)\noutput y",
+     "ensod.Linear=1 Add=1 all=2"},
+};
+
+/* Layouts: the count that matters is that of transposes. */
+static const struct pass_case layouts[] = {
+    {NULL,
+     "input x f32[N, 3, 8, 8]\nconst w f32[4, 3, 3, 3]\nconst v f32[4, 4, 3, 3]\nconst b f32[4]\n"
+     "c = Conv(x, w, b) pads=[1, 1, 1, 1]\nr = Relu(c)\nd = Conv(r, v) pads=[1, 1, 1, 1]\n"
+     "s = Add(d, r)\nt = Relu(s)\np = MaxPool(t) kernel_shape=[2, 2] strides=[2, 2]\n"
+     "g = GlobalAveragePool(p)\nf = Flatten(g)\nconst q f32[4, 2]\ny = MatMul(f, q)\noutput y",
+     "ensod.Conv=2 Transpose=1 MaxPool=1 GlobalAveragePool=1 Reshape=1 ensod.Linear=1 all=7"},
+    {NULL, /* one channel in: the entry is a view; a flatten in the model's order at the end */
+     "input x f32[N, 1, 8, 8]\nconst w f32[4, 1, 3, 3]\nc = Conv(x, w)\nl = LRN(c) size=3\n"
+     "f = Flatten(l)\nconst q f32[144, 2]\ny = MatMul(f, q)\noutput y",
+     "Transpose=1 ensod.Conv=1 LRN=1 all=6"},
+    {NULL, /* Concat, Pad, Split, Slice, per-channel and scalar constants in between */
+     "input x f32[N, 3, 8, 8]\nconst w f32[4, 3, 1, 1]\nconst v f32[4, 8, 1, 1]\n"
+     "a = Conv(x, w)\nconst k f32[4, 1, 1]\nb = Mul(a, k)\ne = Exp(a)\nconst six f32[] = 6\n"
+     "e2 = Min(e, six)\nj = Concat(b, e2) axis=1\nconst p i64[8] = 0 0 1 2 0 0 3 1\nd = Pad(j, p)\n"
+     "const s0 i64[2] = 1 0\nconst s1 i64[2] = 9 10\nconst sx i64[2] = 2 -1\n"
+     "z = Slice(d, s0, s1, sx)\no = Conv(z, v)\nh, i = Split(o) axis=1\nn = Sub(h, i)\n"
+     "y = ReduceMean(n) axes=[2, 3] keepdims=0\noutput y",
+     "Transpose=1 ensod.Conv=2"},
+    {NULL, /* squeeze and excitation */
+     "input x f32[N, 3, 6, 6]\nconst w f32[4, 3, 1, 1]\nconst v f32[4, 4, 1, 1]\nc = Conv(x, w)\n"
+     "g = GlobalAveragePool(c)\nh = Conv(g, v)\ns = Sigmoid(h)\nm = Mul(c, s)\n"
+     "y = GlobalMaxPool(m)\noutput y",
+     "Transpose=1 ensod.Conv=2"},
+    {NULL, /* the same with linear layers: the gate comes back by a reshape */
+     "input x f32[N, 3, 6, 6]\nconst w f32[4, 3, 1, 1]\nconst v f32[4, 4]\nc = Conv(x, w)\n"
+     "g = GlobalAveragePool(c)\nf = Flatten(g)\nh = MatMul(f, v)\ns = Sigmoid(h)\n"
+     "const t i64[4] = 0 0 1 1\nb = Reshape(s, t)\nm = Mul(c, b)\ny = GlobalMaxPool(m)\noutput y",
+     "Transpose=1 ensod.Conv=1 ensod.Linear=1"},
+    {NULL, /* channel shuffle: the data does move, twice at most */
+     "input x f32[N, 4, 6, 6]\nconst w f32[4, 2, 1, 1]\nc = Conv(x, w) group=2\n"
+     "const s i64[5] = 0 2 2 6 6\na = Reshape(c, s)\nb = Transpose(a) perm=[0, 2, 1, 3, 4]\n"
+     "const t i64[4] = 0 4 6 6\nd = Reshape(b, t)\ny = Conv(d, w) group=2\noutput y",
+     "ensod.Conv=2"},
+    {NULL, /* softmax over channels, argmax */
+     "input x f32[N, 3, 4, 5]\nconst w f32[4, 3, 1, 1]\nc = Conv(x, w)\ns = Softmax(c) axis=1\n"
+     "y = ReduceMax(s) axes=[1] keepdims=0\noutput y",
+     "Transpose=1"},
+    {NULL, /* one dimension */
+     "input x f32[N, 3, 9]\nconst w f32[4, 3, 3]\nconst b f32[4]\nc = Conv(x, w, b) pads=[1, 0] "
+     "strides=[2]\nr = Relu(c)\np = MaxPool(r) kernel_shape=[2]\ny = AveragePool(p) "
+     "kernel_shape=[3] pads=[1, 1]\noutput y",
+     "ensod.Conv=1 Conv=0"},
+    {NULL, /* a weight that is computed, and one of an other input's rank: left alone */
+     "input x f32[N, 3, 5, 5]\ninput w f32[2, 3, 3, 3]\ny = Conv(x, w)\noutput y", "Conv=1 all=1"},
+    {NULL, /* an image added after a convolution: its transpose cannot sink through */
+     "input x f32[N, 3, 5, 5]\nconst w f32[3, 3, 1, 1]\nc = Conv(x, w)\na = Add(c, x)\n"
+     "y = Relu(a)\noutput y",
+     "ensod.Conv=1"},
+    {NULL, /* broadcast of a row against a turned tensor */
+     "input x f32[N, 3, 5, 5]\nconst w f32[5, 3, 1, 1]\nconst k f32[5]\nconst q f32[5, 5]\n"
+     "c = Conv(x, w)\na = Mul(c, k)\nb = Add(a, q)\ny = GlobalAveragePool(b)\noutput y",
+     "Transpose=1 ensod.Conv=1"},
+    {NULL, /* ceil_mode, dilation, depthwise, PRelu, activation and residual */
+     "input x f32[N, 4, 9, 9]\nconst w f32[4, 1, 3, 3]\nconst s f32[4, 1, 1]\n"
+     "p = AveragePool(x) kernel_shape=[3, 3] strides=[2, 2] ceil_mode=1 pads=[1, 1, 1, 1]\n"
+     "c = Conv(p, w) group=4 dilations=[2, 2] pads=[2, 2, 2, 2]\nr = PRelu(c, s)\na = Add(r, p)\n"
+     "y = HardSwish(a)\noutput y",
+     "ensod.Conv=1 Transpose=2"},
+};
+
+/* ---- running a graph ---- */
+
+struct result {
+    float *data[4];
+    int64_t n[4];
+    size_t n_outputs;
+};
+
+static float input_element(size_t i, int64_t k)
+{
+    return (float)((uint32_t)((size_t)k * 2654435761U + i * 40503U) >> 12 & 1023) / 512 - 1;
+}
+
+/* Runs a graph, which is taken, for three items. */
+static struct result run(struct enso_graph *g)
+{
+    static const struct enso_extents e = {.n_items = 3};
+    const struct enso_backend *backend = enso_backend_cpu();
+    const struct enso_device_options options = {.name = "cpu", .n_threads = 1, .isa = "generic"};
+    struct enso_tensor in[4];
+    struct enso_device *device;
+    struct enso_lane *lane;
+    struct enso_program *p;
+    struct enso_context *c;
+    struct enso_error err = {0};
+    struct result r = {{NULL}, {0}, 0};
+    void *out[4];
+    size_t n_in;
+    const struct enso_program_io *io;
+
+    ck_assert_int_eq(backend->device_open(&options, &device, &err), ENSO_OK);
+    ck_assert_int_eq(backend->lane_open(device, &lane, &err), ENSO_OK);
+    ck_assert_msg(enso_program_create(backend, device, g, &p, &err) == ENSO_OK, "%s", err.message);
+    ck_assert_int_eq(enso_context_create(p, &c, &err), ENSO_OK);
+    io = enso_program_inputs(p, &n_in);
+    for (size_t i = 0; i < n_in; i++) {
+        in[i] = (struct enso_tensor){.dtype = io[i].dtype, .rank = io[i].shape.rank};
+        for (size_t k = 0; k < in[i].rank; k++)
+            in[i].dims[k] = enso_dim_at(io[i].shape.dims[k], &e);
+        in[i].data = malloc(enso_tensor_bytes(&in[i]) + 1);
+        for (int64_t k = 0; k < enso_tensor_count(&in[i]); k++)
+            ((float *)in[i].data)[k] = input_element(i, k);
+    }
+    (void)enso_program_outputs(p, &r.n_outputs);
+    for (size_t i = 0; i < r.n_outputs; i++) {
+        struct enso_tensor t;
+
+        ck_assert_int_eq(enso_program_output_tensor(p, i, &e, &t, NULL), ENSO_OK);
+        r.n[i] = enso_tensor_count(&t);
+        out[i] = r.data[i] = malloc(enso_tensor_bytes(&t) + 1);
+    }
+    ck_assert_msg(enso_context_run(c, lane, &e, in, out, &err) == ENSO_OK, "%s", err.message);
+    for (size_t i = 0; i < n_in; i++)
+        free(in[i].data);
+    enso_context_destroy(c);
+    enso_program_unref(p);
+    backend->lane_close(lane);
+    backend->device_close(device);
+    return r;
+}
+
+static void expect_same(struct result a, struct result b, const char *text)
+{
+    ck_assert_uint_eq(a.n_outputs, b.n_outputs);
+    for (size_t i = 0; i < a.n_outputs; i++) {
+        ck_assert_int_eq(a.n[i], b.n[i]);
+        for (int64_t k = 0; k < a.n[i]; k++)
+            ck_assert_msg(fabsf(a.data[i][k] - b.data[i][k]) <= 1e-4F + 1e-4F * fabsf(a.data[i][k]),
+                          "%s\noutput %zu element %lld: %g before, %g after", text, i, (long long)k,
+                          (double)a.data[i][k], (double)b.data[i][k]);
+        free(a.data[i]);
+        free(b.data[i]);
+    }
+}
+
+static void expect_counts(const struct enso_graph *g, const char *counts)
+{
+    char *dump = text_dump(g), name[64];
+    int n, used;
+
+    for (; sscanf(counts, " %63[^=]=%d%n", name, &n, &used) == 2; counts += used) {
+        size_t found =
+            strcmp(name, "all") == 0 ? text_count_all(g) : text_count(g, enso_op_from_onnx(name));
+
+        ck_assert_msg(found == (size_t)n, "%zu of %s instead of %d:\n%s", found, name, n, dump);
+    }
+    free(dump);
+}
+
+static void check_case(const struct pass_case *t)
+{
+    struct enso_graph *g = text_graph(t->before), *before = text_graph(t->before);
+    struct enso_error err = {0};
+    bool changed = false;
+
+    ck_assert_msg(enso_graph_infer(g, &err) == ENSO_OK, "%s\n%s", t->before, err.message);
+    if (t->pass == NULL)
+        ck_assert_msg(enso_passes_run(g, &err) == ENSO_OK, "%s\n%s", t->before, err.message);
+    else
+        ck_assert_msg(t->pass(g, &changed, &err) == ENSO_OK, "%s\n%s", t->before, err.message);
+    expect_counts(g, t->after);
+    if (t->pass != NULL) { /* a second time there is nothing left to do, soon */
+        for (int i = 0; changed && i < 4; i++)
+            ck_assert_int_eq(t->pass(g, &changed, &err), ENSO_OK);
+        ck_assert_msg(!changed, "%s", t->before);
+    }
+    expect_same(run(before), run(g), t->before);
+}
+
+START_TEST(test_passes_cases)
+{
+    check_case(&cases[_i]);
+}
+END_TEST
+
+START_TEST(test_passes_layouts)
+{
+    check_case(&layouts[_i]);
+}
+END_TEST
+
+START_TEST(test_passes_without_a_backend)
+{
+    struct enso_graph *g = text_graph(layouts[0].before);
+
+    ck_assert_int_eq(enso_passes_run_on(g, NULL, NULL), ENSO_OK);
+    expect_counts(g, "ensod.Conv=2 MaxPool=1 ensod.Linear=1");
+    expect_same(run(text_graph(layouts[0].before)), run(g), "no folding");
+}
+END_TEST
+
+START_TEST(test_passes_report_what_folding_reports)
+{
+    struct enso_graph *g = text_graph("input x f32[N, 2]\nconst t f32[3, 2]\nconst i i64[1] = 7\n"
+                                      "r = Gather(t, i)\ny = Add(x, r)\noutput y");
+    struct enso_error err = {0};
+
+    ck_assert_int_lt(enso_passes_run(g, &err), 0);
+    ck_assert_msg(strstr(err.message, "r") != NULL, "%s", err.message);
+    enso_graph_destroy(g);
+}
+END_TEST
+
+START_TEST(test_passes_oom)
+{
+    const struct pass_case *t = _i == 0 ? &layouts[2] : _i == 1 ? &cases[14] : &layouts[7];
+    int st = ENSO_NO_MEMORY;
+
+    for (uint64_t n = 1; st == ENSO_NO_MEMORY; n++) {
+        struct enso_error err = {0};
+        struct enso_graph *g = text_graph(t->before);
+
+        ck_assert_uint_lt(n, 20000);
+        enso_memory_fail_at(n);
+        st = enso_passes_run(g, &err);
+        enso_memory_fail_at(0);
+        ck_assert_msg(st == ENSO_OK || st == ENSO_NO_MEMORY, "allocation %llu: %s",
+                      (unsigned long long)n, err.message);
+        if (st != ENSO_OK)
+            ck_assert_int_eq(err.status, ENSO_NO_MEMORY);
+        enso_graph_destroy(g);
+    }
+    ck_assert_int_eq(st, ENSO_OK);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("engine/passes");
+    TCase *core = tcase_create("core"), *errors = tcase_create("errors"),
+          *oom = tcase_create("oom");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_loop_test(core, test_passes_cases, 0, (int)ENSO_ARRAY_SIZE(cases));
+    tcase_add_loop_test(core, test_passes_layouts, 0, (int)ENSO_ARRAY_SIZE(layouts));
+    tcase_add_test(core, test_passes_without_a_backend);
+    tcase_add_test(errors, test_passes_report_what_folding_reports);
+    tcase_add_loop_test(oom, test_passes_oom, 0, 3);
+    tcase_set_timeout(oom, 60);
+    suite_add_tcase(s, core);
+    suite_add_tcase(s, errors);
+    suite_add_tcase(s, oom);
+    runner = srunner_create(s);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
