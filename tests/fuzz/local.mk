@@ -9,10 +9,12 @@ noinst_PROGRAMS += $(FUZZERS)
 endif
 EXTRA_PROGRAMS += $(FUZZERS)
 
+# One a core at a time; what each said is in fuzz-<name>.log, and shown when it found something.
 fuzz: $(FUZZERS)
-	@set -e; for f in $(FUZZERS); do echo "fuzzing $$f for $(FUZZ_SECONDS) s"; \
-	  $$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
-	    -print_final_stats=0 -verbosity=0 -artifact_prefix=fuzz-; done
+	@printf '%s\n' $(FUZZERS) | xargs -P "$$(nproc)" -I{} sh -c 'name=$$(basename {}); \
+	  {} -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+	    -artifact_prefix=$$name- >$$name.log 2>&1 && echo "$$name: nothing found" || \
+	  { tail -n 60 $$name.log; echo "$$name: FAILED, see $$name.log"; exit 1; }'
 
 FUZZERS += tests/fuzz/fuzz_safetensors
 tests_fuzz_fuzz_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c
