@@ -338,10 +338,13 @@ int enso__model_load_onnx(struct enso_model *m, const char *path, struct enso_gr
             st = onnx_path(&f, file);
     }
     if (st == ENSO_OK)
+        st = enso_weights_file_open(file, &m->onnx, err);
+    if (st == ENSO_OK)
         st = load_onnx_graph(&f, file);
     if (st == ENSO_OK)
         st = choose_task(&f);
     if (st == ENSO_OK) {
+        m->info.file_bytes = enso_weights_file_size(m->onnx);
         m->info.format = "onnx";
         m->info.architecture = enso__model_keep(m, enso_graph_name(f.graph));
         if (m->info.architecture == NULL)

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "engine/architectures/architecture.h"
-#include "engine/formats/weights_file.h"
 #include "engine/model/model_internal.h"
 
 /* One text folder while it is loaded. */
@@ -419,7 +418,7 @@ int enso__model_load_text(struct enso_model *m, const char *path, struct enso_gr
         m->info.batched = true;
         for (size_t i = 0; i < enso_safetensors_n_files(f.weights); i++)
             m->info.file_bytes += enso_weights_file_size(enso_safetensors_file(f.weights, i));
-        m->weights = f.weights; /* until it is bound and checked */
+        m->safetensors = f.weights;
         f.weights = NULL;
         *ret_graph = f.graph;
         f.graph = NULL;

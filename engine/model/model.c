@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "engine/passes/passes.h"
 
 #define MAX_JSON_FILE (64u << 20)
 
@@ -134,7 +135,7 @@ static int bind_graph(struct enso_model *m, struct enso_graph *graph /* takes */
                       struct enso_error *err)
 {
     struct enso_device_info device;
-    int st = enso_graph_infer(graph, err);
+    int st = enso_passes_run(graph, err);
 
     if (st == ENSO_OK)
         st = describe_tensors(m, graph, false, err);
@@ -153,6 +154,21 @@ static int bind_graph(struct enso_model *m, struct enso_graph *graph /* takes */
     m->info.weight_bytes = enso_program_weight_bytes(m->program);
     m->info.batch_invariant = device.batch_invariant;
     return ENSO_OK;
+}
+
+/* Did the files change while they were read? */
+static int check_files(const struct enso_model *m, struct enso_error *err)
+{
+    int st = m->safetensors != NULL ? enso_safetensors_check(m->safetensors, err) : ENSO_OK;
+
+    return st == ENSO_OK && m->onnx != NULL ? enso_weights_file_check(m->onnx, err) : st;
+}
+
+static void close_files(struct enso_model *m)
+{
+    enso_safetensors_close(m->safetensors);
+    m->safetensors = NULL;
+    m->onnx = enso_weights_file_unref(m->onnx);
 }
 
 int enso_model_load(const struct enso_model_options *options, struct enso_model **ret_model,
@@ -178,14 +194,14 @@ int enso_model_load(const struct enso_model_options *options, struct enso_model 
         st = load_graph(m, options->path, &graph, err);
     if (st == ENSO_OK)
         st = bind_graph(m, graph, err);
-    if (st == ENSO_OK && m->weights != NULL)
-        st = enso_safetensors_check(m->weights, err); /* did they change while they were read? */
-    enso_safetensors_close(m->weights);
-    m->weights = NULL;
+    if (st == ENSO_OK)
+        st = check_files(m, err);
+    close_files(m);
     if (st == ENSO_OK)
         st = enso__model_check_batching(m, err);
     if (st != ENSO_OK) {
         enso_error_prefix(err, "model '%s': ", options->id);
+        close_files(m);
         enso_model_unref(m);
         return st;
     }

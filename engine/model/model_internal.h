@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "engine/formats/safetensors.h"
+#include "engine/formats/weights_file.h"
 #include "engine/image/prepare.h"
 #include "engine/model/model.h"
 #include "engine/program/context.h"
@@ -33,7 +34,9 @@ struct enso_model {
     struct enso_device *device;
     struct enso_program *program;
     uint64_t max_pixels;
-    struct enso_safetensors *weights; /* text models, until bound: then checked and closed */
+    /* What weights are read from, until bound: then checked for changes and closed. */
+    struct enso_safetensors *safetensors; /* text models */
+    struct enso_weights_file *onnx;       /* ONNX models */
 
     struct enso_tokenizer *tokenizer;
     bool has_segments;
