@@ -34,3 +34,4 @@ engine_libengine_a_SOURCES += \
 	engine/program/context.c engine/program/context.h \
 	engine/program/plan.c engine/program/plan.h \
 	engine/program/program.c engine/program/program.h engine/program/program_internal.h
+EXTRA_DIST += engine/graph/README.md

@@ -194,22 +194,50 @@ struct sinking {
     struct enso_error *err;
     int64_t perm[ENSO_MAX_RANK], inverse[ENSO_MAX_RANK];
     size_t rank;
+    bool is_free; /* it moves only dimensions of one */
 };
 
-/* The transpose behind which input i stands; false when there is none. */
+static bool is_one(struct enso_dim d)
+{
+    return enso_dim_equal(d, enso_dim_fixed(1));
+}
+
+/* A constant, or one behind views and transposes that will be folded. */
+static bool stems_from_constant(const struct enso_graph *g, int value)
+{
+    for (;;) {
+        int node = enso_graph_value(g, value)->producer;
+
+        if (node < 0)
+            return enso__pass_is_constant(g, value);
+        if (enso_graph_node(g, node)->op != ENSO_OP_TRANSPOSE &&
+            !enso_op_is_view(enso_graph_node(g, node)->op))
+            return false;
+        value = enso__pass_input(g, node, 0);
+    }
+}
+
+/* The transpose behind which a value stands; false when there is none to sink. */
 static bool read_transpose(struct sinking *s, int value)
 {
     int node = enso__pass_producer(s->g, value, ENSO_OP_TRANSPOSE);
+    const struct enso_shape *shape = &enso_graph_value(s->g, value)->shape;
     const int64_t *perm;
+    int64_t last = -1;
 
-    if (node < 0)
+    if (node < 0 || stems_from_constant(s->g, value))
         return false;
     perm = enso_node_ints(enso_graph_node(s->g, node), "perm", &s->rank);
     if (perm == NULL)
         return false;
+    s->is_free = true;
     for (size_t i = 0; i < s->rank; i++) {
         s->perm[i] = perm[i];
         s->inverse[perm[i]] = (int64_t)i;
+        if (is_one(shape->dims[i]))
+            continue;
+        s->is_free &= perm[i] > last;
+        last = perm[i];
     }
     return true;
 }
@@ -228,9 +256,12 @@ static bool is_behind(const struct sinking *s, int value)
     return true;
 }
 
-static bool is_one(struct enso_dim d)
+static bool all_ones(const struct enso_shape *shape)
 {
-    return enso_dim_equal(d, enso_dim_fixed(1));
+    for (size_t i = 0; i < shape->rank; i++)
+        if (!is_one(shape->dims[i]))
+            return false;
+    return true;
 }
 
 /* Whether turning a value back (T⁻¹) costs nothing at run time: constants, and shapes in which only
@@ -240,7 +271,7 @@ static bool turns_freely(const struct sinking *s, int value)
     const struct enso_shape *shape = &enso_graph_value(s->g, value)->shape;
     int64_t last = -1;
 
-    if (enso__pass_is_constant(s->g, value))
+    if (stems_from_constant(s->g, value))
         return true;
     for (size_t i = 0; i < s->rank; i++) { /* in the order that x would have */
         int64_t at = s->inverse[i] - (int64_t)(s->rank - shape->rank);
@@ -251,14 +282,6 @@ static bool turns_freely(const struct sinking *s, int value)
             return false;
         last = at;
     }
-    return true;
-}
-
-static bool all_ones(const struct enso_shape *shape)
-{
-    for (size_t i = 0; i < shape->rank; i++)
-        if (!is_one(shape->dims[i]))
-            return false;
     return true;
 }
 
@@ -321,7 +344,8 @@ static int sink_unary(struct sinking *s, int node)
     return st == ENSO_OK ? behind(s, node) : st;
 }
 
-/* All inputs must turn: broadcasting and joining. */
+/* All inputs must turn: broadcasting and joining. A transpose that costs nothing itself is not
+ * worth turning others for, and two of them would push each other about for ever. */
 static bool inputs_turn(const struct sinking *s, int node, bool same_rank)
 {
     const struct enso_node *n = enso_graph_node(s->g, node);
@@ -331,8 +355,13 @@ static bool inputs_turn(const struct sinking *s, int node, bool same_rank)
 
         if (is_behind(s, n->inputs[i]))
             continue;
-        if (shape->rank > s->rank || (same_rank && shape->rank != s->rank) ||
-            !turns_freely(s, n->inputs[i]))
+        if (shape->rank > s->rank || (same_rank && shape->rank != s->rank))
+            return false;
+        if (all_ones(shape))
+            continue;
+        if (s->is_free && !stems_from_constant(s->g, n->inputs[i]))
+            return false;
+        if (!turns_freely(s, n->inputs[i]))
             return false;
     }
     return true;
@@ -623,7 +652,9 @@ static int sink(struct enso_graph *g, int node, bool *changed, struct enso_error
     return st;
 }
 
-/* Sink, cancel, until all transposes rest. Each round moves them at least one operator further. */
+#define MAX_ROUNDS 64 /* a round sinks all the way; more are for what meets on the way */
+
+/* Sink, cancel, until all transposes rest. */
 int enso_pass_layout(struct enso_graph *g, bool *ret_changed, struct enso_error *err)
 {
     bool any = false, changed;
@@ -638,7 +669,7 @@ int enso_pass_layout(struct enso_graph *g, bool *ret_changed, struct enso_error 
         any |= changed;
     }
     *ret_changed = any;
-    while (st == ENSO_OK && any && changed) {
+    for (int i = 0; st == ENSO_OK && any && changed && i < MAX_ROUNDS; i++) {
         bool cancelled;
 
         st = enso__pass_walk(g, sink, &changed, err);

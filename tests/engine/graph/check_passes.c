@@ -274,6 +274,10 @@ static const struct pass_case layouts[] = {
      "input x f32[N, 3, 5, 5]\nconst w f32[5, 3, 1, 1]\nconst k f32[5]\nconst q f32[5, 5]\n"
      "c = Conv(x, w)\na = Mul(c, k)\nb = Add(a, q)\ny = GlobalAveragePool(b)\noutput y",
      "Transpose=1 ensod.Conv=1"},
+    {NULL, /* ones of a higher rank: the result has five dimensions */
+     "input x f32[N, 3, 5, 5]\nconst w f32[5, 3, 1, 1]\nconst k f32[1, 1, 1, 1, 1]\n"
+     "c = Conv(x, w)\ny = Mul(c, k)\noutput y",
+     "ensod.Conv=1 Mul=1"},
     {NULL, /* ceil_mode, dilation, depthwise, PRelu, activation and residual */
      "input x f32[N, 4, 9, 9]\nconst w f32[4, 1, 3, 3]\nconst s f32[4, 1, 1]\n"
      "p = AveragePool(x) kernel_shape=[3, 3] strides=[2, 2] ceil_mode=1 pads=[1, 1, 1, 1]\n"
@@ -403,6 +407,181 @@ START_TEST(test_passes_layouts)
 }
 END_TEST
 
+/* ---- random networks ---- */
+
+static uint32_t pick(uint32_t *seed, uint32_t n)
+{
+    *seed = *seed * 1664525 + 1013904223;
+    return (*seed >> 8) % n;
+}
+
+static int random_constant(struct enso_graph *g, uint32_t *seed, const int64_t *dims, size_t rank)
+{
+    struct enso_constant c = {
+        .dtype = ENSO_DTYPE_F32, .stored = ENSO_DTYPE_F32, .rank = (uint8_t)rank};
+    char name[32];
+
+    for (size_t i = 0; i < rank; i++)
+        c.dims[i] = dims[i];
+    c.data = enso_alloc(enso_dtype_row_bytes(c.dtype, (size_t)enso_constant_count(&c)));
+    for (int64_t i = 0; i < enso_constant_count(&c); i++)
+        ((float *)c.data)[i] = (float)pick(seed, 1000) / 1000 - 0.45F;
+    snprintf(name, sizeof name, "k%zu", enso_graph_n_values(g));
+    return enso_graph_add_constant(g, name, &c);
+}
+
+static int list_constant(struct enso_graph *g, const int64_t *v, size_t n)
+{
+    struct enso_constant c = {
+        .dtype = ENSO_DTYPE_I64, .stored = ENSO_DTYPE_I64, .rank = 1, .dims = {(int64_t)n}};
+    char name[32];
+
+    c.data = enso_memdup(v, n * sizeof *v);
+    snprintf(name, sizeof name, "k%zu", enso_graph_n_values(g));
+    return enso_graph_add_constant(g, name, &c);
+}
+
+static int64_t fixed(const struct enso_graph *g, int value, size_t axis)
+{
+    return enso_graph_value(g, value)->shape.dims[axis].factor;
+}
+
+/* A node that works on [N, C, H, W]; -1 when this one does not fit. */
+static int random_node(struct enso_graph *g, int x, int y, uint32_t *seed)
+{
+    static const enum enso_op unary[] = {ENSO_OP_RELU, ENSO_OP_SIGMOID, ENSO_OP_TANH, ENSO_OP_NEG,
+                                         ENSO_OP_HARD_SWISH};
+    int64_t c = fixed(g, x, 1), h = fixed(g, x, 2), w = fixed(g, x, 3), m = 2 + pick(seed, 3);
+    bool same = fixed(g, y, 1) == c && fixed(g, y, 2) == h && fixed(g, y, 3) == w;
+    int64_t ones[3] = {c, 1, 1}, pads[4] = {1, 1, 1, 1}, three[2] = {3, 3}, two[2] = {2, 2};
+    int node = -1, v[4];
+
+    switch (pick(seed, 14)) {
+    case 0:
+    case 1: /* with a bias or without */
+        v[0] = random_constant(g, seed, (int64_t[]){m, c, 3, 3}, 4);
+        v[1] = random_constant(g, seed, &m, 1);
+        node =
+            enso_graph_add_node(g, ENSO_OP_CONV, "", (int[]){x, v[0], v[1]}, 2 + pick(seed, 2), 1);
+        enso_graph_set_ints(g, node, "pads", pads, 4);
+        return node;
+    case 2: /* depthwise */
+        v[0] = random_constant(g, seed, (int64_t[]){c, 1, 1, 1}, 4);
+        node = enso_graph_add_node(g, ENSO_OP_CONV, "", (int[]){x, v[0]}, 2, 1);
+        enso_graph_set_int(g, node, "group", c);
+        return node;
+    case 3:
+        if (h < 3 || w < 3)
+            return -1;
+        node = enso_graph_add_node(g, pick(seed, 2) ? ENSO_OP_MAX_POOL : ENSO_OP_AVERAGE_POOL, "",
+                                   &x, 1, 1);
+        enso_graph_set_ints(g, node, "kernel_shape", three, 2);
+        enso_graph_set_ints(g, node, "strides", two, 2);
+        enso_graph_set_ints(g, node, "pads", pads, 4);
+        return node;
+    case 4:
+        for (size_t i = 0; i < 4; i++)
+            v[i] = random_constant(g, seed, &c, 1);
+        v[3] = enso_graph_add_node(g, ENSO_OP_EXP, "", &v[2], 1, 1); /* a positive variance */
+        v[3] = enso_graph_node(g, v[3])->outputs[0];
+        return enso_graph_add_node(g, ENSO_OP_BATCH_NORM, "", (int[]){x, v[0], v[1], v[2], v[3]}, 5,
+                                   1);
+    case 5:
+        return enso_graph_add_node(g, unary[pick(seed, 5)], "", &x, 1, 1);
+    case 6:
+        return same ? enso_graph_add_node(g, pick(seed, 2) ? ENSO_OP_ADD : ENSO_OP_MUL, "",
+                                          (int[]){x, y}, 2, 1)
+                    : -1;
+    case 7: /* per channel, per column, everything */
+        v[0] = random_constant(g, seed, pick(seed, 2) ? ones : &w, pick(seed, 2) ? 0 : 1);
+        v[1] = random_constant(g, seed, ones, 3);
+        v[0] = pick(seed, 2) ? v[1] : v[0];
+        if (enso_graph_value(g, v[0])->shape.rank == 1 && fixed(g, v[0], 0) != w)
+            return -1;
+        return enso_graph_add_node(g, pick(seed, 2) ? ENSO_OP_ADD : ENSO_OP_MUL, "",
+                                   (int[]){v[0], x}, 2, 1);
+    case 8:
+        if (!same || c > 8)
+            return -1;
+        node = enso_graph_add_node(g, ENSO_OP_CONCAT, "", (int[]){x, y}, 2, 1);
+        enso_graph_set_int(g, node, "axis", 1 + pick(seed, 3));
+        return node;
+    case 9:
+        v[0] = list_constant(g, (int64_t[]){0, 0, 1, 0, 0, 1, 0, 2}, 8);
+        return h > 12 ? -1 : enso_graph_add_node(g, ENSO_OP_PAD, "", (int[]){x, v[0]}, 2, 1);
+    case 10:
+        if (h < 2 || w < 2)
+            return -1;
+        v[0] = list_constant(g, (int64_t[]){1, -1}, 2);
+        v[1] = list_constant(g, (int64_t[]){99, -99}, 2);
+        v[2] = list_constant(g, (int64_t[]){2, -1}, 2);
+        v[3] = list_constant(g, (int64_t[]){1, -2}, 2);
+        return enso_graph_add_node(g, ENSO_OP_SLICE, "", (int[]){x, v[0], v[1], v[2], v[3]}, 5, 1);
+    case 11:
+        node = enso_graph_add_node(g, pick(seed, 2) ? ENSO_OP_REDUCE_MEAN : ENSO_OP_REDUCE_MAX, "",
+                                   &x, 1, 1);
+        enso_graph_set_ints(g, node, "axes", (int64_t[]){1 + pick(seed, 3)}, 1);
+        return node;
+    case 12:
+        node = enso_graph_add_node(g, ENSO_OP_SOFTMAX, "", &x, 1, 1);
+        enso_graph_set_int(g, node, "axis", 1 + pick(seed, 3));
+        return node;
+    default: /* shuffle channels, or height and width */
+        if (c % 2 != 0 || pick(seed, 2)) {
+            node = enso_graph_add_node(g, ENSO_OP_TRANSPOSE, "", &x, 1, 1);
+            enso_graph_set_ints(g, node, "perm",
+                                pick(seed, 2) ? (int64_t[]){0, 1, 3, 2} : (int64_t[]){0, 2, 3, 1},
+                                4);
+            return node;
+        }
+        v[0] = list_constant(g, (int64_t[]){0, 2, c / 2, h, w}, 5);
+        v[0] = enso_graph_add_node(g, ENSO_OP_RESHAPE, "", (int[]){x, v[0]}, 2, 1);
+        v[0] = enso_graph_node(g, v[0])->outputs[0];
+        v[1] = enso_graph_add_node(g, ENSO_OP_TRANSPOSE, "", &v[0], 1, 1);
+        enso_graph_set_ints(g, v[1], "perm", (int64_t[]){0, 2, 1, 3, 4}, 5);
+        v[1] = enso_graph_node(g, v[1])->outputs[0];
+        v[2] = list_constant(g, (int64_t[]){0, c, h, w}, 4);
+        return enso_graph_add_node(g, ENSO_OP_RESHAPE, "", (int[]){v[1], v[2]}, 2, 1);
+    }
+}
+
+static struct enso_graph *random_network(uint32_t seed)
+{
+    struct enso_graph *g = text_graph("input x f32[N, 4, 6, 5]\ninput z f32[N, 4, 6, 5]");
+    size_t n = 2, n_nodes = 3 + pick(&seed, 14);
+    struct enso_error err = {0};
+    int pool[32] = {0, 1};
+
+    ck_assert_int_eq(enso_graph_infer(g, NULL), ENSO_OK);
+    while (n < n_nodes) {
+        /* mostly the newest, so that chains form */
+        int x = pool[pick(&seed, 3) ? n - 1 : pick(&seed, (uint32_t)n)], node;
+
+        node = random_node(g, x, pool[pick(&seed, (uint32_t)n)], &seed);
+        if (node < 0)
+            continue;
+        ck_assert_msg(enso_graph_infer(g, &err) == ENSO_OK, "%s", err.message);
+        pool[n++] = enso_graph_node(g, node)->outputs[0];
+    }
+    enso_graph_add_output(g, "last", pool[n - 1]);
+    enso_graph_add_output(g, "some", pool[2 + pick(&seed, (uint32_t)n - 2)]);
+    return g;
+}
+
+START_TEST(test_passes_random_networks)
+{
+    struct enso_graph *g = random_network((uint32_t)_i), *before = random_network((uint32_t)_i);
+    char *text = text_dump(g);
+    struct enso_error err = {0};
+
+    ck_assert_msg(enso_passes_run(g, &err) == ENSO_OK, "%s\n%s", text, err.message);
+    ck_assert_uint_eq(text_count(g, ENSO_OP_CONV), 0);
+    ck_assert_uint_eq(text_count(g, ENSO_OP_BATCH_NORM), 0);
+    expect_same(run(before), run(g), text);
+    free(text);
+}
+END_TEST
+
 START_TEST(test_passes_without_a_backend)
 {
     struct enso_graph *g = text_graph(layouts[0].before);
@@ -458,6 +637,7 @@ int main(void)
 
     tcase_add_loop_test(core, test_passes_cases, 0, (int)ENSO_ARRAY_SIZE(cases));
     tcase_add_loop_test(core, test_passes_layouts, 0, (int)ENSO_ARRAY_SIZE(layouts));
+    tcase_add_loop_test(core, test_passes_random_networks, 0, 200);
     tcase_add_test(core, test_passes_without_a_backend);
     tcase_add_test(errors, test_passes_report_what_folding_reports);
     tcase_add_loop_test(oom, test_passes_oom, 0, 3);
