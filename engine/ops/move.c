@@ -5,15 +5,52 @@
  */
 #include "engine/ops/ops_internal.h"
 
+/* Known content that stands elsewhere in output 0: the element at [i, j, ...] is the input's at
+ * first + i * strides[0] + j * strides[1] ... Exporters compute pads this way. */
+static int learn_moved(struct enso__infer *c, int64_t first, const int64_t *strides)
+{
+    struct enso_dim content[ENSO__MAX_KNOWN];
+    const struct enso_value *y = enso_graph_value(c->g, c->node->outputs[0]);
+    int64_t at[ENSO_MAX_RANK] = {0}, n_out = 1;
+    size_t n;
+    const struct enso_dim *known = enso__op_known(c, 0, &n);
+
+    if (known == NULL) /* else every size is fixed, and the output is not larger than the input */
+        return ENSO_OK;
+    for (size_t d = 0; d < y->shape.rank; d++)
+        n_out *= y->shape.dims[d].factor;
+    for (int64_t i = 0; i < n_out; i++) {
+        int64_t from = first;
+
+        for (size_t d = 0; d < y->shape.rank; d++)
+            from += at[d] * strides[d];
+        content[i] = known[from];
+        for (size_t d = y->shape.rank; d-- > 0 && ++at[d] == y->shape.dims[d].factor;)
+            at[d] = 0;
+    }
+    return enso__op_set_known(c, 0, content, (size_t)n_out);
+}
+
+/* Elements from one index to the next of every axis of input 0; all sizes fixed. */
+static void known_strides(const struct enso__infer *c, int64_t strides[ENSO_MAX_RANK])
+{
+    const struct enso_shape *x = &enso__op_in(c, 0)->shape;
+    int64_t n = 1;
+
+    for (size_t d = x->rank; d-- > 0;) {
+        strides[d] = n;
+        n *= x->dims[d].factor;
+    }
+}
+
 /* ---- transpose, concat, split ---- */
 
 int enso__infer_transpose(struct enso__infer *c)
 {
     const struct enso_value *x = enso__op_in(c, 0);
-    int64_t perm[ENSO_MAX_RANK];
+    int64_t perm[ENSO_MAX_RANK], strides[ENSO_MAX_RANK], moved[ENSO_MAX_RANK];
     bool used[ENSO_MAX_RANK] = {false};
     struct enso_shape y = {.rank = x->shape.rank};
-    const struct enso_dim *known;
     size_t n;
     const int64_t *given = enso_node_ints(c->node, "perm", &n);
     int st;
@@ -30,8 +67,12 @@ int enso__infer_transpose(struct enso__infer *c)
     st = enso__op_set_ints(c, "perm", perm, x->shape.rank);
     if (st == ENSO_OK)
         st = enso__op_out(c, 0, x->dtype, &y);
-    known = enso__op_known(c, 0, &n);
-    return st == ENSO_OK && known != NULL && y.rank <= 1 ? enso__op_set_known(c, 0, known, n) : st;
+    if (st != ENSO_OK || enso__op_known(c, 0, &n) == NULL)
+        return st;
+    known_strides(c, strides);
+    for (size_t i = 0; i < y.rank; i++)
+        moved[i] = strides[perm[i]];
+    return learn_moved(c, 0, moved);
 }
 
 static int learn_concat(struct enso__infer *c)
@@ -194,29 +235,18 @@ static int read_cuts(struct enso__infer *c, struct cut *cuts, int64_t *axes, siz
     return st;
 }
 
-static int learn_slice(struct enso__infer *c, const struct cut *cut, int64_t n_out)
-{
-    struct enso_dim content[ENSO__MAX_KNOWN];
-    size_t n;
-    const struct enso_dim *known = enso__op_known(c, 0, &n);
-
-    if (known == NULL || enso__op_in(c, 0)->shape.rank != 1)
-        return ENSO_OK;
-    for (int64_t i = 0; i < n_out; i++)
-        content[i] = known[cut->start + i * cut->step];
-    return enso__op_set_known(c, 0, content, (size_t)n_out);
-}
-
 int enso__infer_slice(struct enso__infer *c)
 {
     const struct enso_value *x = enso__op_in(c, 0);
     struct enso_shape y = x->shape;
-    struct cut cuts[ENSO_MAX_RANK], first = {0, 0, 1};
-    int64_t axes[ENSO_MAX_RANK];
+    struct cut cuts[ENSO_MAX_RANK], whole[ENSO_MAX_RANK];
+    int64_t axes[ENSO_MAX_RANK], strides[ENSO_MAX_RANK], first = 0;
     bool seen[ENSO_MAX_RANK] = {false};
     size_t n = 0, axis;
     int st = read_cuts(c, cuts, axes, &n);
 
+    for (size_t d = 0; d < y.rank; d++)
+        whole[d] = (struct cut){0, 0, 1};
     if (st == ENSO_OK && n > x->shape.rank)
         return enso__op_fail(c, ENSO_CORRUPT, "%zu axes for rank %u", n, x->shape.rank);
     for (size_t i = 0; st == ENSO_OK && i < n; i++) {
@@ -234,12 +264,18 @@ int enso__infer_slice(struct enso__infer *c)
                                  "it cuts a piece out of the batch; export the model with a fixed "
                                  "size there");
         }
-        if (axis == 0)
-            first = cuts[i];
+        whole[axis] = cuts[i];
     }
     if (st == ENSO_OK)
         st = enso__op_out(c, 0, x->dtype, &y);
-    return st == ENSO_OK && y.rank == 1 && n == 1 ? learn_slice(c, &first, y.dims[0].factor) : st;
+    if (st != ENSO_OK || enso__op_known(c, 0, &n) == NULL)
+        return st;
+    known_strides(c, strides);
+    for (size_t d = 0; d < y.rank; d++) {
+        first += whole[d].start * strides[d];
+        strides[d] = y.dims[d].factor > 1 ? strides[d] * whole[d].step : 0; /* no overflow */
+    }
+    return learn_moved(c, first, strides);
 }
 
 /* ---- pad, tile ---- */

@@ -100,6 +100,19 @@ static const struct infer_case good[] = {
     {"input x f32[N, 8, 4, 5]\ny = DepthToSpace(x) blocksize=2", "FP32[N, 2, 8, 10]"},
     {"input x f32[N, 2, 8, 10]\ny = SpaceToDepth(x) blocksize=2", "FP32[N, 8, 4, 5]"},
     /* shape arithmetic */
+    {"const p i64[8] = 2 -1 1 3 0 0 0 0\nconst t i64[2] = -1 2\nr = Reshape(p, t)\n"
+     "const a i64[1] = -1\nconst b i64[1] = -9223372036854775807\nconst c i64[1] = 0\n"
+     "s = Slice(r, a, b, c, a)\nm = Transpose(s) perm=[1, 0]\nq = Reshape(m, a)\n"
+     "input x f32[N, 3, 4, 5]\ny = Pad(x, q)",
+     "FP32[N, 3, 8, 6]"}, /* pads from the last axis on, as PyTorch exports them */
+    {"const p i64[2, 3] = 1 2 3 4 5 6\nconst a i64[2] = 1 2\nconst b i64[2] = 2 -4\n"
+     "const c i64[2] = 0 1\nconst d i64[2] = 9223372036854775807 -2\ns = Slice(p, a, b, c, d)\n"
+     "const m i64[1] = -1\nr = Reshape(s, m)\ny = ConstantOfShape(r)",
+     "FP32[6, 4]"},
+    {"const p i64[3, 2, 1] = 2 3 4 5 6 7\nconst a i64[1] = 1\nconst b i64[1] = 3\n"
+     "s = Slice(p, a, b)\nt = Transpose(s)\nconst m i64[1] = -1\nr = Reshape(t, m)\n"
+     "y = ConstantOfShape(r)",
+     "FP32[4, 6, 5, 7]"},
     {"input x f32[N, 64, 5, 5]\ns = Shape(x)\nconst i i64[] = 0\nn = Gather(s, i)\n"
      "const a i64[1] = 0\nu = Unsqueeze(n, a)\nconst m i64[1] = -1\nt = Concat(u, m) axis=0\n"
      "y = Reshape(x, t)",
