@@ -6,6 +6,24 @@
 #include "engine/architectures/architecture.h"
 
 #include <stdio.h>
+#include <string.h>
+
+/* Variants that would load and answer wrongly. */
+static void refuse_variants(struct enso_builder *b)
+{
+    const char *positions =
+        json_string_value(json_object_get(b->config, "position_embedding_type"));
+
+    if (positions != NULL && strcmp(positions, "absolute") != 0)
+        (void)enso_builder_fail(b, ENSO_UNSUPPORTED,
+                                "config.json: position_embedding_type '%s' is not supported; ensod "
+                                "knows 'absolute'",
+                                positions);
+    if (json_is_true(json_object_get(b->config, "is_decoder")))
+        (void)enso_builder_fail(b, ENSO_UNSUPPORTED,
+                                "config.json: is_decoder is true, but ensod serves BERT as an "
+                                "encoder only");
+}
 
 static int embeddings(struct enso_builder *b, const struct enso_encoder_inputs *in,
                       const struct enso_encoder *e, float epsilon)
@@ -37,6 +55,7 @@ static void bert_encoder(struct enso_builder *b, const struct enso_encoder_input
     enum enso_activation activation = enso_builder_config_activation(b, "hidden_act");
     int x;
 
+    refuse_variants(b);
     e->hidden_size = enso_builder_config_int(b, "hidden_size", 1, 1 << 24, -1);
     e->vocabulary_size = enso_builder_config_int(b, "vocab_size", 1, 1 << 30, -1);
     e->max_positions = enso_builder_config_int(b, "max_position_embeddings", 1, 1 << 24, -1);

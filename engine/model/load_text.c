@@ -270,7 +270,32 @@ static int wants_classifier(const struct text_folder *f, const char *architectur
 
 /* --- the folder ---------------------------------------------------------------------------- */
 
-/* max_seq_length and do_lower_case of sentence_bert_config.json, prompts, model_max_length. */
+/* The default prompt of sentence-transformers, which goes in front of every text. */
+static int read_prompt(struct text_folder *f)
+{
+    static const char file[] = "config_sentence_transformers.json";
+    struct enso_model *m = f->model;
+    const char *name, *prompt;
+    json_t *config;
+    int st;
+
+    if (!enso__model_has_file(f->top, file))
+        return ENSO_OK;
+    st = enso__model_read_json(f->top, file, &config, f->err);
+    if (st != ENSO_OK)
+        return st;
+    name = json_text(config, "default_prompt_name");
+    prompt = name != NULL ? json_text(json_object_get(config, "prompts"), name) : NULL;
+    if (prompt != NULL && prompt[0] != '\0') {
+        m->prompt = enso_strdup(prompt);
+        m->prompt_size = strlen(prompt);
+        st = m->prompt != NULL ? ENSO_OK : enso_error_no_memory(f->err, "the default prompt");
+    }
+    json_decref(config);
+    return st;
+}
+
+/* model_max_length, and max_seq_length of sentence_bert_config.json. */
 static int read_limits(struct text_folder *f, bool sentence_transformers)
 {
     struct enso_model *m = f->model;
@@ -296,22 +321,6 @@ static int read_limits(struct text_folder *f, bool sentence_transformers)
                                   "sentence_bert_config.json: max_seq_length is out of range");
         if (max > 0)
             m->info.max_tokens = ENSO_MIN(m->info.max_tokens, (uint32_t)max);
-    }
-    if (enso__model_has_file(f->top, "config_sentence_transformers.json")) {
-        const char *prompt, *name;
-
-        st = enso__model_read_json(f->top, "config_sentence_transformers.json", &config, f->err);
-        if (st != ENSO_OK)
-            return st;
-        name = json_text(config, "default_prompt_name");
-        prompt = name != NULL ? json_text(json_object_get(config, "prompts"), name) : NULL;
-        if (prompt != NULL && prompt[0] != '\0') {
-            m->prompt = enso_strdup(prompt);
-            m->prompt_size = strlen(prompt);
-        }
-        json_decref(config);
-        if (prompt != NULL && prompt[0] != '\0' && m->prompt == NULL)
-            return enso_error_no_memory(f->err, "the default prompt");
     }
     return ENSO_OK;
 }
@@ -410,6 +419,8 @@ int enso__model_load_text(struct enso_model *m, const char *path, struct enso_gr
     }
     if (st == ENSO_OK)
         st = read_limits(&f, modules != NULL);
+    if (st == ENSO_OK && modules != NULL)
+        st = read_prompt(&f);
     if (st == ENSO_OK)
         st = check_vocabulary(&f);
     if (st == ENSO_OK) {
