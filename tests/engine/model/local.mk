@@ -1,1 +1,17 @@
-# Build fragment of tests/engine/model/: see tests/local.mk.
+# Tests of whole models on the CPU backend: the numbers of engine/model and of all below it.
+MODEL_RIG = tests/engine/model/model_rig.c tests/engine/model/model_rig.h
+
+# For tests/parity.
+check_PROGRAMS += tests/engine/model/run_cli
+tests_engine_model_run_cli_SOURCES = tests/engine/model/run_cli.c $(MODEL_RIG)
+tests_engine_model_run_cli_LDADD = $(ENGINE_LIBS)
+
+check_PROGRAMS += tests/engine/model/check_model
+TESTS += tests/engine/model/check_model
+tests_engine_model_check_model_SOURCES = tests/engine/model/check_model.c $(MODEL_RIG)
+tests_engine_model_check_model_CFLAGS = $(TEST_CFLAGS)
+tests_engine_model_check_model_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_engine_model_check_model_LDADD = $(TEST_LIBS) $(ENGINE_LIBS) $(CHECK_LIBS)
+
+# Models with random weights, and what PyTorch and transformers make of them.
+EXTRA_DIST += tests/engine/model/golden

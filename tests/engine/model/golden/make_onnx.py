@@ -123,7 +123,6 @@ class Residual(nn.Module):
         self.b1 = nn.Conv2d(8, 12, 3, stride=2, padding=1)
         self.before, self.after = nn.BatchNorm2d(12), nn.Conv2d(12, 4, 3, padding=1)
         self.branches = nn.ModuleList([nn.Conv2d(16, 6, 1), nn.Conv2d(16, 6, 5, padding=2), nn.Conv2d(16, 4, 1)])
-        self.lrn = nn.LocalResponseNorm(5, 0.05, 0.75, 1.5)
         self.out = nn.Conv2d(16, 5, 1)
 
     def forward(self, x):
@@ -135,7 +134,7 @@ class Residual(nn.Module):
         x = torch.cat([a, F.relu(b), F.max_pool2d(c, 3, 1, 1)], 1)
         n, channels, height, width = x.size()
         x = x.view(n, 2, channels // 2, height, width).transpose(1, 2).reshape(n, -1, height, width)
-        x = self.out(self.lrn(x))
+        x = self.out(x)
         return F.adaptive_max_pool2d(x, 1).flatten(1)
 
 

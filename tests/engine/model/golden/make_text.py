@@ -31,7 +31,7 @@ VOCABULARY = (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + list(".,!?'") + l
 TEXTS = ["The machine swallowed my card.", "", "cat", "Where is my new card?", "café ☃ naïve!",
          "the cat sat on the mat, and the mat is not good", "a b c d e f g h i j k l m n o p q r s t"]
 LONG = "the cat sat on the mat and " * 12
-PAIRS = [("where is the cat", "on the mat"), ("", "bad"), ("good", ""), (LONG, "swallowed")]
+PAIRS = [("where is the cat", "on the mat"), ("", "bad"), ("good", "!"), (LONG, "swallowed")]
 
 
 def tokenizer(folder, kind, max_length):
