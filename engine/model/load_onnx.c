@@ -325,6 +325,7 @@ int enso__model_load_onnx(struct enso_model *m, const char *path, struct enso_gr
                           struct enso_error *err)
 {
     struct onnx_folder f = {.model = m, .err = err};
+    struct enso_weights_file *opened = NULL;
     char file[ENSO_PATH_SIZE];
     size_t n = strlen(path);
     int st = ENSO_OK;
@@ -338,13 +339,14 @@ int enso__model_load_onnx(struct enso_model *m, const char *path, struct enso_gr
             st = onnx_path(&f, file);
     }
     if (st == ENSO_OK)
-        st = enso_weights_file_open(file, &m->onnx, err);
+        st = enso_weights_file_open(file, &opened, err);
+    if (st == ENSO_OK)
+        st = enso__model_hold_file(m, opened, err); /* from here on it must not change */
     if (st == ENSO_OK)
         st = load_onnx_graph(&f, file);
     if (st == ENSO_OK)
         st = choose_task(&f);
     if (st == ENSO_OK) {
-        m->info.file_bytes = enso_weights_file_size(m->onnx);
         m->info.format = "onnx";
         m->info.architecture = enso__model_keep(m, enso_graph_name(f.graph));
         if (m->info.architecture == NULL)
@@ -354,6 +356,7 @@ int enso__model_load_onnx(struct enso_model *m, const char *path, struct enso_gr
         *ret_graph = f.graph;
         f.graph = NULL;
     }
+    enso_weights_file_unref(opened);
     enso_graph_destroy(f.graph);
     json_decref(f.ensod);
     json_decref(f.preprocessor);

@@ -427,10 +427,6 @@ int enso__model_load_text(struct enso_model *m, const char *path, struct enso_gr
         m->info.format = "safetensors";
         m->info.takes_text = true;
         m->info.batched = true;
-        for (size_t i = 0; i < enso_safetensors_n_files(f.weights); i++)
-            m->info.file_bytes += enso_weights_file_size(enso_safetensors_file(f.weights, i));
-        m->safetensors = f.weights;
-        f.weights = NULL;
         *ret_graph = f.graph;
         f.graph = NULL;
     }

@@ -131,12 +131,87 @@ static int describe_tensors(struct enso_model *m, const struct enso_graph *g, bo
     return ENSO_OK;
 }
 
+/* --- the files of the weights -------------------------------------------------------------------
+ */
+
+static bool same_file(const struct enso_weights_file *a, const struct enso_weights_file *b)
+{
+    struct enso_weights_identity x, y;
+
+    if (a == b)
+        return true;
+    enso_weights_file_identity(a, &x);
+    enso_weights_file_identity(b, &y);
+    return x.device == y.device && x.inode == y.inode && x.size_bytes == y.size_bytes &&
+           x.modified_ns == y.modified_ns;
+}
+
+int enso__model_hold_file(struct enso_model *m, struct enso_weights_file *file,
+                          struct enso_error *err)
+{
+    struct enso_weights_file **grown;
+
+    for (size_t i = m->n_files; i-- > 0;) /* tensors that follow each other share a file */
+        if (same_file(m->files[i], file))
+            return ENSO_OK;
+    if (m->n_files == m->files_capacity) {
+        grown = enso_realloc_array(m->files, 2 * m->files_capacity + 4, sizeof *grown);
+        if (grown == NULL)
+            return enso_error_no_memory(err, "the list of weight files");
+        m->files = grown;
+        m->files_capacity = 2 * m->files_capacity + 4;
+    }
+    m->files[m->n_files++] = enso_weights_file_ref(file);
+    return ENSO_OK;
+}
+
+/* Every file that the graph's constants are read from: shards, projections, external data. */
+static int hold_files(struct enso_model *m, const struct enso_graph *g, struct enso_error *err)
+{
+    int st = ENSO_OK;
+
+    for (size_t v = 0; st == ENSO_OK && v < enso_graph_n_values(g); v++) {
+        const struct enso_constant *c = enso_graph_value(g, (int)v)->constant;
+
+        if (c == NULL)
+            continue;
+        if (c->n_parts == 0 && c->file != NULL)
+            st = enso__model_hold_file(m, c->file, err);
+        for (uint8_t i = 0; st == ENSO_OK && i < c->n_parts; i++)
+            st = enso__model_hold_file(m, c->parts[i].file, err);
+    }
+    return st;
+}
+
+/* A file that was written to while it was read may have been half old, half new. */
+static int check_files(struct enso_model *m, struct enso_error *err)
+{
+    int st = ENSO_OK;
+
+    for (size_t i = 0; st == ENSO_OK && i < m->n_files; i++) {
+        st = enso_weights_file_check(m->files[i], err);
+        m->info.file_bytes += enso_weights_file_size(m->files[i]);
+    }
+    return st;
+}
+
+static void let_files_go(struct enso_model *m)
+{
+    for (size_t i = 0; i < m->n_files; i++)
+        enso_weights_file_unref(m->files[i]);
+    enso_free(m->files);
+    m->files = NULL;
+    m->n_files = m->files_capacity = 0;
+}
+
 static int bind_graph(struct enso_model *m, struct enso_graph *graph /* takes */,
                       struct enso_error *err)
 {
     struct enso_device_info device;
-    int st = enso_passes_run(graph, err);
+    int st = hold_files(m, graph, err);
 
+    if (st == ENSO_OK)
+        st = enso_passes_run(graph, err);
     if (st == ENSO_OK)
         st = describe_tensors(m, graph, false, err);
     if (st == ENSO_OK)
@@ -154,21 +229,6 @@ static int bind_graph(struct enso_model *m, struct enso_graph *graph /* takes */
     m->info.weight_bytes = enso_program_weight_bytes(m->program);
     m->info.batch_invariant = device.batch_invariant;
     return ENSO_OK;
-}
-
-/* Did the files change while they were read? */
-static int check_files(const struct enso_model *m, struct enso_error *err)
-{
-    int st = m->safetensors != NULL ? enso_safetensors_check(m->safetensors, err) : ENSO_OK;
-
-    return st == ENSO_OK && m->onnx != NULL ? enso_weights_file_check(m->onnx, err) : st;
-}
-
-static void close_files(struct enso_model *m)
-{
-    enso_safetensors_close(m->safetensors);
-    m->safetensors = NULL;
-    m->onnx = enso_weights_file_unref(m->onnx);
 }
 
 int enso_model_load(const struct enso_model_options *options, struct enso_model **ret_model,
@@ -196,12 +256,11 @@ int enso_model_load(const struct enso_model_options *options, struct enso_model 
         st = bind_graph(m, graph, err);
     if (st == ENSO_OK)
         st = check_files(m, err);
-    close_files(m);
+    let_files_go(m);
     if (st == ENSO_OK)
         st = enso__model_check_batching(m, err);
     if (st != ENSO_OK) {
         enso_error_prefix(err, "model '%s': ", options->id);
-        close_files(m);
         enso_model_unref(m);
         return st;
     }

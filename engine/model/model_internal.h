@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "engine/formats/safetensors.h"
 #include "engine/formats/weights_file.h"
 #include "engine/image/prepare.h"
 #include "engine/model/model.h"
@@ -34,9 +33,9 @@ struct enso_model {
     struct enso_device *device;
     struct enso_program *program;
     uint64_t max_pixels;
-    /* What weights are read from, until bound: then checked for changes and closed. */
-    struct enso_safetensors *safetensors; /* text models */
-    struct enso_weights_file *onnx;       /* ONNX models */
+    /* What weights are read from, until bound: then checked for changes and let go. */
+    struct enso_weights_file **files;
+    size_t n_files, files_capacity;
 
     struct enso_tokenizer *tokenizer;
     bool has_segments;
@@ -56,6 +55,9 @@ struct enso_model {
 int enso__model_load_text(struct enso_model *m, const char *path, struct enso_graph **ret_graph,
                           struct enso_error *err);
 int enso__model_load_onnx(struct enso_model *m, const char *path, struct enso_graph **ret_graph,
+                          struct enso_error *err);
+/* Remember a file (one count more) that must not change until the model is loaded. */
+int enso__model_hold_file(struct enso_model *m, struct enso_weights_file *file,
                           struct enso_error *err);
 /* After binding: does a row give the same bits alone and in a batch? Sets info.batched. */
 int enso__model_check_batching(struct enso_model *m, struct enso_error *err);
