@@ -20,6 +20,7 @@ include tests/engine/local.mk
 include tests/batching/local.mk
 include tests/server/local.mk
 endif
+include tests/cli/local.mk
 include tests/end_to_end/local.mk
 include tests/parity/local.mk
 include tests/fuzz/local.mk

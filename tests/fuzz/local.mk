@@ -66,3 +66,8 @@ FUZZERS += tests/fuzz/fuzz_http_target
 tests_fuzz_fuzz_http_target_SOURCES = tests/fuzz/fuzz_http_target.c
 tests_fuzz_fuzz_http_target_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_http_target_LDADD = $(TRANSPORT_FUZZ_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_server_timing
+tests_fuzz_fuzz_server_timing_SOURCES = tests/fuzz/fuzz_server_timing.c
+tests_fuzz_fuzz_server_timing_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_server_timing_LDADD = cli/libcli.a $(BASE_LIBS) $(CURL_LIBS)

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * enso, the companion of the daemon: what its subcommands share. Each subcommand is a function that
+ * gets its own arguments (argv[0] is its name), prints to standard output what was asked for and to
+ * standard error what went wrong, and gives the exit status.
+ *
+ * enso knows the daemon by its HTTP interface alone: it includes base/ and nothing of the floors
+ * between. One thread.
+ */
+#ifndef ENSO_CLI_CLI_H
+#define ENSO_CLI_CLI_H
+
+#include "base/error.h"
+#include "base/macros.h"
+
+enum enso_exit {
+    ENSO_EXIT_OK = 0,
+    ENSO_EXIT_FAILURE = 1, /* the server, the network, a file */
+    ENSO_EXIT_USAGE = 2,   /* the command line */
+};
+
+typedef int (*enso_command_fn)(int argc, char *argv[]);
+
+int enso_cli_classify(int argc, char *argv[]);
+int enso_cli_embed(int argc, char *argv[]);
+int enso_cli_models(int argc, char *argv[]);
+int enso_cli_health(int argc, char *argv[]);
+int enso_cli_bench(int argc, char *argv[]);
+
+/* "enso COMMAND: sentence (at param)" to standard error; ENSO_EXIT_FAILURE, or ENSO_EXIT_USAGE when
+ * the error has the code "usage". */
+int enso_cli_fail(const char *command, const struct enso_error *err);
+
+/* Has all that was printed arrived? ENSO_EXIT_OK, or a sentence and ENSO_EXIT_FAILURE; `status` is
+ * given back when it is a failure already. */
+int enso_cli_finish(const char *command, int status);
+
+#endif

@@ -1,0 +1,28 @@
+# Build fragment of tests/cli/: see tests/local.mk. Unit tests of what needs no server; check_cli.py
+# plays the whole program against a server of its own (Python's standard library only).
+CLI_TEST_LIBS = $(TEST_LIBS) cli/libcli.a $(BASE_LIBS) $(CURL_LIBS) $(CHECK_LIBS)
+
+if HAVE_CHECK
+check_PROGRAMS += tests/cli/check_latency tests/cli/check_arrivals tests/cli/check_server_timing
+TESTS += tests/cli/check_latency tests/cli/check_arrivals tests/cli/check_server_timing
+endif
+EXTRA_PROGRAMS += tests/cli/check_latency tests/cli/check_arrivals tests/cli/check_server_timing
+
+tests_cli_check_latency_SOURCES = tests/cli/check_latency.c
+tests_cli_check_latency_CFLAGS = $(TEST_CFLAGS)
+tests_cli_check_latency_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cli_check_latency_LDADD = $(CLI_TEST_LIBS)
+
+tests_cli_check_arrivals_SOURCES = tests/cli/check_arrivals.c
+tests_cli_check_arrivals_CFLAGS = $(TEST_CFLAGS)
+tests_cli_check_arrivals_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cli_check_arrivals_LDADD = $(CLI_TEST_LIBS)
+
+tests_cli_check_server_timing_SOURCES = tests/cli/check_server_timing.c
+tests_cli_check_server_timing_CFLAGS = $(TEST_CFLAGS)
+tests_cli_check_server_timing_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cli_check_server_timing_LDADD = $(CLI_TEST_LIBS)
+
+dist_check_SCRIPTS += tests/cli/check_cli.py
+TESTS += tests/cli/check_cli.py
+tests/cli/check_cli.log: enso
