@@ -28,6 +28,7 @@ struct enso_sample {
     /* what the caller wants of the outputs */
     bool want_raw;    /* classification: logits instead of probabilities */
     bool want_tokens; /* embeddings: one row per token instead of a pooled vector */
+    bool want_own;    /* dense: all of the graph's own outputs, as they are */
 
     /* set by the run: the task's outputs for this sample alone, in the order of the model's
      * outputs (classification [1 or n_items, C] F32; embeddings [1, D] or [n_tokens, D]) */

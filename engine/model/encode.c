@@ -256,7 +256,7 @@ int enso_model_encode_tensors(const struct enso_model *m, const struct enso_tens
     if (st != ENSO_OK)
         return st;
     s->n_items = n_items != 0 ? (uint32_t)ENSO_MIN(n_items, (int64_t)UINT32_MAX) : 1;
-    s->want_raw = true;
+    s->want_own = true;
     s->n_inputs = (uint32_t)n;
     s->inputs = enso_arena_alloc_zero(&s->arena, n, sizeof *s->inputs);
     for (size_t i = 0; s->inputs != NULL && i < n; i++) {

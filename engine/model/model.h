@@ -9,7 +9,7 @@
  *   classification  one F32 [n_items, n_labels]: probabilities (softmax, or sigmoid for multi-label
  *                   models), or logits with sample->want_raw
  *   embedding       one F32 [1, D] (pooled), or [n_tokens, D] with sample->want_tokens
- *   tensors         the graph's own outputs
+ *   tensors         the graph's own outputs (any dense model with sample->want_own)
  *
  * Kinds of folder, first match wins:
  *   modules.json                 sentence-transformers (Transformer, Pooling, Dense, Normalize)

@@ -264,7 +264,7 @@ static int keep_dense(const struct enso_model *m, void *const *outputs, size_t f
 
     if (t == NULL)
         return enso_error_no_memory(err, "a sample's outputs");
-    if (classifies(m) && !s->want_raw)
+    if (classifies(m) && !s->want_own)
         only = (size_t)m->label_output;
     for (size_t i = 0; i < m->info.n_outputs; i++) {
         const struct enso_tensor_info *info = &m->info.outputs[i];
@@ -284,7 +284,8 @@ static int keep_dense(const struct enso_model *m, void *const *outputs, size_t f
         if (only != SIZE_MAX) {
             size_t rows = (size_t)enso_tensor_count(o) / m->info.n_labels;
 
-            to_probabilities(m, o->data, rows);
+            if (!s->want_raw)
+                to_probabilities(m, o->data, rows);
             *o =
                 (struct enso_tensor){ENSO_DTYPE_F32, 2, {(int64_t)rows, m->info.n_labels}, o->data};
         }
