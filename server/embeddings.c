@@ -91,14 +91,9 @@ int enso_decode_embeddings(struct enso_request *req, struct enso_error *err)
 {
     struct enso_parameters *p = &req->parameters;
     const char *format = "float";
-    enum enso_body_kind kind;
     int64_t dimensions = 0;
-    int st = enso_body_kind(req, &kind, err);
+    int st = enso_body_is_json(req, err);
 
-    if (st == ENSO_OK && kind != ENSO_BODY_JSON) {
-        enso_error_code(err, "unsupported_media_type");
-        st = enso_error_set(err, ENSO_UNSUPPORTED, "send application/json");
-    }
     if (st == ENSO_OK)
         st = enso_request_parse_json(req, err);
     if (st == ENSO_OK)

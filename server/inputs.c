@@ -41,6 +41,18 @@ int enso_body_kind(const struct enso_request *req, enum enso_body_kind *ret_kind
                           type);
 }
 
+int enso_body_is_json(const struct enso_request *req, struct enso_error *err)
+{
+    enum enso_body_kind kind;
+
+    if (enso_body_kind(req, &kind, NULL) == ENSO_OK && kind == ENSO_BODY_JSON)
+        return ENSO_OK;
+    enso_error_code(err, "unsupported_media_type");
+    return enso_error_set(err, ENSO_UNSUPPORTED,
+                          "Content-Type '%.60s' is not taken here; send application/json",
+                          req->content_type);
+}
+
 /* --- parameters out of a query or a form -------------------------------------------------------
  */
 
@@ -200,7 +212,11 @@ int enso_input_from_data_url(struct enso_request *req, const char *text, size_t 
         return enso_error_set(err, ENSO_INVALID,
                               "a picture in JSON is a data URL: \"data:image/png;base64,...\"");
     }
-    bytes = enso_arena_alloc(&req->arena, ENSO_BASE64_DECODED_SIZE(size - head));
+    n = ENSO_BASE64_DECODED_SIZE(size - head);
+    st = enso_request_charge(req, n, err);
+    if (st != ENSO_OK)
+        return st;
+    bytes = enso_arena_alloc(&req->arena, n);
     if (bytes == NULL)
         return enso_error_no_memory(err, "a picture");
     st = enso_base64_decode(text + head, size - head, bytes, &n, err);

@@ -15,6 +15,9 @@ enum enso_body_kind { ENSO_BODY_JSON, ENSO_BODY_IMAGE, ENSO_BODY_FORM };
 int enso_body_kind(const struct enso_request *req, enum enso_body_kind *ret_kind,
                    struct enso_error *err);
 
+/* The same for routes that take JSON only: anything else is unsupported_media_type. */
+int enso_body_is_json(const struct enso_request *req, struct enso_error *err);
+
 /* The body is one picture, or a form with pictures in fields "image", "file" or "data"; parameters
  * come from the query (or the form's other fields): model, top_k, probs, raw_scores, timeout_ms,
  * priority. */

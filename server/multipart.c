@@ -53,7 +53,7 @@ static enum enso_status read_name(const char *headers, size_t size, struct enso_
     for (const char *line = headers; line < end;) {
         const char *stop = memchr(line, '\n', (size_t)(end - line));
         size_t n = stop != NULL ? (size_t)(stop - line) : (size_t)(end - line);
-        char text[512];
+        char text[2048]; /* file names may be long */
 
         if (n > 20 && n < sizeof text && strncasecmp(line, "Content-Disposition:", 20) == 0) {
             const char *p;

@@ -6,10 +6,12 @@
 
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "server/app.h"
+#include "server/budget.h"
 
 void *enso_request_alloc(struct enso_request *req, size_t n, size_t size_bytes)
 {
@@ -36,24 +38,61 @@ int enso_request_add_inputs(struct enso_request *req, size_t n, struct enso_erro
     return ENSO_OK;
 }
 
-int enso_request_parse_json(struct enso_request *req, struct enso_error *err)
+int enso_request_charge(struct enso_request *req, size_t bytes, struct enso_error *err)
+{
+    if (!enso_budget_take(req->app->budget, bytes)) {
+        req->retry_after_ns = ENSO_NS_PER_S;
+        return enso_error_set(err, ENSO_BUDGET,
+                              "the requests that are being served use up the memory set by "
+                              "request_memory (%zu bytes); try again later",
+                              enso_budget_limit(req->app->budget));
+    }
+    req->charged_bytes += bytes;
+    return ENSO_OK;
+}
+
+/* A scan of its own before the parser's: what the tree will take is charged before it is built. */
+int enso_request_parse_json_bytes(struct enso_request *req, const uint8_t *bytes, size_t size,
+                                  struct enso_error *err)
 {
     const struct enso_config *config = req->app->config;
     struct enso_json_limits limits = {(size_t)config->max_json_depth,
                                       (size_t)config->max_json_values};
+    struct enso_json_shape shape;
     int st;
 
-    if (req->body_size == 0) {
+    if (size == 0) {
         enso_error_code(err, "empty_body");
         return enso_error_set(err, ENSO_INVALID, "the body is empty; send a JSON object");
     }
-    st = enso_json_parse((const char *)req->body, req->body_size, &limits, &req->json, err);
+    st = enso_json_scan((const char *)bytes, size, &limits, &shape, err);
+    if (st == ENSO_OK)
+        st = enso_request_charge(req, shape.tree_bytes, err);
+    if (st == ENSO_OK)
+        st = enso_json_parse((const char *)bytes, size, &limits, &req->json, err);
     if (st != ENSO_OK)
         return st;
     if (!json_is_object(req->json))
         return enso_error_set(err, ENSO_INVALID, "the body must be a JSON object, but it is %s",
                               enso_json_type_name(req->json));
     return ENSO_OK;
+}
+
+int enso_request_parse_json(struct enso_request *req, struct enso_error *err)
+{
+    return enso_request_parse_json_bytes(req, req->body, req->body_size, err);
+}
+
+int enso_request_truncation(struct enso_request *req, const char *direction, const char *path,
+                            struct enso_error *err)
+{
+    struct enso_parameters *p = &req->parameters;
+
+    p->truncate_left = strcasecmp(direction, "left") == 0;
+    if (p->truncate_left || strcasecmp(direction, "right") == 0)
+        return ENSO_OK;
+    enso_error_param(err, "%s", path);
+    return enso_error_set(err, ENSO_INVALID, "truncation_direction must be \"left\" or \"right\"");
 }
 
 int enso_request_common_parameters(struct enso_request *req, struct enso_error *err)
@@ -77,14 +116,9 @@ int enso_request_common_parameters(struct enso_request *req, struct enso_error *
                                   &direction, NULL, err);
     if (st != ENSO_OK)
         return st;
-    if (direction != NULL) {
-        p->truncate_left = strcasecmp(direction, "left") == 0;
-        if (!p->truncate_left && strcasecmp(direction, "right") != 0) {
-            enso_error_param(err, "truncation_direction");
-            return enso_error_set(err, ENSO_INVALID,
-                                  "truncation_direction must be \"left\" or \"right\"");
-        }
-    }
+    if (direction != NULL &&
+        (st = enso_request_truncation(req, direction, "truncation_direction", err)) != ENSO_OK)
+        return st;
     if (timeout_ms >= 0) {
         p->timeout_ns = (uint64_t)(timeout_ms * 1e6);
         p->timeout_ns = ENSO_MAX(p->timeout_ns, (uint64_t)1);

@@ -125,8 +125,17 @@ void *enso_request_alloc(struct enso_request *req, size_t n, size_t size_bytes);
 /* Room for n inputs (zeroed). ENSO_TOO_LARGE over max_inputs, naming both numbers. */
 int enso_request_add_inputs(struct enso_request *req, size_t n, struct enso_error *err);
 
-/* Parse the body as a JSON object into req->json. */
+/* Take from the daemon's budget for the request's life; ENSO_BUDGET with retry_after_ns set. */
+int enso_request_charge(struct enso_request *req, size_t bytes, struct enso_error *err);
+
+/* Parse the body, or a part of it, as a JSON object into req->json; the tree is charged. */
 int enso_request_parse_json(struct enso_request *req, struct enso_error *err);
+int enso_request_parse_json_bytes(struct enso_request *req, const uint8_t *bytes, size_t size,
+                                  struct enso_error *err);
+
+/* "left" or "right" (any case) into the parameters; path is where it stood. */
+int enso_request_truncation(struct enso_request *req, const char *direction, const char *path,
+                            struct enso_error *err);
 
 /* The parameters every JSON dialect of ours shares: model, timeout_ms, priority, truncate,
  * truncation_direction. */

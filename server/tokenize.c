@@ -37,6 +37,8 @@ static void write_tokens(struct enso_buffer *b, const struct enso_tokenizer *tok
     enso_buffer_putc(b, ']');
 }
 
+#define ANSWER_BYTES_PER_TOKEN 80
+
 static int tokenize(struct enso_request *req, size_t i, bool add_special, struct enso_error *err)
 {
     const struct enso_tokenizer *tok = enso_model_tokenizer(req->served->model);
@@ -46,11 +48,19 @@ static int tokenize(struct enso_request *req, size_t i, bool add_special, struct
     struct enso_encoding *e;
     int st;
 
+    if (tok == NULL)
+        return enso_error_set(err, ENSO_UNSUPPORTED, "model '%s' has no tokenizer; name another",
+                              req->served->id);
+    if (in->kind != ENSO_INPUT_TEXT)
+        return enso_error_set(err, ENSO_INVALID, "only texts can be tokenized; send a string");
     how.max_length = UINT32_MAX; /* what the model would cut is told whole */
     st =
         enso_tokenizer_encode(tok, in->text, in->text_size, in->pair, in->pair_size, &how, &e, err);
+    if (st != ENSO_OK)
+        return st;
+    st = enso_request_charge(req, (size_t)e->n * ANSWER_BYTES_PER_TOKEN, err);
     if (st != ENSO_OK) {
-        enso_error_param(err, "input[%zu]", i);
+        enso_encoding_destroy(e);
         return st;
     }
     enso_encoding_to_characters(e, in->text, in->text_size, in->pair, in->pair_size);
@@ -67,9 +77,8 @@ static int tokenize(struct enso_request *req, size_t i, bool add_special, struct
 int enso_answer_tokenize(struct enso_request *req, struct enso_error *err)
 {
     struct enso_buffer *b = &req->answer;
-    enum enso_body_kind kind;
     bool add_special = true;
-    int st = enso_body_kind(req, &kind, err);
+    int st = enso_body_is_json(req, err);
 
     if (st == ENSO_OK)
         st = enso_request_parse_json(req, err);
@@ -90,10 +99,11 @@ int enso_answer_tokenize(struct enso_request *req, struct enso_error *err)
     enso_buffer_put_json_string(b, req->served->id, strlen(req->served->id));
     enso_buffer_puts(b, ",\"data\":[");
     for (size_t i = 0; st == ENSO_OK && i < req->n_inputs; i++) {
-        if (req->inputs[i].kind != ENSO_INPUT_TEXT)
-            st = enso_error_set(err, ENSO_INVALID, "only texts can be tokenized");
-        else
-            st = tokenize(req, i, add_special, err);
+        st = tokenize(req, i, add_special, err);
+        if (st != ENSO_OK && !req->single)
+            enso_error_param(err, "input[%zu]", i);
+        else if (st != ENSO_OK)
+            enso_error_param(err, "input");
     }
     enso_buffer_puts(b, "]}\n");
     return st == ENSO_OK ? 200 : st;
