@@ -21,7 +21,12 @@ server_libserver_a_SOURCES = \
 	server/http_stream.c \
 	server/http_target.c server/http_target.h \
 	server/http_timeouts.c \
+	server/huggingface.c \
 	server/inputs.c server/inputs.h \
+	server/kserve.c server/kserve.h \
+	server/kserve_answer.c \
+	server/kserve_infer.c \
+	server/kserve_tensor.c \
 	server/listener.c server/listener.h \
 	server/loop.c server/loop.h \
 	server/meters.c server/meters.h \
