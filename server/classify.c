@@ -21,15 +21,18 @@ int enso_decode_classify(struct enso_request *req, struct enso_error *err)
 {
     struct enso_parameters *p = &req->parameters;
     enum enso_body_kind kind;
-    int64_t top_k = p->top_k;
     bool probs = false;
+    int64_t top_k;
     int st = enso_body_kind(req, &kind, err);
 
     if (st != ENSO_OK)
         return st;
     if (kind != ENSO_BODY_JSON)
         return enso_inputs_from_picture_body(req, kind, err);
-    st = enso_request_parse_json(req, err);
+    st = enso_inputs_read_query(req, err);
+    top_k = p->top_k;
+    if (st == ENSO_OK)
+        st = enso_request_parse_json(req, err);
     if (st == ENSO_OK)
         st = enso_request_common_parameters(req, err);
     if (st == ENSO_OK)

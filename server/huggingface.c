@@ -101,7 +101,7 @@ static int read_truncation(struct enso_request *req, const json_t *parameters,
 static int read_classification(struct enso_request *req, const json_t *parameters,
                                struct pipeline *p, struct enso_error *err)
 {
-    int64_t top_k = info_of(req)->task == ENSO_TASK_IMAGE_CLASSIFICATION ? IMAGE_TOP_K : 0;
+    int64_t top_k = req->parameters.top_k;
     int st = enso_json_get_int(parameters, "parameters", "top_k", ENSO_JSON_OPTIONAL, 0, 1000000,
                                &top_k, err);
 
@@ -205,6 +205,7 @@ static int find_model(struct enso_request *req, struct enso_error *err)
     if (st != ENSO_OK)
         return st;
     req->parameters.truncate = req->served->truncate;
+    req->parameters.top_k = info_of(req)->task == ENSO_TASK_IMAGE_CLASSIFICATION ? IMAGE_TOP_K : 0;
     if (info_of(req)->task != ENSO_TASK_TENSORS)
         return ENSO_OK;
     enso_error_code(err, "wrong_task");

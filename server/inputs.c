@@ -92,7 +92,7 @@ static int set_parameter(struct enso_request *req, const char *name, const char 
     } else {
         enso_error_param(err, "%.60s", name);
         st = enso_error_set(err, ENSO_INVALID,
-                            "parameter '%.60s' is not known; with a picture as the body there are "
+                            "parameter '%.60s' is not known; in the query or a form there are "
                             "model, top_k, probs, raw_scores, timeout_ms and priority",
                             name);
     }
@@ -101,7 +101,7 @@ static int set_parameter(struct enso_request *req, const char *name, const char 
     return st;
 }
 
-static int read_query(struct enso_request *req, struct enso_error *err)
+int enso_inputs_read_query(struct enso_request *req, struct enso_error *err)
 {
     const struct enso_http_target *target = enso_http_call_target(req->call);
 
@@ -176,7 +176,7 @@ static int read_form(struct enso_request *req, struct enso_error *err)
 int enso_inputs_from_picture_body(struct enso_request *req, enum enso_body_kind kind,
                                   struct enso_error *err)
 {
-    int st = read_query(req, err);
+    int st = enso_inputs_read_query(req, err);
 
     if (st != ENSO_OK)
         return st;

@@ -18,9 +18,12 @@ int enso_body_kind(const struct enso_request *req, enum enso_body_kind *ret_kind
 /* The same for routes that take JSON only: anything else is unsupported_media_type. */
 int enso_body_is_json(const struct enso_request *req, struct enso_error *err);
 
+/* Parameters of the query: model, top_k, probs, raw_scores, timeout_ms, priority. Any other is
+ * ENSO_INVALID. Read them before those of a JSON body, which win. */
+int enso_inputs_read_query(struct enso_request *req, struct enso_error *err);
+
 /* The body is one picture, or a form with pictures in fields "image", "file" or "data"; parameters
- * come from the query (or the form's other fields): model, top_k, probs, raw_scores, timeout_ms,
- * priority. */
+ * come from the query and the form's other fields. */
 int enso_inputs_from_picture_body(struct enso_request *req, enum enso_body_kind kind,
                                   struct enso_error *err);
 

@@ -32,6 +32,7 @@ server_libserver_a_SOURCES = \
 	server/meters.c server/meters.h \
 	server/models.c \
 	server/multipart.c server/multipart.h \
+	server/openapi.c server/openapi.h \
 	server/pages.c \
 	server/registry.c server/registry.h \
 	server/request.c server/request.h \
@@ -40,3 +41,15 @@ server_libserver_a_SOURCES = \
 	server/service.c server/service.h \
 	server/socket_progress.c server/socket_progress.h \
 	server/tokenize.c
+
+# What /openapi.json takes over as it is, as a C string.
+nodist_server_libserver_a_SOURCES = server/openapi_json.c
+EXTRA_DIST += server/openapi.json
+CLEANFILES += server/openapi_json.c
+
+server/openapi_json.c: $(srcdir)/server/openapi.json
+	$(AM_V_GEN)$(MKDIR_P) server && { \
+	  echo '#include "server/openapi.h"'; echo 'const char enso_openapi_json[] ='; \
+	  $(SED) -e 's/[\\"]/\\&/g' -e 's/^ */"/' -e 's/$$/\\n"/' $(srcdir)/server/openapi.json; \
+	  echo ';'; echo 'const size_t enso_openapi_json_size = sizeof enso_openapi_json - 1;'; \
+	} >$@-t && mv $@-t $@
