@@ -13,6 +13,7 @@
 #define TEXT_OR_IMAGE_CLASSIFICATION                                                               \
     (1u << ENSO_TASK_TEXT_CLASSIFICATION | 1u << ENSO_TASK_IMAGE_CLASSIFICATION)
 #define EMBEDDING (1u << ENSO_TASK_EMBEDDING)
+#define ANY_TASK ((1u << ENSO_N_TASKS) - 1)
 
 const struct enso_route enso_routes[] = {
     {ENSO_GET, "/", "index", &enso_dialect_native, "What this is", false, enso_answer_index, NULL,
@@ -24,6 +25,8 @@ const struct enso_route enso_routes[] = {
      enso_answer_ready, NULL, NULL, 0},
     {ENSO_GET, "/metrics", "metrics", &enso_dialect_native, "Metrics for Prometheus", true,
      enso_answer_metrics, NULL, NULL, 0},
+    {ENSO_GET, "/openapi.json", "openapi", &enso_dialect_native, "This document", false,
+     enso_answer_openapi, NULL, NULL, 0},
     {ENSO_GET, "/v1/models", "models", &enso_dialect_native, "The models that are served", false,
      enso_answer_models, NULL, NULL, 0},
     {ENSO_GET, "/v1/models/{id}", "model", &enso_dialect_native, "One model", false,
@@ -36,10 +39,29 @@ const struct enso_route enso_routes[] = {
      EMBEDDING},
     {ENSO_POST, "/v1/tokenize", "tokenize", &enso_dialect_native, "Texts to token ids", false,
      enso_answer_tokenize, NULL, NULL, 0},
+    {ENSO_POST, "/models/{id}", "huggingface", &enso_dialect_huggingface,
+     "The Hugging Face pipeline of the model's task", false, NULL, enso_decode_huggingface,
+     enso_encode_huggingface, ANY_TASK},
+    {ENSO_GET, "/v2", "v2_server", &enso_dialect_kserve, "KServe V2: server metadata", false,
+     enso_answer_v2_server, NULL, NULL, 0},
     {ENSO_GET, "/v2/health/live", "v2_live", &enso_dialect_kserve, "KServe V2: alive?", true,
      enso_answer_v2_live, NULL, NULL, 0},
     {ENSO_GET, "/v2/health/ready", "v2_ready", &enso_dialect_kserve, "KServe V2: ready?", true,
      enso_answer_v2_ready, NULL, NULL, 0},
+    {ENSO_GET, "/v2/models/{id}", "v2_model", &enso_dialect_kserve, "KServe V2: model metadata",
+     false, enso_answer_v2_model, NULL, NULL, 0},
+    {ENSO_GET, "/v2/models/{id}/versions/{version}", "v2_model_version", &enso_dialect_kserve,
+     "KServe V2: model metadata", false, enso_answer_v2_model, NULL, NULL, 0},
+    {ENSO_GET, "/v2/models/{id}/ready", "v2_model_ready", &enso_dialect_kserve,
+     "KServe V2: is the model ready?", true, enso_answer_v2_model_ready, NULL, NULL, 0},
+    {ENSO_GET, "/v2/models/{id}/versions/{version}/ready", "v2_model_version_ready",
+     &enso_dialect_kserve, "KServe V2: is the model ready?", true, enso_answer_v2_model_ready, NULL,
+     NULL, 0},
+    {ENSO_POST, "/v2/models/{id}/infer", "v2_infer", &enso_dialect_kserve, "KServe V2: inference",
+     false, NULL, enso_decode_v2_infer, enso_encode_v2_infer, ANY_TASK},
+    {ENSO_POST, "/v2/models/{id}/versions/{version}/infer", "v2_infer_version",
+     &enso_dialect_kserve, "KServe V2: inference", false, NULL, enso_decode_v2_infer,
+     enso_encode_v2_infer, ANY_TASK},
 };
 const size_t enso_n_routes = ENSO_ARRAY_SIZE(enso_routes);
 

@@ -45,3 +45,15 @@ tests_server_check_http_clients_SOURCES = tests/server/check_http_clients.c \
 tests_server_check_http_clients_CFLAGS = $(TEST_CFLAGS)
 tests_server_check_http_clients_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_server_check_http_clients_LDADD = $(TRANSPORT_LIBS)
+
+# The dialects: the real handlers over stand-ins for models, registry and transport.
+DIALECT_LIBS = server/libserver.a $(TEST_LIBS) engine/libengine.a $(BASE_LIBS) $(UTF8PROC_LIBS) \
+	$(JANSSON_LIBS) -lm $(CHECK_LIBS)
+FAKE_SOURCES = tests/server/fake.c tests/server/fake.h
+
+check_PROGRAMS += tests/server/check_native
+TESTS += tests/server/check_native
+tests_server_check_native_SOURCES = tests/server/check_native.c $(FAKE_SOURCES)
+tests_server_check_native_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_native_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_native_LDADD = $(DIALECT_LIBS)
