@@ -324,12 +324,13 @@ static void reset_outcome(struct enso_scheduler *s, struct enso_queue *q, struct
     job->finished = false;
 }
 
-int enso_scheduler_submit(struct enso_scheduler *s, struct enso_queue *q, struct enso_job *job,
-                          uint64_t now_ns, struct enso_error *err)
+static int submit(struct enso_scheduler *s, struct enso_queue *q, struct enso_job *job,
+                  uint64_t now_ns, bool quietly, struct enso_error *err)
 {
     struct enso_refusal refusal = {.status = ENSO_UNAVAILABLE};
     const struct enso_observer *observer = q->observer;
     struct ended ended;
+    bool wake;
 
     if (job->n_samples == 0)
         return enso_error_set(err, ENSO_INVALID, "a request needs at least one sample");
@@ -342,9 +343,10 @@ int enso_scheduler_submit(struct enso_scheduler *s, struct enso_queue *q, struct
     }
     if (refusal.status == ENSO_OK)
         refusal.status = enso__queue_push(q, job, now_ns);
-    if (refusal.status == ENSO_OK && s->n_waiting != 0)
-        (void)pthread_cond_signal(&s->work);
+    wake = !quietly && refusal.status == ENSO_OK && s->n_waiting != 0;
     unlock(s);
+    if (wake) /* outside the mutex, or the lane wakes up only to wait for it */
+        (void)pthread_cond_signal(&s->work);
     /* From here on an admitted job may be gone. */
     call_done(&ended);
     if (refusal.status == ENSO_OK)
@@ -354,6 +356,29 @@ int enso_scheduler_submit(struct enso_scheduler *s, struct enso_queue *q, struct
     if (observer != NULL && observer->refused != NULL)
         observer->refused(observer->user, job, refusal.status);
     return refusal.status;
+}
+
+int enso_scheduler_submit(struct enso_scheduler *s, struct enso_queue *q, struct enso_job *job,
+                          uint64_t now_ns, struct enso_error *err)
+{
+    return submit(s, q, job, now_ns, false, err);
+}
+
+int enso_scheduler_submit_quietly(struct enso_scheduler *s, struct enso_queue *q,
+                                  struct enso_job *job, uint64_t now_ns, struct enso_error *err)
+{
+    return submit(s, q, job, now_ns, true, err);
+}
+
+void enso_scheduler_wake(struct enso_scheduler *s)
+{
+    bool wake;
+
+    lock(s);
+    wake = s->n_waiting != 0 && enso_fair_first(&s->fair) != NULL;
+    unlock(s);
+    if (wake)
+        (void)pthread_cond_signal(&s->work);
 }
 
 /* ---- take ---- */

@@ -80,6 +80,15 @@ int enso_scheduler_submit(struct enso_scheduler *scheduler, struct enso_queue *q
                           struct enso_job *job, uint64_t now_ns,
                           struct enso_error *err) ENSO_MUST_CHECK;
 
+/* The same, but an idle lane sleeps on until enso_scheduler_wake, which the caller owes within
+ * microseconds: so that requests which come together are one batch, and a lane is woken once for
+ * all of them (a wake-up costs more than a small model's run). Lanes that are busy take the job
+ * when they come back, as ever. */
+int enso_scheduler_submit_quietly(struct enso_scheduler *scheduler, struct enso_queue *queue,
+                                  struct enso_job *job, uint64_t now_ns,
+                                  struct enso_error *err) ENSO_MUST_CHECK;
+void enso_scheduler_wake(struct enso_scheduler *scheduler);
+
 /* A batch for a lane that is idle (0 .. n_lanes-1): true and *ret_batch, to be given to
  * enso_batch_run or run and finished otherwise. False when there is nothing to take before
  * *ret_wake_at_ns (UINT64_MAX: before the next submit). Calls done of jobs that it finds expired.

@@ -218,6 +218,45 @@ START_TEST(test_lanes_keep_the_queue_delay)
 }
 END_TEST
 
+/* Jobs submitted quietly wait for the wake-up, and come as one batch. */
+START_TEST(test_lanes_sleep_through_quiet_submits)
+{
+    struct waiter w = WAITER_INIT;
+    unsigned us = 0;
+    struct enso_lanes *lanes;
+    struct enso_queue *q = make_queue(&us, &(struct enso_queue_limits){.max_batch_items = 8});
+    struct enso_scheduler *s;
+    struct enso_job *jobs[3];
+
+    enso_queue_seed(q, 5, 1000);
+    enso_queue_seed(q, 50, 1000);
+    ck_assert_int_eq(enso_lanes_start(&backend, NULL, 1, &lanes, NULL), ENSO_OK);
+    s = enso_lanes_scheduler(lanes);
+    enso_scheduler_add_queue(s, q);
+    sleep_us(20000);        /* let the lane get to sleep */
+    enso_scheduler_wake(s); /* nothing to do: harmless */
+    for (int i = 0; i < 3; i++) {
+        jobs[i] = make_job(1);
+        jobs[i]->done = wake;
+        jobs[i]->user = &w;
+        ck_assert_int_eq(enso_scheduler_submit_quietly(s, q, jobs[i], enso_clock_now_ns(), NULL),
+                         ENSO_OK);
+    }
+    sleep_us(30000);
+    ck_assert_uint_eq(atomic_load(&n_runs), 0);
+    enso_scheduler_wake(s);
+    wait_done(&w, 3);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(jobs[i]->status, ENSO_OK);
+        ck_assert_uint_eq(jobs[i]->batch_items, 3);
+        enso_job_destroy(jobs[i]);
+    }
+    enso_scheduler_remove_queue(s, q, enso_clock_now_ns());
+    enso_queue_destroy(q);
+    enso_lanes_destroy(lanes);
+}
+END_TEST
+
 /* One submit wakes one lane; that one wakes the next for what it leaves. */
 START_TEST(test_lanes_all_work_on_one_job)
 {
@@ -546,6 +585,7 @@ int main(void)
     tcase_set_timeout(threads, 60);
     tcase_add_test(core, test_lanes_run_a_job);
     tcase_add_test(core, test_lanes_keep_the_queue_delay);
+    tcase_add_test(core, test_lanes_sleep_through_quiet_submits);
     tcase_add_test(threads, test_lanes_all_work_on_one_job);
     tcase_add_test(threads, test_lanes_remove_queue_waits_for_its_batch);
     tcase_add_test(core, test_lanes_idle_wake_nobody);
