@@ -9,6 +9,7 @@
 #include "engine/model/model.h"
 #include "server/daemon.h"
 #include "server/device.h"
+#include "server/registry.h"
 
 static void print_tensors(const char *what, const struct enso_tensor_info *t, size_t n)
 {
@@ -55,7 +56,7 @@ static void print_model(const struct enso_model_info *info)
 int enso_daemon_check_model(const struct enso_config *config, struct enso_error *err)
 {
     struct enso_device_choice choice = {0};
-    const char *slash = strrchr(config->check_dir, '/');
+    char id[256];
     struct enso_model_options options = {.path = config->check_dir,
                                          .max_pixels = (uint64_t)config->max_image_pixels};
     struct enso_model *model;
@@ -66,7 +67,8 @@ int enso_daemon_check_model(const struct enso_config *config, struct enso_error 
     st = enso_device_choose(config, &choice, err);
     if (st != ENSO_OK)
         return st;
-    options.id = slash != NULL && slash[1] != '\0' ? slash + 1 : config->check_dir;
+    enso_registry_default_id(config->check_dir, id, sizeof id);
+    options.id = id;
     options.backend = choice.backend;
     options.device = choice.device;
     st = enso_model_load(&options, &model, err);

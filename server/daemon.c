@@ -38,6 +38,7 @@
 #define MAX_LISTENERS 64
 #define DRAIN_POLL_MS 20
 #define FINISH_WAIT_MS 1000
+#define RESERVED_DESCRIPTORS 128
 
 struct daemon {
     struct enso_app app; /* first: callbacks get the app */
@@ -49,7 +50,8 @@ struct daemon {
     struct enso_signal *term, *interrupt, *hangup;
     struct enso_timer *drain_timer;
     struct enso_service *service;
-    bool told_ready, stopping;
+    rlim_t n_descriptors;
+    bool told_ready;
     uint64_t drain_until_ns;
     unsigned n_signals;
     struct enso_error failure; /* why the loop was left, if it was a failure */
@@ -57,17 +59,36 @@ struct daemon {
 
 /* --- limits of the process ------------------------------------------------------------------- */
 
-/* As many descriptors as the hard limit allows. */
-static void raise_descriptor_limit(void)
+/* As many descriptors as the hard limit allows; gives how many there are. */
+static rlim_t raise_descriptor_limit(void)
 {
     struct rlimit limit;
+    rlim_t before;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
-        return;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return RLIM_INFINITY; /* not known: accept() will tell */
+    before = limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        enso_log(ENSO_LOG_WARNING, "cannot raise the limit of open files", "error=%s",
-                 strerror(errno));
+    if (before == limit.rlim_max || setrlimit(RLIMIT_NOFILE, &limit) == 0)
+        return limit.rlim_max;
+    enso_log(ENSO_LOG_WARNING, "cannot raise the limit of open files", "error=%s", strerror(errno));
+    return before;
+}
+
+/* How many connections there are descriptors for, beside what listeners, logs, epoll and the
+ * reading of models need. */
+static unsigned connections_that_fit(long long wanted, rlim_t n_descriptors)
+{
+    rlim_t reserve = ENSO_MIN(n_descriptors / 2, (rlim_t)RESERVED_DESCRIPTORS);
+    rlim_t most = ENSO_MAX(n_descriptors - reserve, (rlim_t)1);
+
+    if (n_descriptors == RLIM_INFINITY || (rlim_t)wanted <= most)
+        return (unsigned)wanted;
+    enso_log(ENSO_LOG_WARNING, "fewer connections than max_connections",
+             "max_connections=%lld possible=%llu limit_of_open_files=%llu remedy=%s", wanted,
+             (unsigned long long)most, (unsigned long long)n_descriptors,
+             "raise the hard limit of open files: LimitNOFILE= in the unit, or ulimit -Hn");
+    return (unsigned)most;
 }
 
 /* libuv reads its pool's size when it is first used. */
@@ -158,8 +179,10 @@ static void on_models(struct enso_app *app)
     struct daemon *d = (struct daemon *)app;
     struct enso_readiness r;
 
+    if (d->told_ready || d->n_signals != 0)
+        return; /* on the way out it does not matter any more */
     enso_registry_readiness(app->registry, &r);
-    if (r.required_failed && !d->told_ready && d->n_signals == 0) {
+    if (r.required_failed) {
         for (size_t i = 0; i < enso_registry_n_entries(app->registry); i++) {
             const struct enso_entry *e = enso_registry_entry(app->registry, i);
             struct enso_error why;
@@ -171,7 +194,7 @@ static void on_models(struct enso_app *app)
         leave(d);
         return;
     }
-    if (r.n_loading != 0 || d->told_ready)
+    if (r.n_loading != 0)
         return;
     if (r.n_ready == 0) {
         (void)enso_error_set(&d->failure, ENSO_NOT_FOUND, "no model could be loaded");
@@ -244,7 +267,7 @@ static int create_http(struct daemon *d, struct enso_error *err)
     struct enso_http_options options = {
         .budget = d->app.budget,
         .max_body_bytes = (size_t)c->max_body_bytes,
-        .max_connections = (unsigned)c->max_connections,
+        .max_connections = connections_that_fit(c->max_connections, d->n_descriptors),
         .header_timeout_ms = (unsigned)(c->header_timeout_ns / ENSO_NS_PER_MS),
         .body_timeout_ms = (unsigned)(c->body_timeout_ns / ENSO_NS_PER_MS),
         .idle_timeout_ms = (unsigned)(c->idle_timeout_ns / ENSO_NS_PER_MS),
@@ -317,8 +340,8 @@ static int start(struct daemon *d, struct enso_error *err)
     return st;
 }
 
-/* Whatever state the start or the drain left, in reverse. */
-static void end(struct daemon *d)
+/* Nobody is served any more: sockets closed, every request answered or dropped and freed. */
+static void end_requests(struct daemon *d)
 {
     struct enso_app *app = &d->app;
 
@@ -330,9 +353,16 @@ static void end(struct daemon *d)
     }
     if (d->lanes != NULL)
         enso_lanes_stop(d->lanes); /* ends every job that is left */
+    enso_http_destroy(app->http);  /* ends requests whose bodies were still coming */
     while (app->n_requests != 0 && enso_loop_run_once(app->loop))
         ; /* pool workers and ended jobs come home */
-    enso_http_destroy(app->http);
+}
+
+/* Whatever state the start or the drain left, in reverse. */
+static void end(struct daemon *d)
+{
+    struct enso_app *app = &d->app;
+
     enso_registry_destroy(app->registry);
     enso_service_destroy(d->service);
     enso_lanes_destroy(d->lanes);
@@ -349,10 +379,13 @@ static void end(struct daemon *d)
     enso_budget_destroy(app->budget);
 }
 
-int enso_daemon_run(const struct enso_config *config, struct enso_error *err)
+int enso_daemon_run(const struct enso_config *config, bool *ret_loading, struct enso_error *err)
 {
-    struct daemon d = {.config = config, .app = {.config = config}};
+    static struct daemon d; /* the loader may outlive this call */
     int st;
+
+    *ret_loading = false;
+    d = (struct daemon){.config = config, .app = {.config = config}};
 
     size_pool();
     enso_json_init();
@@ -362,7 +395,7 @@ int enso_daemon_run(const struct enso_config *config, struct enso_error *err)
         st = enso_log_start(err);
     if (st != ENSO_OK)
         return st;
-    raise_descriptor_limit();
+    d.n_descriptors = raise_descriptor_limit();
     if (getrandom(&d.app.id_salt, sizeof d.app.id_salt, 0) != sizeof d.app.id_salt)
         d.app.id_salt = enso_clock_now_ns();
     enso_log(ENSO_LOG_NOTICE, "starting", "version=%s", PACKAGE_VERSION);
@@ -375,7 +408,10 @@ int enso_daemon_run(const struct enso_config *config, struct enso_error *err)
                 *err = d.failure;
         }
     }
-    end(&d);
+    end_requests(&d);
+    *ret_loading = d.app.registry != NULL && enso_registry_stop_loading(d.app.registry);
+    if (!*ret_loading)
+        end(&d);
     if (st == ENSO_OK)
         enso_log(ENSO_LOG_NOTICE, "stopped", "signals=%u", d.n_signals);
     enso_log_stop();

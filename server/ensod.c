@@ -23,13 +23,13 @@ static int print_text(void (*write)(struct enso_buffer *b))
     return rc;
 }
 
-static int run(const struct enso_config *config, struct enso_error *err)
+static int run(const struct enso_config *config, bool *ret_loading, struct enso_error *err)
 {
     struct enso_buffer b = ENSO_BUFFER_INIT;
 
     switch (config->action) {
     case ENSO_CONFIG_SERVE:
-        return enso_daemon_run(config, err);
+        return enso_daemon_run(config, ret_loading, err);
     case ENSO_CONFIG_CHECK_MODEL:
         return enso_daemon_check_model(config, err);
     case ENSO_CONFIG_CHECK_CONFIG:
@@ -49,6 +49,7 @@ int main(int argc, char *argv[])
 {
     struct enso_config config;
     struct enso_error err = {0};
+    bool loading = false;
     int rc = 0;
 
     if (enso_config_load(argc, argv, environ, &config, &err) != ENSO_OK) {
@@ -59,10 +60,12 @@ int main(int argc, char *argv[])
         rc = print_text(enso_config_write_help);
     else if (config.action == ENSO_CONFIG_VERSION)
         rc = puts("ensod " PACKAGE_VERSION) >= 0 ? 0 : 1;
-    else if (run(&config, &err) != ENSO_OK) {
+    else if (run(&config, &loading, &err) != ENSO_OK) {
         (void)fprintf(stderr, "ensod: %s\n", err.message);
         rc = 1;
     }
+    if (loading)
+        _exit(rc); /* see enso_daemon_run */
     enso_config_done(&config);
     return rc;
 }

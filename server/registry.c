@@ -48,7 +48,7 @@ struct enso_registry {
     pthread_mutex_t lock; /* guards entries' state, error, served */
     pthread_t loader;
     bool has_loader;
-    atomic_bool stopping;
+    atomic_bool stopping, loading;
     struct enso_wakeup *bell;
 };
 
@@ -202,8 +202,7 @@ static int add_folder(struct enso_registry *r, const char *path, const char *id,
     return st;
 }
 
-/* The last part of a path without trailing slashes and ".onnx": a model's id by default. */
-static void default_id(const char *path, char id[PATH_SIZE])
+void enso_registry_default_id(const char *path, char *id, size_t size)
 {
     char real[PATH_SIZE];
     const char *from = path, *slash;
@@ -219,7 +218,7 @@ static void default_id(const char *path, char id[PATH_SIZE])
         n -= (size_t)(slash + 1 - from);
         from = slash + 1;
     }
-    n = ENSO_MIN(n, (size_t)PATH_SIZE - 1);
+    n = ENSO_MIN(n, size - 1);
     memcpy(id, from, n);
     id[n] = '\0';
     if (has_suffix(id, ".onnx"))
@@ -239,7 +238,7 @@ static int add_configured(struct enso_registry *r, const struct enso_config_mode
     if (stat(config->path, &info) != 0)
         return enso_error_set(err, ENSO_NOT_FOUND, "model folder '%s': %s", config->path,
                               strerror(errno));
-    default_id(config->path, id);
+    enso_registry_default_id(config->path, id, sizeof id);
     if (config->served_name != NULL)
         (void)snprintf(id, sizeof id, "%s", config->served_name);
     else if (config->name != NULL)
@@ -409,7 +408,7 @@ static void publish(struct enso_registry *r, struct enso_entry *e, struct enso_s
                  "model=%s task=%s architecture=%s device=%s weight_bytes=%llu seconds=%.3f", e->id,
                  enso_task_name(info->task), info->architecture, info->device,
                  (unsigned long long)info->weight_bytes, info->load_seconds);
-    } else {
+    } else if (!e->required) { /* else it ends the start, whose sentence it is */
         enso_log_failure(ENSO_LOG_ERROR, "model failed", err);
     }
     enso_wakeup_send(r->bell);
@@ -428,6 +427,7 @@ static void *loader_main(void *arg)
         (void)load(r, r->entries[i], &s, &err); /* err tells */
         publish(r, r->entries[i], s, &err);
     }
+    atomic_store(&r->loading, false);
     return NULL;
 }
 
@@ -474,13 +474,23 @@ int enso_registry_create(const struct enso_registry_options *options,
 
 int enso_registry_start(struct enso_registry *r, struct enso_error *err)
 {
-    int rc = pthread_create(&r->loader, NULL, loader_main, r);
+    int rc;
 
-    if (rc != 0)
+    atomic_store(&r->loading, true);
+    rc = pthread_create(&r->loader, NULL, loader_main, r);
+    if (rc != 0) {
+        atomic_store(&r->loading, false);
         return enso_error_set(err, ENSO_NO_MEMORY, "cannot start the loader's thread: %s",
                               strerror(rc));
+    }
     r->has_loader = true;
     return ENSO_OK;
+}
+
+bool enso_registry_stop_loading(struct enso_registry *r)
+{
+    atomic_store(&r->stopping, true);
+    return atomic_load(&r->loading);
 }
 
 void enso_registry_destroy(struct enso_registry *r)
@@ -639,8 +649,7 @@ int enso_registry_find(struct enso_registry *r, const char *name, unsigned tasks
         return enso_error_set(err, ENSO_UNAVAILABLE, "model '%s' is still loading; try again",
                               e->id);
     if (state == ENSO_ENTRY_FAILED)
-        return enso_error_set(err, ENSO_UNAVAILABLE, "model '%s' could not be loaded: %.300s",
-                              e->id, why.message);
+        return enso_error_set(err, ENSO_UNAVAILABLE, "%.400s; it could not be loaded", why.message);
     if (!has_task(s, tasks)) {
         enso_error_param(err, "model");
         enso_error_code(err, "wrong_task");

@@ -68,8 +68,13 @@ int enso_registry_create(const struct enso_registry_options *options,
                          struct enso_registry **ret_registry, struct enso_error *err);
 /* Stops the loader (after the model it is at), removes queues, frees models. NULL is fine. */
 void enso_registry_destroy(struct enso_registry *registry);
+/* At the end: load no more models; true while the loader is still at one. */
+bool enso_registry_stop_loading(struct enso_registry *registry);
 /* Start loading, on the loader's thread. */
 int enso_registry_start(struct enso_registry *registry, struct enso_error *err);
+
+/* The last part of a path without trailing slashes and ".onnx": a model's id by default. */
+void enso_registry_default_id(const char *path, char *id, size_t size);
 
 size_t enso_registry_n_entries(const struct enso_registry *registry);
 const struct enso_entry *enso_registry_entry(const struct enso_registry *registry, size_t i);
