@@ -21,7 +21,7 @@ void enso_access_log(const struct enso_request *req, const struct enso_http_done
     enso_log_line_string(&line, "peer", enso_http_call_peer(req->call));
     enso_log_line_string(&line, "method", enso_http_call_method(req->call));
     enso_log_line_bytes(&line, "path", target->path.data, target->path.size);
-    enso_log_line_int(&line, "status", done->status);
+    enso_log_line_int(&line, "status", done->status != 0 ? done->status : 499); /* hung up */
     enso_log_line_uint(&line, "bytes", done->body_bytes);
     enso_log_line_ms(&line, "ms", enso_clock_now_ns() - req->start_ns);
     if (req->served != NULL)

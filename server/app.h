@@ -42,6 +42,8 @@ struct enso_app {
     /* Jobs that lanes ended, on their way to the loop (server/flow.c). */
     struct enso_timer *expire_timer; /* next deadline in a queue */
     uint64_t expire_at_ns;
+    bool wake_owed; /* jobs were submitted since wake_owed_ns, and no lane was woken for them */
+    uint64_t wake_owed_ns;
     struct enso_wakeup *done_bell;
     pthread_mutex_t done_lock; /* guards done_first, done_last */
     struct enso_request *done_first, *done_last;

@@ -14,21 +14,22 @@
 #include <uv.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "batching/scheduler.h"
-#include "engine/image/image.h"
 #include "server/access_log.h"
 #include "server/budget.h"
 #include "server/dialect.h"
 #include "server/loop.h"
 #include "server/meters.h"
+#include "server/prepare.h"
 #include "server/registry.h"
+#include "server/reply.h"
 #include "server/routes.h"
 
 /* Above these a request is decoded, or its answer encoded, on the pool: the loop must stay free.
  * 1 KiB of text is about 256 tokens. */
 #define INLINE_BODY_BYTES 1536
 #define INLINE_ANSWER_BYTES (64u << 10)
+#define MAX_WAKE_DELAY_NS (ENSO_NS_PER_MS / 5)
 
 enum place {
     AT_HEAD,  /* headers seen, body coming */
@@ -44,9 +45,7 @@ struct flight {
     enum place place;
     unsigned n_holders;
     struct flight *next_done;
-    int code;     /* HTTP status that was answered */
-    int refused;  /* status chosen at on_head, 0 = none */
-    int answered; /* plain routes: what answer gave */
+    int answered; /* plain routes: the status that answer gave, or negative */
 };
 
 static struct flight *flight_of(struct enso_request *req)
@@ -73,24 +72,6 @@ static void release(struct flight *f)
     enso_free(f);
 }
 
-/* The client's X-Request-Id if it is 1 to 128 visible ASCII characters, else one of ours. */
-static void choose_id(struct enso_request *req)
-{
-    const char *given = enso_http_call_header(req->call, "X-Request-Id");
-    size_t n = given != NULL ? strlen(given) : 0;
-
-    (void)snprintf(req->tag, sizeof req->tag, "%012llx-%llx",
-                   (unsigned long long)(req->app->id_salt & 0xFFFFFFFFFFFF),
-                   (unsigned long long)++req->app->id_count);
-    for (size_t i = 0; i < n; i++)
-        if (given[i] <= ' ' || given[i] > '~')
-            n = 0;
-    if (n >= 1 && n <= 128)
-        memcpy(req->id, given, n + 1);
-    else
-        memcpy(req->id, req->tag, sizeof req->tag);
-}
-
 static struct flight *new_flight(struct enso_app *app, struct enso_http_call *call)
 {
     struct flight *f = enso_alloc_zero(1, sizeof *f);
@@ -108,96 +89,25 @@ static struct flight *new_flight(struct enso_app *app, struct enso_http_call *ca
     req->answer = (struct enso_buffer)ENSO_BUFFER_INIT;
     f->n_holders = 1;
     app->n_requests++;
-    choose_id(req);
+    enso_reply_choose_id(req);
     enso_http_call_set_user(call, f);
     return f;
 }
 
-/* --- answering ------------------------------------------------------------------------------ */
+/* --- answering ------------------------------------------------------------------------------- */
 
-#define MAX_HEADERS 8
-
-struct headers {
-    struct enso_http_header list[MAX_HEADERS];
-    size_t n;
-    char timing[160], retry[24], retry_ms[24], header_size[24];
-};
-
-static void add_header(struct headers *h, const char *name, const char *value)
+static void finish(struct flight *f, int code)
 {
-    if (h->n < MAX_HEADERS)
-        h->list[h->n++] = (struct enso_http_header){name, value};
-}
-
-static void timing_header(const struct enso_request *req, struct headers *h)
-{
-    const struct enso_job *job = req->job;
-
-    (void)snprintf(h->timing, sizeof h->timing,
-                   "queue;dur=%.3f, pre;dur=%.3f, compute;dur=%.3f, post;dur=%.3f",
-                   job != NULL ? (double)job->queue_ns * 1e-6 : 0.0, (double)req->pre_ns * 1e-6,
-                   job != NULL ? (double)job->compute_ns * 1e-6 : 0.0, (double)req->post_ns * 1e-6);
-    add_header(h, "Server-Timing", h->timing);
-}
-
-static void send_answer(struct flight *f, int code, struct headers *h)
-{
-    struct enso_request *req = &f->req;
-
-    add_header(h, "X-Request-Id", req->id);
-    add_header(h, "Content-Type", req->answer_type != NULL ? req->answer_type : "application/json");
-    if (code == 200 && req->json_header_size != 0) {
-        (void)snprintf(h->header_size, sizeof h->header_size, "%zu", req->json_header_size);
-        add_header(h, "Inference-Header-Content-Length", h->header_size);
-    }
-    f->code = code;
     f->place = AT_END;
-    enso_http_respond(req->call, code, h->list, h->n, &req->answer);
+    enso_reply(&f->req, code, NULL);
 }
 
-/* Answer req->error in the route's dialect. */
 static void fail(struct flight *f)
 {
-    struct enso_request *req = &f->req;
-    const struct enso_dialect *dialect =
-        req->route != NULL ? req->route->dialect : &enso_dialect_native;
-    struct headers h = {.n = 0};
-    int code = f->refused != 0 ? f->refused : dialect->status(&req->error);
-
-    if (code == 429 || code == 503) {
-        uint64_t ns = ENSO_MAX(req->retry_after_ns, ENSO_NS_PER_MS);
-
-        (void)snprintf(h.retry, sizeof h.retry, "%llu",
-                       (unsigned long long)((ns + ENSO_NS_PER_S - 1) / ENSO_NS_PER_S));
-        (void)snprintf(h.retry_ms, sizeof h.retry_ms, "%llu",
-                       (unsigned long long)((ns + ENSO_NS_PER_MS - 1) / ENSO_NS_PER_MS));
-        add_header(&h, "Retry-After", h.retry);
-        add_header(&h, "retry-after-ms", h.retry_ms);
-    }
-    if (code == 504)
-        add_header(&h, "x-should-retry", "false");
-    if (code >= 500 && req->error.status == ENSO_INTERNAL)
-        enso_log_failure(ENSO_LOG_ERROR, "request failed", &req->error);
-    if (code == 500) {
-        char where[160];
-
-        (void)snprintf(where, sizeof where, "request %s: ", req->id);
-        enso_error_prefix(&req->error, "%s", where);
-    }
-    if (req->route != NULL && req->route->decode != NULL)
-        timing_header(req, &h);
-    enso_buffer_done(&req->answer);
-    req->answer_type = NULL;
-    dialect->error(&req->error, code, &req->answer);
-    send_answer(f, code, &h);
-}
-
-static void respond(struct flight *f)
-{
-    struct headers h = {.n = 0};
-
-    timing_header(&f->req, &h);
-    send_answer(f, 200, &h);
+    f->place = AT_END;
+    if (f->req.error.status == ENSO_BUDGET)
+        enso_meters_rejected(f->req.app->meters, "memory");
+    enso_reply_error(&f->req, 0);
 }
 
 /* --- after the run: encode -------------------------------------------------------------------- */
@@ -220,9 +130,13 @@ static size_t estimate_answer(const struct enso_request *req)
 static void encode(struct enso_request *req)
 {
     uint64_t start_ns = enso_clock_now_ns();
+    int st = req->route->encode(req, &req->error);
 
-    if (req->route->encode(req, &req->error) == ENSO_OK && req->answer.failed)
-        (void)enso_error_no_memory(&req->error, "the answer");
+    if (st == ENSO_OK && req->answer.failed)
+        st = enso_error_no_memory(&req->error, "the answer");
+    if (st != ENSO_OK && req->error.status == ENSO_OK) /* an encoder that set no sentence */
+        (void)enso_error_set(&req->error, (enum enso_status)st, "%s",
+                             enso_status_text((enum enso_status)st));
     req->post_ns += enso_clock_now_ns() - start_ns;
 }
 
@@ -231,7 +145,7 @@ static void encode_finish(struct flight *f)
     if (f->req.error.status != ENSO_OK)
         fail(f);
     else
-        respond(f);
+        finish(f, 200);
 }
 
 static void encode_work(uv_work_t *work)
@@ -244,9 +158,11 @@ static void encode_after(uv_work_t *work, int status)
     struct flight *f = work->data;
 
     (void)status; /* never cancelled */
-    if (!f->req.gone)
-        encode_finish(f);
     f->place = AT_END;
+    if (f->req.gone)
+        enso_meters_cancelled(f->req.app->meters, "postprocess");
+    else
+        encode_finish(f);
     release(f);
 }
 
@@ -323,131 +239,8 @@ static void on_done_bell(void *user)
     }
 }
 
-/* --- before the queue: decode and pre-process
- * ----------------------------------------------------- */
-
-/* Take from the budget for the request's life. */
-static int charge(struct enso_request *req, size_t bytes, struct enso_error *err)
-{
-    if (!enso_budget_take(req->app->budget, bytes)) {
-        req->retry_after_ns = ENSO_NS_PER_S;
-        return enso_error_set(err, ENSO_BUDGET,
-                              "the requests that are being served use up the memory set by "
-                              "request_memory (%zu bytes); try again later",
-                              enso_budget_limit(req->app->budget));
-    }
-    req->charged_bytes += bytes;
-    return ENSO_OK;
-}
-
-/* All pictures together: pixels within the limit, told by the headers; their memory charged. */
-static int check_pictures(struct enso_request *req, struct enso_error *err)
-{
-    uint64_t pixels = 0, bytes = 0;
-
-    for (size_t i = 0; i < req->n_inputs; i++) {
-        struct enso_image_info info;
-
-        if (req->inputs[i].kind != ENSO_INPUT_IMAGE ||
-            enso_image_probe(req->inputs[i].image, req->inputs[i].image_size, &info, NULL) !=
-                ENSO_OK)
-            continue; /* decoding says what is wrong */
-        pixels += (uint64_t)info.width * info.height;
-        bytes = ENSO_MAX(bytes, enso_image_cost_bytes(&info, 3)); /* one at a time */
-    }
-    if (pixels > (uint64_t)req->app->config->max_request_pixels) {
-        enso_error_code(err, "too_many_pixels");
-        return enso_error_set(err, ENSO_TOO_LARGE,
-                              "the pictures have %llu pixels together, but a request may have at "
-                              "most %lld (max_request_pixels)",
-                              (unsigned long long)pixels,
-                              (long long)req->app->config->max_request_pixels);
-    }
-    if (pixels <= (uint64_t)req->app->config->max_image_pixels)
-        return charge(req, (size_t)ENSO_MIN(bytes, (uint64_t)SIZE_MAX), err);
-    return ENSO_OK; /* decoding refuses the one that is too large */
-}
-
-static int encode_input(struct enso_request *req, const struct enso_input *in,
-                        const struct enso_sample_options *how, struct enso_sample **ret_sample,
-                        struct enso_error *err)
-{
-    const struct enso_model *m = req->served->model;
-
-    switch (in->kind) {
-    case ENSO_INPUT_TEXT:
-        return enso_model_encode_text(m, in->text, in->text_size, in->pair, in->pair_size, how,
-                                      ret_sample, err);
-    case ENSO_INPUT_TOKENS:
-        return enso_model_encode_tokens(m, in->ids, in->n_ids, how, ret_sample, err);
-    case ENSO_INPUT_IMAGE:
-        return enso_model_encode_image(m, in->image, in->image_size, how, ret_sample, err);
-    case ENSO_INPUT_TENSORS:
-        return enso_model_encode_tensors(m, in->tensors, in->n_tensors, ret_sample, err);
-    }
-    return enso_error_set(err, ENSO_INTERNAL, "an input of unknown kind");
-}
-
-/* Inputs to samples, in a job of their own. */
-static int encode_inputs(struct enso_request *req, struct enso_error *err)
-{
-    const struct enso_parameters *p = &req->parameters;
-    struct enso_sample_options how = {.truncate = p->truncate,
-                                      .truncate_left = p->truncate_left,
-                                      .want_raw = p->raw_scores,
-                                      .want_tokens = p->per_token};
-    const struct enso_model_info *info = enso_model_info(req->served->model);
-    size_t bytes = 0;
-    int st = check_pictures(req, err);
-
-    how.want_tokens = how.want_tokens || (p->per_token_if_bare && !info->pooling_given);
-
-    if (st != ENSO_OK)
-        return st;
-    req->job = enso_job_create((uint32_t)req->n_inputs);
-    if (req->job == NULL)
-        return enso_error_no_memory(err, "the request's job");
-    for (size_t i = 0; i < req->n_inputs; i++) {
-        struct enso_sample *s;
-
-        st = encode_input(req, &req->inputs[i], &how, &req->job->samples[i], err);
-        if (st != ENSO_OK) {
-            if (req->single)
-                enso_error_param(err, "%s", req->input_key);
-            else
-                enso_error_param(err, "%s[%zu]", req->input_key, i);
-            return st;
-        }
-        s = req->job->samples[i];
-        req->n_tokens += s->n_tokens;
-        req->n_items += s->n_items;
-        req->truncated = req->truncated || s->truncated;
-        bytes += s->arena.total_bytes;
-    }
-    return charge(req, bytes, err);
-}
-
-static void prepare(struct flight *f)
-{
-    struct enso_request *req = &f->req;
-    uint64_t start_ns = enso_clock_now_ns();
-    int st;
-
-    if (req->route->decode == NULL) {
-        f->answered = req->route->answer(req, &req->error);
-        return;
-    }
-    st = req->route->decode(req, &req->error);
-    if (st == ENSO_OK && req->served == NULL)
-        st = enso_registry_find(req->app->registry, req->model_name, req->route->tasks,
-                                &req->served, &req->error);
-    if (st == ENSO_OK)
-        st = encode_inputs(req, &req->error);
-    if (st != ENSO_OK && req->error.status == ENSO_OK) /* a decoder that set no sentence */
-        (void)enso_error_set(&req->error, (enum enso_status)st, "%s",
-                             enso_status_text((enum enso_status)st));
-    req->pre_ns = enso_clock_now_ns() - start_ns;
-}
+/* --- into the queue ----------------------------------------------------------------------------
+ */
 
 /* The deadline: the body's timeout_ms, else the header (decoded before), else the configuration's;
  * counted from the request's first byte. */
@@ -480,14 +273,36 @@ static void watch_deadline(struct enso_app *app, uint64_t deadline_ns, uint64_t 
                      deadline_ns > now_ns ? (deadline_ns - now_ns) / ENSO_NS_PER_MS + 1 : 1, 0);
 }
 
+/* Requests that come in one turn of the loop wake the lane once, at the turn's end, or when the
+ * first of them has waited long enough. */
+static void owe_wake(struct enso_app *app, uint64_t now_ns)
+{
+    if (!app->wake_owed) {
+        app->wake_owed = true;
+        app->wake_owed_ns = now_ns;
+    } else if (now_ns - app->wake_owed_ns > MAX_WAKE_DELAY_NS) {
+        app->wake_owed = false;
+        enso_scheduler_wake(app->scheduler);
+    }
+}
+
+static void on_turn(void *user)
+{
+    struct enso_app *app = user;
+
+    if (!app->wake_owed)
+        return;
+    app->wake_owed = false;
+    enso_scheduler_wake(app->scheduler);
+}
+
 /* A plain route has written its answer. */
 static void answer_finish(struct flight *f)
 {
     struct enso_request *req = &f->req;
-    struct headers h = {.n = 0};
 
     if (f->answered >= 100 && !req->answer.failed) {
-        send_answer(f, f->answered, &h);
+        finish(f, f->answered);
         return;
     }
     if (req->error.status == ENSO_OK)
@@ -519,15 +334,21 @@ static void submit(struct flight *f)
     now_ns = enso_clock_now_ns();
     f->place = AT_QUEUE;
     f->n_holders++;
-    st = enso_scheduler_submit(req->app->scheduler, req->served->queue, req->job, now_ns,
-                               &req->error);
+    st = enso_scheduler_submit_quietly(req->app->scheduler, req->served->queue, req->job, now_ns,
+                                       &req->error);
     if (st == ENSO_OK) {
+        owe_wake(req->app, now_ns);
         watch_deadline(req->app, req->deadline_ns, now_ns);
         return;
     }
     f->n_holders--;
     req->retry_after_ns = req->job->retry_after_ns;
     fail(f);
+}
+
+static void prepare(struct flight *f)
+{
+    f->answered = enso_prepare(&f->req);
 }
 
 static void prepare_work(uv_work_t *work)
@@ -549,8 +370,7 @@ static void prepare_after(uv_work_t *work, int status)
     release(f);
 }
 
-/* --- the transport's callbacks
- * ------------------------------------------------------------------------ */
+/* --- the transport's callbacks ---------------------------------------------------------------- */
 
 /* X-Request-Timeout: seconds as a decimal number. */
 static int read_timeout_header(struct enso_request *req)
@@ -572,9 +392,8 @@ static int read_timeout_header(struct enso_request *req)
     return ENSO_OK;
 }
 
-static void refuse(struct flight *f, int code, enum enso_status status, const char *sentence)
+static void refuse(struct flight *f, enum enso_status status, const char *sentence)
 {
-    f->refused = code;
     (void)enso_error_set(&f->req.error, status, "%s", sentence);
     fail(f);
 }
@@ -590,19 +409,19 @@ static void methods_header(unsigned methods, char out[32])
 static void other_method(struct flight *f, unsigned methods)
 {
     struct enso_request *req = &f->req;
-    struct headers h = {.n = 0};
+    const char *method = enso_http_call_method(req->call);
     char allow[32];
     int code = 204;
 
     methods_header(methods, allow);
-    add_header(&h, "Allow", allow);
-    if (strcmp(enso_http_call_method(req->call), "OPTIONS") != 0) {
+    f->place = AT_END;
+    if (strcmp(method, "OPTIONS") != 0) {
         code = 405;
         (void)enso_error_set(&req->error, ENSO_INVALID, "this path does not take %s; it takes %s",
-                             enso_http_call_method(req->call), allow);
+                             method, allow);
         enso_dialect_native.error(&req->error, code, &req->answer);
     }
-    send_answer(f, code, &h);
+    enso_reply(req, code, allow);
 }
 
 static void on_head(struct enso_http_call *call, void *user)
@@ -615,11 +434,11 @@ static void on_head(struct enso_http_call *call, void *user)
         return; /* on_call answers 503 */
     if (enso_routes_match(enso_http_call_method(call), enso_http_call_target(call), &f->req.arena,
                           &match) != ENSO_OK) {
-        refuse(f, 0, ENSO_NO_MEMORY, "out of memory; try again later");
+        refuse(f, ENSO_NO_MEMORY, "out of memory; try again later");
         return;
     }
     if (match.methods == 0) {
-        refuse(f, 0, ENSO_NOT_FOUND, "there is nothing under this path; GET / lists what there is");
+        refuse(f, ENSO_NOT_FOUND, "there is nothing under this path; GET / lists what there is");
         return;
     }
     if (match.route == NULL) {
@@ -646,10 +465,14 @@ static int copy_header(struct enso_request *req, const char *name, const char **
     return *ret != NULL ? ENSO_OK : enso_error_no_memory(&req->error, "a header");
 }
 
+/* Is it for the pool? Only what decodes a body: other routes read the call's headers, which belong
+ * to the loop. */
 static bool is_big(const struct enso_request *req)
 {
     const char *type = req->content_type;
 
+    if (req->route->method != ENSO_POST)
+        return false;
     return req->body_size > INLINE_BODY_BYTES ||
            (type != NULL &&
             (strncasecmp(type, "image/", 6) == 0 || strncasecmp(type, "multipart/", 10) == 0 ||
@@ -667,7 +490,7 @@ static void on_call(struct enso_http_call *call, void *user)
         return;
     }
     if (f->req.route == NULL) { /* there was no memory at on_head */
-        refuse(f, 0, ENSO_NO_MEMORY, "out of memory; try again later");
+        refuse(f, ENSO_NO_MEMORY, "out of memory; try again later");
         return;
     }
     req = &f->req;
@@ -707,8 +530,10 @@ static void on_done(struct enso_http_call *call, const struct enso_http_done *do
     struct flight *f = enso_http_call_user(call);
     struct enso_app *app = user;
 
+    if (f == NULL && done->status != 0) /* refused before on_head */
+        f = new_flight(app, call);
     if (f == NULL)
-        return;
+        return; /* it never was a request, or there is no memory for more than its answer */
     if (f->req.route == NULL || !f->req.route->quiet)
         enso_access_log(&f->req, done);
     enso_meters_request(app->meters, &f->req, done->status != 0 ? done->status : 499);
@@ -717,18 +542,19 @@ static void on_done(struct enso_http_call *call, const struct enso_http_done *do
 }
 
 /* What the transport refuses by itself, in the shape of the route's dialect where it is known. */
-static void format_error(const struct enso_http_call *call, int status, const char *message,
-                         struct enso_buffer *body, const char **ret_content_type, void *user)
+static void format_error(struct enso_http_call *call, struct enso_http_error *error, void *user)
 {
-    const struct flight *f = call != NULL ? enso_http_call_user(call) : NULL;
-    const struct enso_dialect *dialect =
-        f != NULL && f->req.route != NULL ? f->req.route->dialect : &enso_dialect_native;
+    struct flight *f = enso_http_call_user(call);
     struct enso_error err = {0};
 
-    (void)user;
-    (void)enso_error_set(&err, ENSO_INVALID, "%s", message);
-    dialect->error(&err, status, body);
-    *ret_content_type = "application/json";
+    if (f == NULL)
+        f = new_flight(user, call);
+    if (f != NULL) {
+        enso_reply_format(&f->req, error);
+        return;
+    }
+    (void)enso_error_set(&err, ENSO_INVALID, "%s", error->message);
+    enso_dialect_native.error(&err, error->status, error->body);
 }
 
 void enso_flow_callbacks(struct enso_app *app, struct enso_http_callbacks *ret)
@@ -737,6 +563,7 @@ void enso_flow_callbacks(struct enso_app *app, struct enso_http_callbacks *ret)
                                         .on_call = on_call,
                                         .on_gone = on_gone,
                                         .on_done = on_done,
+                                        .on_turn = on_turn,
                                         .format_error = format_error,
                                         .user = app};
 }

@@ -74,8 +74,11 @@ static bool pump(struct enso_http *http)
 static void on_prepare(uv_prepare_t *handle)
 {
     struct enso_http *http = handle->data;
+    bool more = pump(http);
 
-    if (pump(http))
+    if (http->options.callbacks.on_turn != NULL)
+        http->options.callbacks.on_turn(http->options.callbacks.user);
+    if (more)
         (void)uv_idle_start(&http->busy, on_busy); /* always 0 */
     else
         (void)uv_idle_stop(&http->busy); /* always 0 */

@@ -63,6 +63,16 @@ struct enso_http_done {
     bool complete;       /* the whole answer was handed to the kernel */
 };
 
+/* An error that this floor answers by itself, on its way to the floor above for its shape. */
+struct enso_http_error {
+    int status;
+    const char *message;                /* one sentence */
+    struct enso_buffer *body;           /* to be written */
+    const char *content_type;           /* "application/json" unless changed */
+    struct enso_http_header headers[6]; /* to be added; borrowed until the call is done */
+    size_t n_headers;
+};
+
 /* All on the loop thread. `user` is the field below. */
 struct enso_http_callbacks {
     /* Optional. Headers are read and well formed; body not yet. enso_http_respond here refuses. */
@@ -74,10 +84,11 @@ struct enso_http_callbacks {
     void (*on_gone)(struct enso_http_call *call, void *user);
     /* Optional. */
     void (*on_done)(struct enso_http_call *call, const struct enso_http_done *done, void *user);
-    /* Optional. Writes the body of an error that this floor answers by itself, and names its type;
-     * by default the OpenAI shape. `call` is NULL-safe information only. */
-    void (*format_error)(const struct enso_http_call *call, int status, const char *message,
-                         struct enso_buffer *body, const char **ret_content_type, void *user);
+    /* Optional. Once a turn of the loop, before it sleeps: what came in this turn has been told. */
+    void (*on_turn)(void *user);
+    /* Optional. Writes the body of an error that this floor answers by itself; by default the
+     * OpenAI shape. Also for calls that never came to on_head. */
+    void (*format_error)(struct enso_http_call *call, struct enso_http_error *error, void *user);
     void *user;
 };
 

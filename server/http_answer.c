@@ -180,28 +180,31 @@ void enso_http_respond(struct enso_http_call *call, int status,
     enso__http_answer(call, status, response);
 }
 
-/* Copies headers behind a Content-Type into `all`, as many as fit. */
 #define MOST_HEADERS 24
 
-static size_t with_content_type(struct enso_http_header *all, const char *type,
-                                const struct enso_http_header *headers, size_t n_headers)
+/* Copies headers behind the n that are there, as many as fit, none whose name is there already;
+ * gives how many there are then. */
+static size_t copy_headers(struct enso_http_header *all, size_t n,
+                           const struct enso_http_header *headers, size_t n_headers)
 {
-    size_t n = ENSO_MIN(n_headers, (size_t)MOST_HEADERS - 1);
+    for (size_t i = 0; i < n_headers && n < MOST_HEADERS; i++) {
+        bool known = false;
 
-    all[0] = (struct enso_http_header){"Content-Type", type};
-    if (n > 0)
-        memcpy(all + 1, headers, n * sizeof *headers);
-    return n + 1;
+        for (size_t k = 0; k < n; k++)
+            known = known || strcasecmp(all[k].name, headers[i].name) == 0;
+        if (!known)
+            all[n++] = headers[i];
+    }
+    return n;
 }
 
 void enso_http_respond_json(struct enso_http_call *call, int status,
                             const struct enso_http_header *headers, size_t n_headers,
                             struct enso_buffer *json)
 {
-    struct enso_http_header all[MOST_HEADERS];
+    struct enso_http_header all[MOST_HEADERS] = {{"Content-Type", "application/json"}};
 
-    enso_http_respond(call, status, all,
-                      with_content_type(all, "application/json", headers, n_headers), json);
+    enso_http_respond(call, status, all, copy_headers(all, 1, headers, n_headers), json);
 }
 
 static void format_openai(int status, const char *message, struct enso_buffer *body)
@@ -216,20 +219,26 @@ void enso_http_respond_error(struct enso_http_call *call, int status,
                              const struct enso_http_header *headers, size_t n_headers,
                              const char *message)
 {
+    const struct enso_http_callbacks *callbacks;
     struct enso_buffer body = ENSO_BUFFER_INIT;
     struct enso_http_header all[MOST_HEADERS];
-    const char *type = "application/json";
+    struct enso_http_error error = {
+        .status = status, .message = message, .body = &body, .content_type = "application/json"};
+    size_t n;
 
     if (!may_answer(call))
         return;
-    if (call->http->options.callbacks.format_error != NULL)
-        call->http->options.callbacks.format_error(call, status, message, &body, &type,
-                                                   call->http->options.callbacks.user);
+    callbacks = &call->http->options.callbacks;
+    if (callbacks->format_error != NULL)
+        callbacks->format_error(call, &error, callbacks->user);
     else
         format_openai(status, message, &body);
     if (body.failed)
         enso_buffer_done(&body); /* an empty body still says the status */
-    enso_http_respond(call, status, all, with_content_type(all, type, headers, n_headers), &body);
+    all[0] = (struct enso_http_header){"Content-Type", error.content_type};
+    n = copy_headers(all, 1, headers, n_headers);
+    n = copy_headers(all, n, error.headers, error.n_headers);
+    enso_http_respond(call, status, all, n, &body);
 }
 
 /* Answers past libmicrohttpd ---------------------------------------------------------------- */

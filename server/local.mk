@@ -34,7 +34,9 @@ server_libserver_a_SOURCES = \
 	server/multipart.c server/multipart.h \
 	server/openapi.c server/openapi.h \
 	server/pages.c \
+	server/prepare.c server/prepare.h \
 	server/registry.c server/registry.h \
+	server/reply.c server/reply.h \
 	server/request.c server/request.h \
 	server/routes.c server/routes.h \
 	server/scores.c server/scores.h \

@@ -29,6 +29,7 @@ struct enso_meters {
     struct enso_metrics_family *requests, *request_seconds, *queue_seconds, *pre_seconds,
         *compute_seconds, *batch_items, *batch_tokens, *tokens, *rejected, *cancelled,
         *deadline_missed, *model_loaded, *model_bytes, *model_load_seconds, *predicted, *confidence;
+    struct enso_answer_counters answers; /* of requests that came to no model */
 };
 
 struct family_row {
@@ -345,6 +346,8 @@ void enso_meters_model_done(struct enso_model_meters *mm)
         enso_metrics_callback_release(m->model_load_seconds, (const char *[]){mm->model});
     for (uint32_t i = 0; i < mm->n_labels; i++)
         enso_counter_release(m->predicted, mm->labels[i]);
+    for (size_t i = 0; i < mm->answers.n; i++)
+        enso_counter_release(m->requests, mm->answers.rows[i].counter);
     enso_free(mm->labels);
     *mm = (struct enso_model_meters){0};
 }
@@ -407,22 +410,45 @@ void enso_meters_cancelled(struct enso_meters *m, const char *stage)
     count(m->cancelled, (const char *[]){stage});
 }
 
+/* The counter of requests of a model and task with that dialect and code; NULL: out of memory. */
+static struct enso_counter *answer_counter(struct enso_meters *m,
+                                           struct enso_answer_counters *known, const char *model,
+                                           const char *task, const char *dialect, int code)
+{
+    struct enso_counter *c;
+    char text[16];
+
+    for (size_t i = 0; i < known->n; i++)
+        if (known->rows[i].code == code && known->rows[i].dialect == dialect)
+            return known->rows[i].counter;
+    (void)snprintf(text, sizeof text, "%d", code);
+    c = enso_metrics_counter(m->requests, (const char *[]){model, task, dialect, text});
+    if (c == NULL)
+        return NULL;
+    if (known->n < ENSO_METERS_ANSWERS) {
+        known->rows[known->n].dialect = dialect;
+        known->rows[known->n].code = code;
+        known->rows[known->n++].counter = c;
+    }
+    return c;
+}
+
 void enso_meters_request(struct enso_meters *m, const struct enso_request *req, int code)
 {
+    const char *dialect = req->route != NULL ? req->route->dialect->name : "none";
     struct enso_served *s = req->served;
-    char text[8];
+    struct enso_counter *c;
 
-    (void)snprintf(text, sizeof text, "%d", code);
     if (s != NULL) {
         enso_histogram_observe_ns(s->meters.request_seconds, enso_clock_now_ns() - req->start_ns);
         enso_histogram_observe_ns(s->meters.pre_seconds, req->pre_ns);
-        count(m->requests, (const char *[]){s->id, enso_task_name(enso_model_info(s->model)->task),
-                                            req->route->dialect->name, text});
+        c = answer_counter(m, &s->meters.answers, s->id,
+                           enso_task_name(enso_model_info(s->model)->task), dialect, code);
     } else {
-        count(m->requests,
-              (const char *[]){"", "", req->route != NULL ? req->route->dialect->name : "none",
-                               text});
+        c = answer_counter(m, &m->answers, "", "", dialect, code);
     }
+    if (c != NULL) /* out of memory: one event is not counted */
+        enso_counter_add(c, 1);
 }
 
 void enso_meters_predicted(struct enso_model_meters *mm, uint32_t label, float confidence)

@@ -15,6 +15,18 @@ struct enso_app;
 struct enso_meters;
 struct enso_request;
 
+/* Counters of requests by dialect and code, found again without the registry's lock. Few pairs
+ * happen; those beyond the room are looked up each time. Loop thread. */
+#define ENSO_METERS_ANSWERS 16
+struct enso_answer_counters {
+    struct {
+        const char *dialect; /* static: compared by address */
+        int code;
+        struct enso_counter *counter;
+    } rows[ENSO_METERS_ANSWERS];
+    size_t n;
+};
+
 /* One model's children; zeroed until enso_meters_model. */
 struct enso_model_meters {
     struct enso_meters *meters;
@@ -27,6 +39,7 @@ struct enso_model_meters {
     bool tells_load_seconds;
     struct enso_counter **labels; /* [n_labels], or NULL above MAX_LABEL_CHILDREN */
     uint32_t n_labels;
+    struct enso_answer_counters answers;
 };
 
 int enso_meters_create(struct enso_app *app, struct enso_meters **ret_meters,

@@ -597,12 +597,13 @@ START_TEST(test_http_bad_framing_closes)
 }
 END_TEST
 
-static void format_plain(const struct enso_http_call *call, int status, const char *message,
-                         struct enso_buffer *body, const char **ret_content_type, void *user)
+static void format_plain(struct enso_http_call *call, struct enso_http_error *error, void *user)
 {
     (void)user;
-    enso_buffer_printf(body, "%d %s %s", status, enso_http_call_method(call), message);
-    *ret_content_type = "text/plain";
+    enso_buffer_printf(error->body, "%d %s %s", error->status, enso_http_call_method(call),
+                       error->message);
+    error->content_type = "text/plain";
+    error->headers[error->n_headers++] = (struct enso_http_header){"X-Mine", "1"};
 }
 
 START_TEST(test_http_lets_others_format_errors)
@@ -617,6 +618,7 @@ START_TEST(test_http_lets_others_format_errors)
     r = client_reply(&h, &c, false, 1000);
     ck_assert_str_eq(r.body, "404 GET there is no such path");
     ck_assert_ptr_nonnull(strstr(r.head, "Content-Type: text/plain"));
+    ck_assert_ptr_nonnull(strstr(r.head, "X-Mine: 1"));
     reply_done(&r);
     client_close(&c);
 }
