@@ -54,7 +54,8 @@ static void print_json(const char *name, bool picture, json_t *row)
     if (line != NULL && json_is_true(json_object_get(row, "truncated")))
         (void)json_object_set_new(line, "truncated", json_true()); /* told or not: not vital */
     if (line != NULL)
-        (void)json_dumpf(line, stdout, JSON_COMPACT); /* enso_cli_finish sees failures */
+        (void)json_dumpf(line, stdout,
+                         JSON_COMPACT | JSON_REAL_PRECISION(9)); /* enso_cli_finish sees failures */
     (void)fputc('\n', stdout);
     json_decref(line);
 }

@@ -49,7 +49,9 @@ static void print_vector(struct embed *e, json_t *text, json_t *vector)
     if (e->json) {
         line = json_pack("{s:O,s:O}", "input", text, "embedding", vector);
         if (line != NULL)
-            (void)json_dumpf(line, stdout, JSON_COMPACT); /* enso_cli_finish sees failures */
+            (void)json_dumpf(line, stdout,
+                             JSON_COMPACT |
+                                 JSON_REAL_PRECISION(9)); /* enso_cli_finish sees failures */
         json_decref(line);
     } else if (json_is_string(vector)) {
         (void)fputs(json_string_value(vector), stdout);

@@ -153,7 +153,9 @@ int enso_cli_models(int argc, char *argv[])
         st = enso_client_call(client, &(struct enso_client_request){.path = "/v1/models"}, &answer,
                               &err);
     if (st == ENSO_OK && question.json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2)); /* enso_cli_finish sees failures */
+        (void)json_dumpf(answer, stdout,
+                         JSON_INDENT(2) |
+                             JSON_REAL_PRECISION(15)); /* enso_cli_finish sees failures */
         (void)fputc('\n', stdout);
     } else if (st == ENSO_OK) {
         st = print_models(answer, &err);

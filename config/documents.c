@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The documents made from the table of options: docs/configuration.md and docs/ensod.conf.example.
+ * The documents made from the table of options: docs/configuration.md, docs/ensod.conf.example and
+ * docs/ensod.conf.5.
  * `make configuration-docs` writes them again; tests/config/check_options.c says when that is due.
  */
 #include <string.h>
@@ -145,4 +146,82 @@ void enso_options_write_example(struct enso_buffer *b)
                 write_option_example(b, &enso_options[i]);
         }
     }
+}
+
+/* --- the manual page: man(7) --- */
+
+/* Text of a paragraph: backslashes and dashes as themselves, no line begins a request. */
+static void put_man(struct enso_buffer *b, const char *text)
+{
+    if (*text == '.' || *text == '\'')
+        enso_buffer_puts(b, "\\&");
+    for (; *text != '\0'; text++) {
+        if (*text == '\\')
+            enso_buffer_puts(b, "\\e");
+        else if (*text == '-')
+            enso_buffer_puts(b, "\\-");
+        else
+            enso_buffer_putc(b, *text);
+    }
+    enso_buffer_putc(b, '\n');
+}
+
+static void write_option_man(struct enso_buffer *b, const struct enso_option *o)
+{
+    struct enso_buffer value = ENSO_BUFFER_INIT;
+
+    enso_option_describe(o, &value);
+    enso_buffer_printf(b, ".TP\n.B %s\n", o->name);
+    put_man(b, o->help);
+    enso_buffer_puts(b, ".br\nValue: ");
+    put_man(b, value.failed ? "" : value.data);
+    enso_buffer_puts(b, ".br\nDefault: ");
+    put_man(b,
+            o->default_text != NULL && *o->default_text != '\0' ? o->default_text : default_of(o));
+    if (o->environment != NULL)
+        enso_buffer_printf(b, ".br\nEnvironment: %s\n", o->environment);
+    if (o->flag != NULL) {
+        enso_buffer_puts(b, ".br\nCommand line: ");
+        put_man(b, o->flag);
+    }
+    if (value.failed)
+        b->failed = true;
+    enso_buffer_done(&value);
+}
+
+void enso_options_write_man(struct enso_buffer *b)
+{
+    enso_buffer_puts(
+        b,
+        ".\\\" SPDX-License-Identifier: Apache-2.0\n"
+        ".\\\" Made from the table in config/options.c by `make configuration-docs`; edit that.\n"
+        ".TH ENSOD.CONF 5 \"\" \"ensod\" \"File Formats\"\n"
+        ".SH NAME\nensod.conf \\- configuration of ensod\n"
+        ".SH DESCRIPTION\n"
+        "The file is named by\n.B \"ensod \\-\\-config FILE\"\nor the environment variable\n"
+        ".BR ENSOD_CONFIG ;\nnone is needed.\n"
+        "Command line options beat environment variables, which beat the file.\n"
+        ".B \"ensod \\-\\-check\\-config\"\n"
+        "checks it and prints the whole configuration with where each value comes from.\n"
+        ".PP\n"
+        "It holds\n.B [section]\nlines and\n.B \"key = value\"\nlines, UTF-8, at most 1 MiB.\n"
+        "A line that begins with # or ; is a comment, and so is the rest of a line from a ; after "
+        "a blank.\n"
+        "Values are not quoted.\n"
+        "Lists are separated by commas; a key that takes a list may be repeated, which adds to "
+        "it.\n"
+        "Sizes look like 4096, 64KiB, 32MiB, 10MB; durations like 100us, 50ms, 1.5s, 5min, 2h.\n"
+        "Anything unknown or out of range is an error that names file, line, section and key.\n");
+    for (size_t s = 0; s < enso_n_option_sections; s++) {
+        const char *section = enso_option_sections[s].name;
+        const char *name = strcmp(section, "model") == 0 ? " NAME" : "";
+
+        enso_buffer_printf(b, ".SH \"[%s%s]\"\n", section, name);
+        put_man(b, enso_option_sections[s].help);
+        for (size_t i = 0; i < enso_n_options; i++) {
+            if (strcmp(enso_options[i].section, section) == 0)
+                write_option_man(b, &enso_options[i]);
+        }
+    }
+    enso_buffer_puts(b, ".SH SEE ALSO\n.BR ensod (8)\n");
 }

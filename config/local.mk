@@ -18,3 +18,4 @@ EXTRA_DIST += docs/configuration.md docs/ensod.conf.example
 configuration-docs: config/write_docs
 	config/write_docs markdown > $(top_srcdir)/docs/configuration.md
 	config/write_docs example > $(top_srcdir)/docs/ensod.conf.example
+	config/write_docs man > $(top_srcdir)/docs/ensod.conf.5

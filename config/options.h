@@ -77,5 +77,6 @@ const char *enso_option_nearest(const char *name, const char *const *candidates,
 /* The documents made from the table. */
 void enso_options_write_markdown(struct enso_buffer *b); /* docs/configuration.md */
 void enso_options_write_example(struct enso_buffer *b);  /* docs/ensod.conf.example */
+void enso_options_write_man(struct enso_buffer *b);      /* docs/ensod.conf.5 */
 
 #endif

@@ -23,6 +23,7 @@ tests_cli_check_server_timing_CFLAGS = $(TEST_CFLAGS)
 tests_cli_check_server_timing_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cli_check_server_timing_LDADD = $(CLI_TEST_LIBS)
 
-dist_check_SCRIPTS += tests/cli/check_cli.py
-TESTS += tests/cli/check_cli.py
+dist_check_SCRIPTS += tests/cli/check_cli.py tests/cli/check_manuals.py
+TESTS += tests/cli/check_cli.py tests/cli/check_manuals.py
 tests/cli/check_cli.log: enso
+tests/cli/check_manuals.log: enso ensod

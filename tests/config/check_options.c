@@ -181,6 +181,7 @@ START_TEST(test_options_documents_are_current)
 {
     check_document("docs/configuration.md", enso_options_write_markdown);
     check_document("docs/ensod.conf.example", enso_options_write_example);
+    check_document("docs/ensod.conf.5", enso_options_write_man);
 }
 END_TEST
 
