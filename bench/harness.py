@@ -166,7 +166,7 @@ def write_safetensors(path, tensors, dtype):
     """Tensors of random numbers; a few blocks of them are used again and again."""
     blocks = {kind: numbers(kind, dtype, i) for i, kind in enumerate(("weight", "bias", "scale"))}
     size = 2 if dtype == "F16" else 4
-    header, at = {}, 0
+    header, at = {"__metadata__": {"format": "pt"}}, 0
     for name, dims, _ in tensors:
         header[name] = {"dtype": dtype, "shape": dims, "data_offsets": [at, at + count(dims) * size]}
         at += count(dims) * size
