@@ -4,6 +4,7 @@
  */
 #include "server/dialect.h"
 
+#include <stdio.h>
 #include <string.h>
 
 int enso_dialect_status(const struct enso_error *err)
@@ -90,13 +91,17 @@ static void native_error(const struct enso_error *err, int status, struct enso_b
     enso_buffer_puts(body, "}}\n");
 }
 
-/* {"error":"sentence"}, the place in front of it. */
+/* {"error":"sentence"}, the place in front of it unless the sentence names it. */
 static void plain_error(const struct enso_error *err, int status, struct enso_buffer *body)
 {
     char text[sizeof err->message + sizeof err->param + 4];
+    char quoted[sizeof err->param + 2];
     size_t n = strlen(err->param);
 
     (void)status;
+    (void)snprintf(quoted, sizeof quoted, "'%s'", err->param); /* fits */
+    if (strstr(err->message, quoted) != NULL)
+        n = 0;
     memcpy(text, err->param, n);
     if (n != 0) {
         memcpy(text + n, ": ", 2);

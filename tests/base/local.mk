@@ -48,3 +48,10 @@ tests_base_check_log_SOURCES = tests/base/check_log.c
 tests_base_check_log_CFLAGS = $(TEST_CFLAGS)
 tests_base_check_log_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_base_check_log_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/base/check_base64
+TESTS += tests/base/check_base64
+tests_base_check_base64_SOURCES = tests/base/check_base64.c
+tests_base_check_base64_CFLAGS = $(TEST_CFLAGS)
+tests_base_check_base64_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_base_check_base64_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)

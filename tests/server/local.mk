@@ -57,3 +57,45 @@ tests_server_check_native_SOURCES = tests/server/check_native.c $(FAKE_SOURCES)
 tests_server_check_native_CFLAGS = $(TEST_CFLAGS)
 tests_server_check_native_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_server_check_native_LDADD = $(DIALECT_LIBS)
+
+check_PROGRAMS += tests/server/check_huggingface
+TESTS += tests/server/check_huggingface
+tests_server_check_huggingface_SOURCES = tests/server/check_huggingface.c $(FAKE_SOURCES)
+tests_server_check_huggingface_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_huggingface_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_huggingface_LDADD = $(DIALECT_LIBS)
+
+check_PROGRAMS += tests/server/check_kserve
+TESTS += tests/server/check_kserve
+tests_server_check_kserve_SOURCES = tests/server/check_kserve.c $(FAKE_SOURCES)
+tests_server_check_kserve_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_kserve_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_kserve_LDADD = $(DIALECT_LIBS)
+
+check_PROGRAMS += tests/server/check_inputs
+TESTS += tests/server/check_inputs
+tests_server_check_inputs_SOURCES = tests/server/check_inputs.c $(FAKE_SOURCES)
+tests_server_check_inputs_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_inputs_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_inputs_LDADD = $(DIALECT_LIBS)
+
+check_PROGRAMS += tests/server/check_multipart
+TESTS += tests/server/check_multipart
+tests_server_check_multipart_SOURCES = tests/server/check_multipart.c $(FAKE_SOURCES)
+tests_server_check_multipart_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_multipart_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_multipart_LDADD = $(DIALECT_LIBS)
+
+check_PROGRAMS += tests/server/check_scores
+TESTS += tests/server/check_scores
+tests_server_check_scores_SOURCES = tests/server/check_scores.c $(FAKE_SOURCES)
+tests_server_check_scores_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_scores_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_scores_LDADD = $(DIALECT_LIBS)
+
+check_PROGRAMS += tests/server/check_routes
+TESTS += tests/server/check_routes
+tests_server_check_routes_SOURCES = tests/server/check_routes.c $(FAKE_SOURCES)
+tests_server_check_routes_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_routes_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_routes_LDADD = $(DIALECT_LIBS)
