@@ -525,18 +525,42 @@ static void on_gone(struct enso_http_call *call, void *user)
         enso_job_cancel(f->req.job, enso_clock_now_ns());
 }
 
+/* What may be read of a request whose client has left: a worker still writes to one on the pool, a
+ * lane to the job of one in the queue. */
+static void view_abandoned(const struct flight *f, struct enso_request *view)
+{
+    *view = (struct enso_request){.app = f->req.app,
+                                  .call = f->req.call,
+                                  .route = f->req.route,
+                                  .start_ns = f->req.start_ns};
+    memcpy(view->id, f->req.id, sizeof view->id);
+    if (f->place == AT_QUEUE) {
+        view->served = f->req.served;
+        view->n_items = f->req.n_items;
+        view->n_tokens = f->req.n_tokens;
+        view->pre_ns = f->req.pre_ns;
+    }
+}
+
 static void on_done(struct enso_http_call *call, const struct enso_http_done *done, void *user)
 {
     struct flight *f = enso_http_call_user(call);
     struct enso_app *app = user;
+    const struct enso_request *req;
+    struct enso_request view;
 
     if (f == NULL && done->status != 0) /* refused before on_head */
         f = new_flight(app, call);
     if (f == NULL)
         return; /* it never was a request, or there is no memory for more than its answer */
-    if (f->req.route == NULL || !f->req.route->quiet)
-        enso_access_log(&f->req, done);
-    enso_meters_request(app->meters, &f->req, done->status != 0 ? done->status : 499);
+    req = &f->req;
+    if (f->place == AT_POOL || f->place == AT_QUEUE) {
+        view_abandoned(f, &view);
+        req = &view;
+    }
+    if (req->route == NULL || !req->route->quiet)
+        enso_access_log(req, done);
+    enso_meters_request(app->meters, req, done->status != 0 ? done->status : 499);
     enso_http_call_set_user(call, NULL);
     release(f);
 }

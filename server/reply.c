@@ -104,9 +104,19 @@ void enso_reply(struct enso_request *req, int code, const char *allow)
     enso_http_respond(req->call, code, h.list, h.n, &req->answer);
 }
 
+/* The route's dialect; of a path without a route the one that its beginning belongs to. */
 static const struct enso_dialect *dialect_of(const struct enso_request *req)
 {
-    return req->route != NULL ? req->route->dialect : &enso_dialect_native;
+    const struct enso_http_string *path;
+
+    if (req->route != NULL)
+        return req->route->dialect;
+    path = &enso_http_call_target(req->call)->path;
+    if (path->size >= 3 && memcmp(path->data, "/v2", 3) == 0)
+        return &enso_dialect_kserve;
+    if (path->size >= 8 && memcmp(path->data, "/models/", 8) == 0)
+        return &enso_dialect_huggingface;
+    return &enso_dialect_native;
 }
 
 void enso_reply_error(struct enso_request *req, int code)
