@@ -3,8 +3,9 @@
  * BertNormalizer: control characters removed, white space made spaces, spaces around ideographs,
  * accents stripped, lower case; each can be switched off. Runs of ASCII, where none of this looks
  * at a neighbour, are written straight from bytes to bytes through a table; other runs go through
- * the steps on characters. A run of the latter may end anywhere before an ASCII character: that is
- * a starter which no combining mark passes.
+ * the steps on characters. A run of the latter may end anywhere before an ASCII character that
+ * stays: that is a starter which no combining mark passes. Control characters that are dropped
+ * belong to the run, since marks before and after them come together.
  */
 #include "ensod_build.h"
 
@@ -111,15 +112,18 @@ static bool add_ascii_run(const int8_t results[128], struct enso__text *text, co
         return false;
     at = text->size;
     for (size_t i = 0; i < size; i++) {
-        int result = results[(unsigned char)bytes[i]];
-
-        text->bytes[at] = (char)result; /* overwritten by the next when dropped */
+        text->bytes[at] = (char)results[(unsigned char)bytes[i]];
         if (text->want_offsets)
             text->from[at] = (struct enso__span){origin + (uint32_t)i, origin + (uint32_t)i + 1};
-        at += result >= 0;
+        at++;
     }
     text->size = at;
     return true;
+}
+
+static bool stays_ascii(const int8_t results[128], char c)
+{
+    return (unsigned char)c < 0x80 && results[(unsigned char)c] >= 0;
 }
 
 enum enso_status enso__normalize_bert(const struct enso__normalizer *n, const char *bytes,
@@ -131,11 +135,11 @@ enum enso_status enso__normalize_bert(const struct enso__normalizer *n, const ch
     for (unsigned c = 0; c < 128; c++)
         results[c] = (int8_t)ascii_result(n, (unsigned char)c);
     for (size_t i = 0; i < size;) {
-        bool ascii = (unsigned char)bytes[i] < 0x80;
+        bool ascii = stays_ascii(results, bytes[i]);
         size_t end = i + 1;
         enum enso_status st;
 
-        while (end < size && ((unsigned char)bytes[end] < 0x80) == ascii)
+        while (end < size && stays_ascii(results, bytes[end]) == ascii)
             end++;
         if (ascii) {
             if (!add_ascii_run(results, &work->text, bytes + i, end - i, origin + (uint32_t)i))

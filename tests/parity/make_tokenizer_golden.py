@@ -35,6 +35,7 @@ TEXTS = [
     "a\u00a0b\u2003c\u2028d\u2029e\u0085f\u000bg", "zero\u200bwidth\ufeff soft\u00adhyphen",
     "\ufffd \ufffe\uffff \U0010ffff \ue000", "ﬁ ﬃ ½ ℌ ｆｏｘ ㌔ ﷺ", "x" * 100, "x" * 101, "σ" * 100, "σ" * 101, "σ" * 20, "σ" * 21,
     "a\u0310\u0301b a\u0323\u0310 a\u0310\u0323 a\u0301\u0310b",
+    "a\u302f\x1b\u0356 \u302f\x01\u0323\u302e",  # marks that meet when a control character goes
     "!?.,;:-_()[]{}<>@#$%^&*+=|\\/~`'\"", "«fox» „dog“ —…·¿", "\u1734\u302e\U00011938\U0001e94a a",
     "the <ent> fox<ent>  dog", "foo foofoo Foo FOO éfoo foo.", "  <t>  the", "\u3000the\u3000",
     "the quick brown fox jumps over the lazy dog " * 3,

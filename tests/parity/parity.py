@@ -61,7 +61,7 @@ class Table:
     def __init__(self, title):
         self.rows = self.failed = 0
         self.started = time.monotonic()
-        print(f"\n{title}\n{'model':42} {'inputs':26} {'ensod':>9} {'float32':>9}", flush=True)
+        print(f"\n{title}\n{'model':46} {'inputs':26} {'ensod':>9} {'float32':>9}", flush=True)
 
     def row(self, model, inputs, ensod, reference=None, bits=True):
         """ensod, reference: largest errors; bits: were batches the same to the bit?"""
@@ -70,12 +70,12 @@ class Table:
         self.failed += not good
         other = f"{reference:9.1e}" if reference is not None else " " * 9
         note = "" if good else "  FAILED" if bits else "  FAILED: other bits in a batch"
-        print(f"{model:42} {inputs:26} {ensod:9.1e} {other}{note}", flush=True)
+        print(f"{model:46} {inputs:26} {ensod:9.1e} {other}{note}", flush=True)
 
     def problem(self, model, sentence):
         self.rows += 1
         self.failed += 1
-        print(f"{model:42} FAILED: {sentence}", flush=True)
+        print(f"{model:46} FAILED: {sentence}", flush=True)
 
     def finish(self):
         seconds = time.monotonic() - self.started
