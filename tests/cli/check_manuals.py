@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every option that --help tells is in the manual page, and no other; pages are clean for groff."""
+"""Every option that --help tells is in the manual page, and no other; pages are clean for groff; every
+route and every metric is in its document."""
 
 import os
 import re
@@ -23,9 +24,13 @@ def options_of_help(text):
     return set(re.findall(r"^  (--[a-z0-9-]+)", text, re.M))
 
 
-def page(name):
-    with open(os.path.join(SOURCE, "docs", name), encoding="utf-8") as f:
+def source(name):
+    with open(os.path.join(SOURCE, name), encoding="utf-8") as f:
         return f.read()
+
+
+def page(name):
+    return source(os.path.join("docs", name))
 
 
 def sections(text):
@@ -58,6 +63,23 @@ class Manuals(unittest.TestCase):
         for section, key, variable in keys:
             self.assertIn("\n.B %s\n" % key, parts["[%s]" % section])
             self.assertIn("Environment: %s\n" % variable, parts["[%s]" % section])
+
+    def test_routes(self):
+        patterns = set(re.findall(r'\{ENSO_(?:GET|POST), "(/[^"]*)"', source("server/routes.c")))
+        self.assertGreater(len(patterns), 15)
+        text = page("api.md")
+        for pattern in patterns:
+            if "/versions/{version}" not in pattern:  # told in words
+                self.assertIn("%s`" % pattern, text)
+
+    def test_metrics(self):
+        names = set(re.findall(r'"(ensod_[a-z_]+)"', source("server/meters.c") + source("server/daemon.c")))
+        self.assertGreater(len(names), 20)
+        text = page("metrics.md")
+        for name in names:
+            self.assertRegex(text, "`%s[`{]" % name)
+        for name in re.findall(r"`(ensod_[a-z_]+)[`{]", text):
+            self.assertIn(name, names)
 
     def test_groff_has_nothing_to_say(self):
         if shutil.which("groff") is None:
