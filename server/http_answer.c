@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "server/budget.h"
 #include "server/http_internal.h"
+#include "server/socket_progress.h"
 
 #define BLOCK_BYTES (128u << 10)
 
@@ -91,6 +92,19 @@ static struct MHD_Response *make_response(struct enso_http_call *call, char *dat
     return response;
 }
 
+/* Have more requests been received behind this one? libmicrohttpd does not tell what lies in its
+ * buffer, but the kernel knows how much it handed out. Where that cannot be told (Unix sockets, a
+ * body in chunks) a request is taken for the last one. */
+static bool is_pipelined(const struct enso_http_call *call)
+{
+    const struct enso__http_connection *connection = call->connection;
+    uint64_t received;
+
+    return connection->tcp && !connection->gone && call->received == call->declared &&
+           enso_socket_tcp_received(connection->fd, &received) &&
+           received > connection->read + enso__http_request_bytes(call);
+}
+
 struct MHD_Response *enso__http_add_headers(struct enso_http_call *call,
                                             struct MHD_Response *response,
                                             const struct enso_http_header *headers,
@@ -100,7 +114,7 @@ struct MHD_Response *enso__http_add_headers(struct enso_http_call *call,
 
     for (size_t i = 0; i < n_headers; i++)
         ok = MHD_add_response_header(response, headers[i].name, headers[i].value) == MHD_YES && ok;
-    if (call->http->draining)
+    if (call->http->draining && !is_pipelined(call))
         ok = MHD_add_response_header(response, "Connection", "close") == MHD_YES && ok;
     if (ok)
         return response;

@@ -409,6 +409,14 @@ static void take_body(struct enso_http_call *call, const char *data, size_t size
         enso__http_cut(call->connection); /* it does not stop sending */
 }
 
+uint64_t enso__http_request_bytes(const struct enso_http_call *call)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(call->connection->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+
+    return (info != NULL ? info->header_size : 0) + call->received;
+}
+
 void enso__http_lost(struct enso_http_call *call)
 {
     const struct enso_http_callbacks *callbacks = &call->http->options.callbacks;
@@ -532,6 +540,7 @@ void enso__http_completed(void *cls, struct MHD_Connection *mhd, void **context,
             call->state = ENSO__CALL_READY; /* nothing to resume any more */
         enso__http_lost(call);
     }
+    connection->read += enso__http_request_bytes(call);
     if (call->response != NULL)
         MHD_destroy_response(call->response);
     call->response = NULL;

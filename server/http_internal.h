@@ -59,6 +59,7 @@ struct enso__http_connection {
     bool gone;            /* hung up or half-closed */
     bool cut;             /* shut down by us */
     bool first_byte_seen; /* IDLE, and part of a request line has come */
+    uint64_t read;        /* bytes of requests that are done; chunks' own sizes are not counted */
     char peer[64];
 };
 
@@ -149,6 +150,8 @@ enum MHD_Result enso__http_request(void *cls, struct MHD_Connection *mhd, const 
 void enso__http_completed(void *cls, struct MHD_Connection *mhd, void **context,
                           enum MHD_RequestTerminationCode code);
 size_t enso__http_unescape(void *cls, struct MHD_Connection *mhd, char *s);
+/* Headers and body, as far as they are read. */
+uint64_t enso__http_request_bytes(const struct enso_http_call *call);
 void enso__http_lost(struct enso_http_call *call); /* on_gone for a waiting call or open stream */
 
 /* http_answer.c */
