@@ -18,6 +18,8 @@ void enso_access_log(const struct enso_request *req, const struct enso_http_done
         return;
     target = enso_http_call_target(req->call);
     enso_log_line_string(&line, "id", req->id);
+    if (req->trace[0] != '\0')
+        enso_log_line_string(&line, "trace", req->trace);
     enso_log_line_string(&line, "peer", enso_http_call_peer(req->call));
     enso_log_line_string(&line, "method", enso_http_call_method(req->call));
     enso_log_line_bytes(&line, "path", target->path.data, target->path.size);

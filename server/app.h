@@ -23,6 +23,7 @@ struct enso_metrics;
 struct enso_registry;
 struct enso_request;
 struct enso_scheduler;
+struct enso_tidy;
 struct enso_timer;
 struct enso_wakeup;
 
@@ -35,6 +36,7 @@ struct enso_app {
     struct enso_meters *meters;       /* any thread */
     struct enso_scheduler *scheduler; /* any thread */
     struct enso_registry *registry;
+    struct enso_tidy *tidy;
     bool draining;
 
     uint64_t id_salt, id_count; /* of X-Request-Id */

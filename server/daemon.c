@@ -34,6 +34,7 @@
 #include "server/meters.h"
 #include "server/registry.h"
 #include "server/service.h"
+#include "server/tidy.h"
 
 #define MAX_LISTENERS 64
 #define DRAIN_POLL_MS 20
@@ -320,6 +321,8 @@ static int start(struct daemon *d, struct enso_error *err)
     if (st == ENSO_OK)
         st = start_metrics(d, err);
     if (st == ENSO_OK)
+        st = enso_tidy_create(app->loop, app->budget, &app->tidy, err);
+    if (st == ENSO_OK)
         st = enso_device_choose(d->config, &d->device, err);
     if (st == ENSO_OK)
         st = enso_lanes_start(d->device.backend, d->device.device, 1, &d->lanes, err);
@@ -373,6 +376,7 @@ static void end(struct daemon *d)
     enso_signal_destroy(d->hangup);
     if (app->loop != NULL && app->done_bell != NULL)
         enso_flow_done(app);
+    enso_tidy_destroy(app->tidy);
     enso_loop_destroy(app->loop);
     enso_meters_destroy(app->meters);
     enso_metrics_destroy(app->metrics);

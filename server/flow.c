@@ -24,6 +24,7 @@
 #include "server/registry.h"
 #include "server/reply.h"
 #include "server/routes.h"
+#include "server/tidy.h"
 
 /* Above these a request is decoded, or its answer encoded, on the pool: the loop must stay free.
  * 1 KiB of text is about 256 tokens. */
@@ -63,6 +64,7 @@ static void release(struct flight *f)
         return;
     req->app->n_requests--;
     enso_budget_give(req->app->budget, req->charged_bytes);
+    enso_tidy_request(req->app->tidy, req->charged_bytes);
     enso_http_call_unref(req->call);
     enso_job_destroy(req->job);
     enso_served_unref(req->served);
@@ -290,6 +292,7 @@ static void on_turn(void *user)
 {
     struct enso_app *app = user;
 
+    enso_tidy_connections(app->tidy, enso_http_n_connections(app->http));
     if (!app->wake_owed)
         return;
     app->wake_owed = false;

@@ -42,6 +42,7 @@ server_libserver_a_SOURCES = \
 	server/scores.c server/scores.h \
 	server/service.c server/service.h \
 	server/socket_progress.c server/socket_progress.h \
+	server/tidy.c server/tidy.h \
 	server/tokenize.c
 
 # What /openapi.json takes over as it is, as a C string.

@@ -164,6 +164,23 @@ static char *put_hex(char *p, uint64_t x, int least_digits)
     return p;
 }
 
+/* "00-<32 hex>-<16 hex>-<2 hex>", later versions may go on behind a '-'; no trace is all zeros. */
+static void read_trace(struct enso_request *req)
+{
+    static const uint8_t hex_fields[][2] = {{0, 2}, {3, 32}, {36, 16}, {53, 2}};
+    const char *given = enso_http_call_header(req->call, "traceparent");
+    size_t n = given != NULL ? strlen(given) : 0;
+
+    if (n < 55 || (n > 55 && (given[55] != '-' || memcmp(given, "00", 2) == 0)) ||
+        given[2] != '-' || given[35] != '-' || given[52] != '-' || memcmp(given, "ff", 2) == 0)
+        return;
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(hex_fields); i++)
+        if (strspn(given + hex_fields[i][0], "0123456789abcdef") < hex_fields[i][1])
+            return;
+    if (strspn(given + 3, "0") < 32 && strspn(given + 36, "0") < 16)
+        memcpy(req->trace, given + 3, 32);
+}
+
 void enso_reply_choose_id(struct enso_request *req)
 {
     const char *given = enso_http_call_header(req->call, "X-Request-Id");
@@ -180,4 +197,5 @@ void enso_reply_choose_id(struct enso_request *req)
         memcpy(req->id, given, n + 1);
     else
         memcpy(req->id, req->tag, sizeof req->tag);
+    read_trace(req);
 }

@@ -20,7 +20,8 @@ void enso_reply_error(struct enso_request *req, int code);
 void enso_reply_format(struct enso_request *req, struct enso_http_error *error);
 
 /* Our own id of the request, and the one it is known by: the client's X-Request-Id if that is 1 to
- * 128 visible ASCII characters, else ours. */
+ * 128 visible ASCII characters, else ours. And the trace it is part of: W3C Trace Context, level 1,
+ * section 3.2. */
 void enso_reply_choose_id(struct enso_request *req);
 
 #endif

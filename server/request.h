@@ -108,6 +108,7 @@ struct enso_request {
     /* facts for headers, log and metrics */
     char id[132];                       /* X-Request-Id */
     char tag[40];                       /* ours, unique: ids of answers ("clf-...") */
+    char trace[33];                     /* trace-id of the client's traceparent, or "" */
     uint64_t start_ns, pre_ns, post_ns; /* monotonic start; durations */
     uint64_t n_tokens, n_items;
     bool truncated;

@@ -19,7 +19,7 @@ import unittest
 import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from daemon import ENSOD, MODELS, PATIENCE, SOURCE, Daemon, read_all, read_answers  # noqa: E402
+from daemon import ENSOD, MODELS, PATIENCE, SOURCE, Daemon, main, read_all, read_answers  # noqa: E402
 
 SENTENCE = "The machine swallowed my card."
 PICTURE = os.path.join(SOURCE, "examples", "pictures", "sneaker.png")
@@ -606,10 +606,4 @@ class Life(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    result = unittest.TextTestRunner(verbosity=2).run(
-        unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"]))
-    bad = len(result.failures)
-    errors = len(result.errors)
-    percent = 100 * (result.testsRun - bad - errors) // max(result.testsRun, 1)
-    print(f"{percent}%: Checks: {result.testsRun}, Failures: {bad}, Errors: {errors}")
-    sys.exit(0 if bad + errors == 0 else 1)
+    main(sys.modules["__main__"])

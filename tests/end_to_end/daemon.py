@@ -8,9 +8,11 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+import unittest
 
 BUILD = os.path.abspath(os.environ.get("top_builddir", "."))
 SOURCE = os.path.abspath(os.environ.get("top_srcdir", "."))
@@ -18,16 +20,20 @@ ENSOD = os.path.join(BUILD, "ensod")
 MODELS = os.path.join(SOURCE, "models")
 # Sanitizers make everything several times slower.
 PATIENCE = float(os.environ.get("ENSOD_TEST_PATIENCE", "60"))
+SANITIZED = "ENSOD_TEST_PATIENCE" in os.environ  # memory and time say nothing about ensod then
 
 
 class Daemon:
     """An ensod on a free port of 127.0.0.1. Log lines are gathered in `log`."""
 
-    def __init__(self, *args, models=(MODELS,), env=None, listen="127.0.0.1:0", wait=True, config=None):
+    def __init__(self, *args, models=(MODELS,), env=None, listen="127.0.0.1:0", wait=True, config=None,
+                 prefix=(), pass_fds=(), preexec=None):
         self.log = []
         self.port = None
+        self._reading = threading.Event()
+        self._reading.set()
         self._config = None
-        command = [ENSOD, "--listen", listen]
+        command = [*prefix, ENSOD, "--listen", listen]
         if config is not None:
             self._config = tempfile.NamedTemporaryFile("w", suffix=".conf")
             self._config.write(config)
@@ -38,7 +44,8 @@ class Daemon:
         environment.pop("NOTIFY_SOCKET", None)
         environment.update(env or {})
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                        env=environment, text=True, errors="replace")
+                                        env=environment, text=True, errors="replace", pass_fds=pass_fds,
+                                        preexec_fn=preexec)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if wait:
@@ -46,6 +53,7 @@ class Daemon:
 
     def _read(self):
         for line in self.process.stderr:
+            self._reading.wait()
             self.log.append(line.rstrip("\n"))
             found = re.search(r'msg=listening address=127\.0\.0\.1:(\d+)', line)
             if found:
@@ -65,6 +73,17 @@ class Daemon:
                     pass
             time.sleep(0.02)
         raise AssertionError("not ready in time: " + "\n".join(self.log))
+
+    def logged(self, words):
+        """Has a line with these words been logged?"""
+        return any(words in line for line in list(self.log))
+
+    def pause_reading(self):
+        """Leave the daemon's standard error unread: its pipe fills up."""
+        self._reading.clear()
+
+    def resume_reading(self):
+        self._reading.set()
 
     def connect(self, timeout=PATIENCE):
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
@@ -158,3 +177,15 @@ def read_answers(s, n):
                 length = int(header.split(b":")[1])
         answers.append((status, f.read(length)))
     return answers
+
+
+def main(module):
+    """Run a module's tests and end as Automake's driver likes it."""
+    names = [name for name in sys.argv[1:] if not name.startswith("-")]
+    loader = unittest.defaultTestLoader
+    suite = loader.loadTestsFromNames(names, module) if names else loader.loadTestsFromModule(module)
+    result = unittest.TextTestRunner(verbosity=2).run(suite)
+    bad, errors = len(result.failures), len(result.errors)
+    percent = 100 * (result.testsRun - bad - errors) // max(result.testsRun, 1)
+    print(f"{percent}%: Checks: {result.testsRun}, Failures: {bad}, Errors: {errors}")
+    sys.exit(0 if bad + errors == 0 else 1)

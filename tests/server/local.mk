@@ -99,3 +99,10 @@ tests_server_check_routes_SOURCES = tests/server/check_routes.c $(FAKE_SOURCES)
 tests_server_check_routes_CFLAGS = $(TEST_CFLAGS)
 tests_server_check_routes_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_server_check_routes_LDADD = $(DIALECT_LIBS)
+
+check_PROGRAMS += tests/server/check_tidy
+TESTS += tests/server/check_tidy
+tests_server_check_tidy_SOURCES = tests/server/check_tidy.c
+tests_server_check_tidy_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_tidy_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_tidy_LDADD = $(TRANSPORT_LIBS)
