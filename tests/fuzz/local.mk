@@ -71,3 +71,9 @@ FUZZERS += tests/fuzz/fuzz_server_timing
 tests_fuzz_fuzz_server_timing_SOURCES = tests/fuzz/fuzz_server_timing.c
 tests_fuzz_fuzz_server_timing_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_server_timing_LDADD = cli/libcli.a $(BASE_LIBS) $(CURL_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_model_config
+tests_fuzz_fuzz_model_config_SOURCES = tests/fuzz/fuzz_model_config.c
+tests_fuzz_fuzz_model_config_CPPFLAGS = $(AM_CPPFLAGS) -DENSO_TOP_SRCDIR='"$(abs_top_srcdir)"'
+tests_fuzz_fuzz_model_config_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_model_config_LDADD = $(ENGINE_LIBS)
