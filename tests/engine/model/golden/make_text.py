@@ -96,7 +96,7 @@ def save(model, folder, dtype=torch.float32, rename=None, **how):
 def inputs_of(tok, item, max_length):
     """What the model sees, as tensors [1, n]."""
     if "ids" in item:
-        ids = item["ids"][:max_length]
+        ids = item["ids"][-max_length:] if item.get("truncate_left") else item["ids"][:max_length]
         return {"input_ids": torch.tensor([ids])}
     tok.truncation_side = "left" if item.get("truncate_left") else "right"
     out = tok(item["text"], item.get("pair"), truncation=True, max_length=max_length,
@@ -108,7 +108,8 @@ def items_for(tok, max_length, want, forward):
     """Items with forward(inputs) as values; want is what check_model.c asks for."""
     items = [{"text": t} for t in TEXTS] + [{"text": a, "pair": b} for a, b in PAIRS]
     items += [{"text": LONG}, {"text": LONG, "truncate_left": True},
-              {"ids": [2, 60, 70, 80, 3]}, {"ids": [5]}, {"ids": list(range(5, 82))}]
+              {"ids": [2, 60, 70, 80, 3]}, {"ids": [5]}, {"ids": list(range(5, 82))},
+              {"ids": list(range(5, 82)), "truncate_left": True}]
     for item in items:
         inputs = inputs_of(tok, item, max_length)
         full = len(item["ids"]) if "ids" in item else \
