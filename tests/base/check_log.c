@@ -254,7 +254,7 @@ END_TEST
 START_TEST(test_log_full_pipe_drops_and_counts)
 {
     enum { LINES = 20000 };
-    static char filler[4096], drain[1 << 20];
+    static char filler[4096], drain[4 << 20];
     struct enso_error err = {0};
     uint64_t start, worst = 0, n_seen = 0, n_told = 0;
     size_t size = 0;
