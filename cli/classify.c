@@ -60,10 +60,15 @@ static void print_json(const char *name, bool picture, json_t *row)
     json_decref(line);
 }
 
+static const json_t *label_of(const json_t *entry)
+{
+    return json_object_get(entry, "label");
+}
+
 static void print_table(struct classify *c, const char *name, const json_t *row)
 {
-    const json_t *top = json_object_get(row, "top"), *entry;
-    size_t i, width = 0;
+    const json_t *top = json_object_get(row, "top");
+    size_t width = 0;
 
     if (c->printed)
         (void)fputc('\n', stdout);
@@ -71,11 +76,11 @@ static void print_table(struct classify *c, const char *name, const json_t *row)
     (void)printf("%s%s\n", name,
                  json_is_true(json_object_get(row, "truncated")) ? "  [cut to the model's length]"
                                                                  : "");
-    json_array_foreach(top, i, entry) width =
-        ENSO_MAX(width, json_string_length(json_object_get(entry, "label")));
-    json_array_foreach(top, i, entry)
-    {
-        const char *label = json_string_value(json_object_get(entry, "label"));
+    for (size_t i = 0; i < json_array_size(top); i++)
+        width = ENSO_MAX(width, json_string_length(label_of(json_array_get(top, i))));
+    for (size_t i = 0; i < json_array_size(top); i++) {
+        const json_t *entry = json_array_get(top, i);
+        const char *label = json_string_value(label_of(entry));
 
         (void)printf("  %-*s  %.4f\n", (int)ENSO_MIN(width, (size_t)200),
                      label != NULL ? label : "?",

@@ -43,8 +43,7 @@ struct embed {
 
 static void print_vector(struct embed *e, json_t *text, json_t *vector)
 {
-    json_t *line, *number;
-    size_t i;
+    json_t *line;
 
     if (e->json) {
         line = json_pack("{s:O,s:O}", "input", text, "embedding", vector);
@@ -56,11 +55,11 @@ static void print_vector(struct embed *e, json_t *text, json_t *vector)
     } else if (json_is_string(vector)) {
         (void)fputs(json_string_value(vector), stdout);
     } else {
-        json_array_foreach(vector, i, number)
-        {
+        for (size_t i = 0; i < json_array_size(vector); i++) {
             char digits[ENSO_NUMBER_F32_SIZE];
 
-            (void)enso_number_write_f32((float)json_number_value(number), digits);
+            (void)enso_number_write_f32((float)json_number_value(json_array_get(vector, i)),
+                                        digits);
             (void)printf(i != 0 ? " %s" : "%s", digits);
         }
     }

@@ -108,24 +108,26 @@ static void print_rows(const struct row *rows, size_t n)
 
 static enum enso_status print_models(const json_t *answer, struct enso_error *err)
 {
-    json_t *models = NULL, *model;
+    json_t *models = NULL;
     struct row *rows;
-    size_t i;
+    size_t n;
     enum enso_status st =
         enso_json_get_array(answer, "", "data", ENSO_JSON_REQUIRED, &models, NULL);
 
     if (st != ENSO_OK)
         return enso_error_set(err, ENSO_UNAVAILABLE,
                               "the server's answer lists no models; is it an ensod?");
-    rows = enso_alloc_zero(json_array_size(models) + 1, sizeof *rows);
+    n = json_array_size(models);
+    rows = enso_alloc_zero(n + 1, sizeof *rows);
     if (rows == NULL)
         return enso_error_no_memory(err, "the table");
     rows[0] = (struct row){{"ID", "TASK", "STATE", "DEVICE", "BYTES"}};
-    json_array_foreach(models, i, model) fill_row(&rows[i + 1], model);
-    print_rows(rows, json_array_size(models) + 1);
+    for (size_t i = 0; i < n; i++)
+        fill_row(&rows[i + 1], json_array_get(models, i));
+    print_rows(rows, n + 1);
     enso_free(rows);
-    json_array_foreach(models, i, model)
-    {
+    for (size_t i = 0; i < n; i++) {
+        const json_t *model = json_array_get(models, i);
         const char *error = json_string_value(json_object_get(model, "error"));
         const char *id = json_string_value(json_object_get(model, "id"));
 
