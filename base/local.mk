@@ -1,5 +1,6 @@
 noinst_LIBRARIES += base/libbase.a
 base_libbase_a_SOURCES = \
+	base/banned.h \
 	base/base64.c base/base64.h \
 	base/buffer.c base/buffer.h \
 	base/clock.c base/clock.h \

@@ -10,6 +10,7 @@
  */
 #include <assert.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -325,7 +326,7 @@ static enum MHD_Result begin(struct enso_http_call *call, const char *method, co
     call->state = ENSO__CALL_HEAD;
     call->counted = true;
     call->http->n_pending++;
-    (void)strncpy(call->method, method, sizeof call->method - 1); /* judged in judge_head */
+    (void)snprintf(call->method, sizeof call->method, "%s", method); /* judged in judge_head */
     call->version = strcmp(version, "HTTP/1.0") == 0 ? 10 : 11;
     (void)MHD_get_connection_values_n(connection->mhd, MHD_HEADER_KIND, scan_header, &head);
     message = framing_error(call, &head, &status);

@@ -1,7 +1,7 @@
 # Unit tests: one Check program per module, tests/<folder>/check_<module>.c, listed in
 # tests/<folder>/local.mk, which link from that floor's library downwards.
 TEST_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-TEST_CPPFLAGS = $(AM_CPPFLAGS) -DENSO_TOP_SRCDIR='"$(abs_top_srcdir)"'
+TEST_CPPFLAGS = $(AM_CPPFLAGS) -DENSO_ALLOW_BANNED -DENSO_TOP_SRCDIR='"$(abs_top_srcdir)"'
 AM_TESTS_ENVIRONMENT = top_srcdir='$(top_srcdir)'; export top_srcdir; \
 	top_builddir='$(top_builddir)'; export top_builddir;
 
@@ -20,6 +20,7 @@ include tests/engine/local.mk
 include tests/batching/local.mk
 include tests/server/local.mk
 endif
+include tests/house/local.mk
 include tests/cli/local.mk
 include tests/end_to_end/local.mk
 include tests/parity/local.mk

@@ -556,7 +556,7 @@ static void dims_text(const int64_t *dims, size_t rank, char text[DIMS_TEXT])
 {
     size_t n = 1;
 
-    strcpy(text, "[");
+    text[0] = '[';
     for (size_t i = 0; i < rank && i < ENSO_MAX_RANK; i++) {
         const char *comma = i > 0 ? ", " : "";
 

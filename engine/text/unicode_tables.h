@@ -4,6 +4,8 @@
  * tokenizers 0.23.3) takes characters for, see unicode.h; its lower case where it knows more than
  * utf8proc with Unicode 15.0.0. Included by unicode.c only.
  */
+#include "engine/text/unicode.h"
+
 /* clang-format off */
 
 /* value: 1 DROPPED, 2 NONSPACING, 4 COMBINING, 8 PUNCTUATION, 16 WORD, 32 CANONICAL, 64 COMPATIBLE, 128 REORDERED */

@@ -93,6 +93,8 @@ def main():
  * tokenizers %s) takes characters for, see unicode.h; its lower case where it knows more than
  * utf8proc with Unicode %s. Included by unicode.c only.
  */
+#include "engine/text/unicode.h"
+
 /* clang-format off */""" % (tokenizers.__version__, utf8proc.utf8proc_unicode_version().decode()))
     print_rows("flag_ranges", "value: " + ", ".join(f"{1 << i} {n}" for i, n in enumerate(FLAGS)),
                ranges(flags))
