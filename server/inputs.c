@@ -14,6 +14,18 @@
 #include "base/utf8.h"
 #include "server/multipart.h"
 
+/* JPEG, PNG or RIFF (WebP): no JSON begins so. */
+static bool looks_like_picture(const struct enso_request *req)
+{
+    static const char *const marks[] = {"\xff\xd8\xff", "\x89PNG", "RIFF"};
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(marks); i++)
+        if (req->body_size >= strlen(marks[i]) &&
+            memcmp(req->body, marks[i], strlen(marks[i])) == 0)
+            return true;
+    return false;
+}
+
 int enso_body_kind(const struct enso_request *req, enum enso_body_kind *ret_kind,
                    struct enso_error *err)
 {
@@ -21,10 +33,14 @@ int enso_body_kind(const struct enso_request *req, enum enso_body_kind *ret_kind
     size_t n = type != NULL ? strcspn(type, "; \t") : 0;
 
     *ret_kind = ENSO_BODY_JSON;
-    if (n == 0 || (n == 16 && strncasecmp(type, "application/json", n) == 0) ||
-        (n == 33 && strncasecmp(type, "application/x-www-form-urlencoded", n) == 0) ||
+    if ((n == 16 && strncasecmp(type, "application/json", n) == 0) ||
         (n > 5 && strncasecmp(type + n - 5, "+json", 5) == 0))
         return ENSO_OK;
+    if (n == 0 || (n == 33 && strncasecmp(type, "application/x-www-form-urlencoded", n) == 0)) {
+        if (looks_like_picture(req))
+            *ret_kind = ENSO_BODY_IMAGE;
+        return ENSO_OK;
+    }
     if (strncasecmp(type, "image/", 6) == 0 ||
         (n == 24 && strncasecmp(type, "application/octet-stream", n) == 0)) {
         *ret_kind = ENSO_BODY_IMAGE;
@@ -50,7 +66,7 @@ int enso_body_is_json(const struct enso_request *req, struct enso_error *err)
     enso_error_code(err, "unsupported_media_type");
     return enso_error_set(err, ENSO_UNSUPPORTED,
                           "Content-Type '%.60s' is not taken here; send application/json",
-                          req->content_type);
+                          req->content_type != NULL ? req->content_type : "of a picture");
 }
 
 /* --- parameters out of a query or a form -------------------------------------------------------

@@ -9,9 +9,10 @@
 
 enum enso_body_kind { ENSO_BODY_JSON, ENSO_BODY_IMAGE, ENSO_BODY_FORM };
 
-/* By Content-Type: none, application/json, ...+json and curl's application/x-www-form-urlencoded
- * are JSON; image/... and application/octet-stream a picture; multipart/form-data a form; others
- * are ENSO_UNSUPPORTED with code "unsupported_media_type" (415). */
+/* By Content-Type: application/json and ...+json are JSON; image/... and application/octet-stream a
+ * picture; multipart/form-data a form. With none, or curl's application/x-www-form-urlencoded, it
+ * is JSON unless the first bytes are a picture's (huggingface_hub sends those without a type).
+ * Others are ENSO_UNSUPPORTED with code "unsupported_media_type" (415). */
 int enso_body_kind(const struct enso_request *req, enum enso_body_kind *ret_kind,
                    struct enso_error *err);
 

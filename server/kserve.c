@@ -119,7 +119,7 @@ static void put_border(struct enso_buffer *b, const struct enso_v2_border *borde
 typedef bool (*border_fn)(const struct enso_model_info *info, enum enso_v2_drive drive, size_t i,
                           struct enso_v2_border *ret);
 
-/* Pictures can be sent encoded or as the graph's own input: each is optional, both are listed. */
+/* Pictures can be sent encoded or as the graph's own input: either is optional, both are listed. */
 static void put_borders(struct enso_buffer *b, const struct enso_model_info *info, border_fn border)
 {
     enum enso_v2_drive first = info->takes_text     ? ENSO_V2_TEXT
@@ -132,7 +132,8 @@ static void put_borders(struct enso_buffer *b, const struct enso_model_info *inf
         struct enso_v2_border one;
 
         for (size_t i = 0; border(info, (enum enso_v2_drive)drive, i, &one); i++)
-            put_border(b, &one, n++ == 0, one.optional || first != last);
+            put_border(b, &one, n++ == 0,
+                       one.optional || (border == enso_v2_input && first != last));
     }
 }
 

@@ -83,6 +83,23 @@ END_TEST
 /* --- pictures
  * ------------------------------------------------------------------------------------- */
 
+START_TEST(test_pictures_without_a_type)
+{
+    static const char *const bodies[] = {"\xff\xd8\xff\xe0", "\x89PNG", "RIFFxxxxWEBP"};
+    static const char *const types[] = {NULL, "application/x-www-form-urlencoded"};
+
+    for (size_t i = 0; i < 6; i++) {
+        struct fake f;
+
+        ck_assert_int_eq(classify(&f, types[i % 2], "model=fashion", bodies[i / 2]), 200);
+        ck_assert_int_eq(f.req.inputs[0].kind, ENSO_INPUT_IMAGE);
+        fake_end(&f);
+    }
+    refuses(NULL, "", "\x89PN", 400, "UTF-8", NULL, __LINE__);
+    FAKE_REFUSES("tokenize", NULL, "\x89PNG", 415, "send application/json", NULL);
+}
+END_TEST
+
 START_TEST(test_bare_picture_with_query)
 {
     struct fake f;
@@ -318,6 +335,7 @@ static Suite *suite(void)
           *errors = tcase_create("errors"), *oom = tcase_create("oom");
 
     tcase_add_test(core, test_body_kinds);
+    tcase_add_test(core, test_pictures_without_a_type);
     tcase_add_test(core, test_bare_picture_with_query);
     tcase_add_test(core, test_form_of_one_picture);
     tcase_add_test(core, test_form_of_several_pictures);
