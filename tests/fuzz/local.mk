@@ -77,3 +77,23 @@ tests_fuzz_fuzz_model_config_SOURCES = tests/fuzz/fuzz_model_config.c
 tests_fuzz_fuzz_model_config_CPPFLAGS = $(AM_CPPFLAGS) -DENSO_TOP_SRCDIR='"$(abs_top_srcdir)"'
 tests_fuzz_fuzz_model_config_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_model_config_LDADD = $(ENGINE_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_multipart
+tests_fuzz_fuzz_multipart_SOURCES = tests/fuzz/fuzz_multipart.c
+tests_fuzz_fuzz_multipart_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_multipart_LDADD = server/libserver.a $(BASE_LIBS)
+
+# These stand on the stand-ins of tests/server, which need Check.
+if HAVE_CHECK
+FUZZERS += tests/fuzz/fuzz_classify_decode
+tests_fuzz_fuzz_classify_decode_SOURCES = tests/fuzz/fuzz_classify_decode.c $(FAKE_SOURCES)
+tests_fuzz_fuzz_classify_decode_CFLAGS = $(TEST_CFLAGS)
+tests_fuzz_fuzz_classify_decode_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_classify_decode_LDADD = $(DIALECT_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_v2_decode
+tests_fuzz_fuzz_v2_decode_SOURCES = tests/fuzz/fuzz_v2_decode.c $(FAKE_SOURCES)
+tests_fuzz_fuzz_v2_decode_CFLAGS = $(TEST_CFLAGS)
+tests_fuzz_fuzz_v2_decode_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_v2_decode_LDADD = $(DIALECT_LIBS)
+endif

@@ -12,6 +12,15 @@
 #include "server/dialect.h"
 #include "server/registry.h"
 
+/* Outside Check too (fuzzers): the process ends. */
+static void must(bool condition, const char *what)
+{
+    if (condition)
+        return;
+    (void)fprintf(stderr, "fake: %s\n", what); /* we end anyway */
+    abort();
+}
+
 /* --- models ---------------------------------------------------------------------------------- */
 
 struct enso_model {
@@ -107,10 +116,9 @@ void fake_load_tokenizer(void)
         "\"h\\u00e9\":3,\"##llo\":4,\"you\":5}}}";
     struct enso_error err = {0};
 
-    if (tokenizer == NULL)
-        ENSO_TEST_OK(
-            enso_tokenizer_load_json(json, sizeof json - 1, "tokenizer.json", &tokenizer, &err),
-            &err);
+    must(tokenizer != NULL || enso_tokenizer_load_json(json, sizeof json - 1, "tokenizer.json",
+                                                       &tokenizer, &err) == ENSO_OK,
+         err.message);
 }
 
 /* --- the registry ----------------------------------------------------------------------------- */
@@ -296,7 +304,7 @@ void fake_begin(struct fake *f, const char *route, const char *model)
     for (size_t i = 0; i < enso_n_routes; i++)
         if (strcmp(enso_routes[i].name, route) == 0)
             f->req.route = &enso_routes[i];
-    ck_assert_msg(f->req.route != NULL, "no route '%s'", route);
+    must(f->req.route != NULL, route);
 }
 
 static void drop_samples(struct fake *f)
@@ -318,7 +326,7 @@ void fake_end(struct fake *f)
     free(f->answer);
     free(target_room);
     target_room = NULL;
-    ck_assert_int_eq(fake_n_served(), 0);
+    must(fake_n_served() == 0, "a model is still referenced");
 }
 
 static void take_answer(struct fake *f)
@@ -367,6 +375,13 @@ int fake_decode(struct fake *f, const char *body)
     return fake_decode_bytes(f, body, strlen(body));
 }
 
+size_t fake_width(const struct fake *f)
+{
+    const struct enso_model_info *info = &f->req.served->model->info;
+
+    return info->task == ENSO_TASK_EMBEDDING ? info->dimensions : info->n_labels;
+}
+
 static void begin_outputs(struct fake *f)
 {
     drop_samples(f);
@@ -375,7 +390,7 @@ static void begin_outputs(struct fake *f)
     f->job.samples = f->samples;
     f->req.job = &f->job;
     for (size_t i = 0; i < f->req.n_inputs; i++)
-        ck_assert_ptr_nonnull(f->samples[i] = enso_sample_create());
+        must((f->samples[i] = enso_sample_create()) != NULL, "out of memory");
 }
 
 void fake_output_rows(struct fake *f, const float *values, size_t n_rows, size_t width)

@@ -59,6 +59,9 @@ void fake_query(struct fake *f, const char *query);
 int fake_decode(struct fake *f, const char *body);
 int fake_decode_bytes(struct fake *f, const void *body, size_t size);
 
+/* Labels or dimensions of the model. */
+size_t fake_width(const struct fake *f);
+
 /* The run: every sample i gets rows [n_rows, width] of values, which holds all of them one after
  * the other. */
 void fake_output_rows(struct fake *f, const float *values, size_t n_rows, size_t width);
