@@ -55,3 +55,17 @@ tests_base_check_base64_SOURCES = tests/base/check_base64.c
 tests_base_check_base64_CFLAGS = $(TEST_CFLAGS)
 tests_base_check_base64_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_base_check_base64_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/base/check_json
+TESTS += tests/base/check_json
+tests_base_check_json_SOURCES = tests/base/check_json.c
+tests_base_check_json_CFLAGS = $(TEST_CFLAGS)
+tests_base_check_json_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_base_check_json_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/base/check_metrics
+TESTS += tests/base/check_metrics
+tests_base_check_metrics_SOURCES = tests/base/check_metrics.c
+tests_base_check_metrics_CFLAGS = $(TEST_CFLAGS)
+tests_base_check_metrics_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_base_check_metrics_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
