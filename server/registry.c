@@ -29,6 +29,7 @@
 #define MAX_FOLDER_DEPTH 4
 #define PATH_SIZE 4096
 #define LOADER_NICE 10
+#define LOADER_WAIT_NS (ENSO_NS_PER_S / 2)
 
 struct alias {
     const char *name;
@@ -48,7 +49,7 @@ struct enso_registry {
     pthread_mutex_t lock; /* guards entries' state, error, served */
     pthread_t loader;
     bool has_loader;
-    atomic_bool stopping, loading;
+    atomic_bool stopping;
     struct enso_wakeup *bell;
 };
 
@@ -427,7 +428,6 @@ static void *loader_main(void *arg)
         (void)load(r, r->entries[i], &s, &err); /* err tells */
         publish(r, r->entries[i], s, &err);
     }
-    atomic_store(&r->loading, false);
     return NULL;
 }
 
@@ -474,23 +474,33 @@ int enso_registry_create(const struct enso_registry_options *options,
 
 int enso_registry_start(struct enso_registry *r, struct enso_error *err)
 {
-    int rc;
+    int rc = pthread_create(&r->loader, NULL, loader_main, r);
 
-    atomic_store(&r->loading, true);
-    rc = pthread_create(&r->loader, NULL, loader_main, r);
-    if (rc != 0) {
-        atomic_store(&r->loading, false);
+    if (rc != 0)
         return enso_error_set(err, ENSO_NO_MEMORY, "cannot start the loader's thread: %s",
                               strerror(rc));
-    }
     r->has_loader = true;
     return ENSO_OK;
 }
 
 bool enso_registry_stop_loading(struct enso_registry *r)
 {
+    struct timespec until;
+
     atomic_store(&r->stopping, true);
-    return atomic_load(&r->loading);
+    if (!r->has_loader)
+        return false;
+    (void)clock_gettime(CLOCK_REALTIME, &until); /* pthread_timedjoin_np's clock */
+    until.tv_nsec += (long)(LOADER_WAIT_NS);
+    if (until.tv_nsec >= (long)ENSO_NS_PER_S) {
+        until.tv_sec++;
+        until.tv_nsec -= (long)ENSO_NS_PER_S;
+    }
+    r->has_loader = false;
+    if (pthread_timedjoin_np(r->loader, NULL, &until) == 0)
+        return false;
+    (void)pthread_detach(r->loader); /* it is ours and not joined */
+    return true;
 }
 
 void enso_registry_destroy(struct enso_registry *r)

@@ -68,7 +68,8 @@ int enso_registry_create(const struct enso_registry_options *options,
                          struct enso_registry **ret_registry, struct enso_error *err);
 /* Stops the loader (after the model it is at), removes queues, frees models. NULL is fine. */
 void enso_registry_destroy(struct enso_registry *registry);
-/* At the end: load no more models; true while the loader is still at one. */
+/* At the end: load no more models. True when the loader is at one that takes longer than half a
+ * second: it is left alone, and the registry must not be destroyed. */
 bool enso_registry_stop_loading(struct enso_registry *registry);
 /* Start loading, on the loader's thread. */
 int enso_registry_start(struct enso_registry *registry, struct enso_error *err);
