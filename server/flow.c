@@ -528,21 +528,23 @@ static void on_gone(struct enso_http_call *call, void *user)
         enso_job_cancel(f->req.job, enso_clock_now_ns());
 }
 
-/* What may be read of a request whose client has left: a worker still writes to one on the pool, a
- * lane to the job of one in the queue. */
-static void view_abandoned(const struct flight *f, struct enso_request *view)
+/* What may be read of a request wherever it is: a worker still writes to one on the pool, a lane to
+ * the job of one in the queue. Gives the request itself, or *view filled with what is certain. */
+static const struct enso_request *view_request(const struct flight *f, struct enso_request *view)
 {
-    *view = (struct enso_request){.app = f->req.app,
-                                  .call = f->req.call,
-                                  .route = f->req.route,
-                                  .start_ns = f->req.start_ns};
+    if (f->place != AT_POOL && f->place != AT_QUEUE)
+        return &f->req;
+    *view = (struct enso_request){
+        .app = f->req.app, .call = f->req.call, .route = f->req.route, .start_ns = f->req.start_ns};
     memcpy(view->id, f->req.id, sizeof view->id);
+    memcpy(view->trace, f->req.trace, sizeof view->trace);
     if (f->place == AT_QUEUE) {
         view->served = f->req.served;
         view->n_items = f->req.n_items;
         view->n_tokens = f->req.n_tokens;
         view->pre_ns = f->req.pre_ns;
     }
+    return view;
 }
 
 static void on_done(struct enso_http_call *call, const struct enso_http_done *done, void *user)
@@ -556,11 +558,7 @@ static void on_done(struct enso_http_call *call, const struct enso_http_done *do
         f = new_flight(app, call);
     if (f == NULL)
         return; /* it never was a request, or there is no memory for more than its answer */
-    req = &f->req;
-    if (f->place == AT_POOL || f->place == AT_QUEUE) {
-        view_abandoned(f, &view);
-        req = &view;
-    }
+    req = view_request(f, &view);
     if (req->route == NULL || !req->route->quiet)
         enso_access_log(req, done);
     enso_meters_request(app->meters, req, done->status != 0 ? done->status : 499);
@@ -573,11 +571,12 @@ static void format_error(struct enso_http_call *call, struct enso_http_error *er
 {
     struct flight *f = enso_http_call_user(call);
     struct enso_error err = {0};
+    struct enso_request view;
 
     if (f == NULL)
         f = new_flight(user, call);
     if (f != NULL) {
-        enso_reply_format(&f->req, error);
+        enso_reply_format(view_request(f, &view), error);
         return;
     }
     (void)enso_error_set(&err, ENSO_INVALID, "%s", error->message);

@@ -69,8 +69,9 @@ struct enso_http_error {
     const char *message;                /* one sentence */
     struct enso_buffer *body;           /* to be written */
     const char *content_type;           /* "application/json" unless changed */
-    struct enso_http_header headers[6]; /* to be added; borrowed until the call is done */
+    struct enso_http_header headers[6]; /* to be added; values may lie in room */
     size_t n_headers;
+    char room[384];
 };
 
 /* All on the loop thread. `user` is the field below. */

@@ -135,19 +135,24 @@ void enso_reply_error(struct enso_request *req, int code)
     enso_reply(req, code, NULL);
 }
 
-void enso_reply_format(struct enso_request *req, struct enso_http_error *error)
+void enso_reply_format(const struct enso_request *req, struct enso_http_error *error)
 {
+    struct enso_error err = {0};
     struct headers h = {.n = 0};
+    size_t used = 0;
 
-    enso_error_clear(&req->error);
-    (void)enso_error_set(&req->error, ENSO_INVALID, "%s", error->message);
-    dialect_of(req)->error(&req->error, error->status, error->body);
+    (void)enso_error_set(&err, ENSO_INVALID, "%s", error->message);
+    dialect_of(req)->error(&err, error->status, error->body);
     add_common(&h, req, error->status);
     for (size_t i = 0; i < h.n && error->n_headers < ENSO_ARRAY_SIZE(error->headers); i++) {
-        char *value = enso_arena_strndup(&req->arena, h.list[i].value, strlen(h.list[i].value));
+        size_t n = strlen(h.list[i].value) + 1;
 
-        if (value != NULL) /* else: one header less */
-            error->headers[error->n_headers++] = (struct enso_http_header){h.list[i].name, value};
+        if (n > sizeof error->room - used)
+            continue;
+        memcpy(error->room + used, h.list[i].value, n);
+        error->headers[error->n_headers++] =
+            (struct enso_http_header){h.list[i].name, error->room + used};
+        used += n;
     }
 }
 

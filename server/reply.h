@@ -16,8 +16,8 @@ void enso_reply(struct enso_request *req, int code, const char *allow);
 /* req->error, which must be set; code 0: the status its dialect gives it. */
 void enso_reply_error(struct enso_request *req, int code);
 
-/* What the transport answers by itself, in the same form. */
-void enso_reply_format(struct enso_request *req, struct enso_http_error *error);
+/* What the transport answers by itself, in the same form. Only reads req. */
+void enso_reply_format(const struct enso_request *req, struct enso_http_error *error);
 
 /* Our own id of the request, and the one it is known by: the client's X-Request-Id if that is 1 to
  * 128 visible ASCII characters, else ours. And the trace it is part of: W3C Trace Context, level 1,

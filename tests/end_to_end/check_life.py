@@ -70,6 +70,22 @@ class Stop(unittest.TestCase):
             self.assertLess(time.monotonic() - began, 10)
         self.assertTrue(d.logged("drain timed out"))
 
+    def test_the_drain_ends_with_503_for_what_is_left(self):
+        for inputs in (["word " * 1000] * 2000, ["word"] * 2000):  # on the pool; in the queue
+            d = Daemon(config="[shutdown]\ndrain_timeout = 1ms\n")
+            sockets = [d.connect() for _ in range(4)]
+            for s in sockets:
+                s.sendall(post({"model": "intents", "input": inputs}))
+            time.sleep(0.05)
+            self.assertEqual(d.stop(), 0, d.log[-20:])
+            for s in sockets:
+                answer = read_all(s)
+                self.assertIn(int(answer.split()[1]) if answer else 0, (200, 503), answer[:200])
+                if answer.startswith(b"HTTP/1.1 503"):
+                    self.assertIn(b"Retry-After: ", answer)
+                    self.assertIn(b"Server-Timing: ", answer)
+                s.close()
+
     def test_what_was_pipelined_is_answered(self):
         d = Daemon()
         n = 30
