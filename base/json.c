@@ -16,21 +16,47 @@
 
 #define DEPTH_CEILING 1000 /* Jansson itself stops at 2048, counting otherwise */
 
-/* Set when an allocation of this thread's parse failed: Jansson's own verdict may then be any. */
-static _Thread_local bool allocation_failed;
+/* Running out of memory in a parse. Jansson's lexer asserts that a character it puts back is the
+ * last one it has kept, which fails when its buffer for the token could not grow: the process would
+ * end. So a parse that runs out of memory is served from a spare until its input ends, which it
+ * does when the lexer asks for more of it (at most 1024 bytes later; 75 KB of spare can be used up
+ * until then, by "{},{},..."), and its result is thrown away. What could need more than the spare
+ * is refused by the scan: numbers of more than LONGEST_WORD characters, and control characters
+ * (which are put back, too) in strings of more than LONGEST_MARRED. */
+#define SPARE_BYTES ((size_t)96 << 10)
+#define LONGEST_WORD 1000
+#define LONGEST_MARRED ((size_t)4 << 10)
+
+static _Thread_local struct {
+    bool active;
+    bool failed; /* an allocation failed: Jansson's own verdict may be any */
+    size_t used;
+    _Alignas(16) char spare[SPARE_BYTES]; /* untouched, and so no memory, as a rule */
+} parse;
 
 static void *json_allocate(size_t size)
 {
     void *p = enso_alloc(size);
 
-    if (p == NULL)
-        allocation_failed = true;
+    if (p != NULL || !parse.active)
+        return p;
+    parse.failed = true;
+    if (size > SPARE_BYTES - parse.used)
+        return NULL;
+    p = parse.spare + parse.used;
+    parse.used += ENSO_MIN((size + 15) & ~(size_t)15, SPARE_BYTES - parse.used);
     return p;
+}
+
+static void json_release(void *p)
+{
+    if ((char *)p < parse.spare || (char *)p >= parse.spare + SPARE_BYTES)
+        enso_free(p);
 }
 
 static void init_once(void)
 {
-    json_set_alloc_funcs(json_allocate, enso_free);
+    json_set_alloc_funcs(json_allocate, json_release);
     json_object_seed(0);
 }
 
@@ -60,11 +86,20 @@ static enum enso_status bad_utf8(size_t at, struct enso_error *err)
                           at);
 }
 
+static enum enso_status bad_control(size_t at, struct enso_error *err)
+{
+    enso_error_code(err, "invalid_json");
+    return enso_error_set(err, ENSO_INVALID,
+                          "not valid JSON: a control character in a string, at byte %zu; write it "
+                          "as \\uXXXX",
+                          at);
+}
+
 /* From behind the opening quote to behind the closing one, or to the end. */
 static enum enso_status scan_string(struct scan *s, struct enso_error *err)
 {
     const char *data = s->data;
-    size_t i = s->at, size = s->size;
+    size_t i = s->at, size = s->size, control = SIZE_MAX;
 
     while (i < size) {
         unsigned char c = (unsigned char)data[i];
@@ -76,6 +111,8 @@ static enum enso_status scan_string(struct scan *s, struct enso_error *err)
         if (c == '\\') {
             i += 2;
         } else if (c < 0x80) {
+            if (c < 0x20 && control == SIZE_MAX)
+                control = i;
             i++;
         } else {
             size_t n = enso_utf8_length(data + i, size - i);
@@ -85,6 +122,8 @@ static enum enso_status scan_string(struct scan *s, struct enso_error *err)
             i += n;
         }
     }
+    if (control != SIZE_MAX && i - s->at > LONGEST_MARRED)
+        return bad_control(control, err);
     /* behind a backslash may stand the first byte of a character: its other bytes were then looked
      * at as strays; and a backslash may have been the last byte */
     s->at = ENSO_MIN(i, size);
@@ -121,6 +160,13 @@ static enum enso_status scan_word(struct scan *s, struct enso_error *err)
     while (i < s->size && is_letter(s->data[i]))
         i++;
     s->at = i;
+    if (i - start > LONGEST_WORD) {
+        enso_error_code(err, "invalid_json");
+        return enso_error_set(err, ENSO_INVALID,
+                              "not valid JSON: a number or word of %zu characters, at byte %zu; "
+                              "%d are enough",
+                              i - start, start, LONGEST_WORD);
+    }
     if (i - letters >= 3 && (is_word(s->data + letters, i - letters, "NaN") ||
                              is_word(s->data + letters, i - letters, "nan") ||
                              is_word(s->data + letters, i - letters, "Infinity") ||
@@ -198,6 +244,10 @@ static enum enso_status scan_token(struct scan *s, char c, const struct enso_jso
         break;
     default:
         s->after_string = false;
+        if (c == '\0') { /* Jansson would take it for the end and not look behind it */
+            enso_error_code(err, "invalid_json");
+            return enso_error_set(err, ENSO_INVALID, "byte %zu of the JSON is a NUL", s->at);
+        }
         if (!is_number_byte(c) && !is_letter(c)) {
             size_t n =
                 (unsigned char)c < 0x80 ? 1 : enso_utf8_length(s->data + s->at, s->size - s->at);
@@ -319,13 +369,51 @@ static bool is_blank(const char *data, size_t size)
     return true;
 }
 
+struct feed {
+    const char *data;
+    size_t left;
+};
+
+static size_t feed(void *buffer, size_t size, void *user)
+{
+    struct feed *f = user;
+    size_t n = parse.failed ? 0 : ENSO_MIN(size, f->left);
+
+    memcpy(buffer, f->data, n);
+    f->data += n;
+    f->left -= n;
+    return n;
+}
+
+/* Jansson, with the spare behind it. */
+static enum enso_status parse_tree(const char *data, size_t size, json_t **ret,
+                                   struct enso_error *err)
+{
+    struct feed f = {data, size};
+    json_error_t error;
+    json_t *root;
+
+    parse.active = true;
+    parse.failed = false;
+    parse.used = 0;
+    root = json_load_callback(feed, &f, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
+                              &error);
+    parse.active = false;
+    if (parse.failed) {
+        json_decref(root);
+        return enso_error_no_memory(err, "the JSON tree");
+    }
+    if (root == NULL)
+        return parse_error(&error, err);
+    *ret = root;
+    return ENSO_OK;
+}
+
 enum enso_status enso_json_parse(const char *data, size_t size,
                                  const struct enso_json_limits *limits, json_t **ret,
                                  struct enso_error *err)
 {
     struct enso_json_shape shape;
-    json_error_t error;
-    json_t *root;
 
     enso_json_init();
     if (is_blank(data, size)) {
@@ -335,17 +423,7 @@ enum enso_status enso_json_parse(const char *data, size_t size,
 
     enum enso_status st = enso_json_scan(data, size, limits, &shape, err);
 
-    if (st != ENSO_OK)
-        return st;
-    /* Jansson reports a failed allocation inside a token as whatever the lexer made of it. */
-    allocation_failed = false;
-    root =
-        json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
-    if (root == NULL)
-        return allocation_failed ? enso_error_no_memory(err, "the JSON tree")
-                                 : parse_error(&error, err);
-    *ret = root;
-    return ENSO_OK;
+    return st == ENSO_OK ? parse_tree(data, size, ret, err) : st;
 }
 
 /* ------------------------------------------------------------------ getters */

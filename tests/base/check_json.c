@@ -389,7 +389,7 @@ static enum enso_status parse_once(void *context, struct enso_error *err)
     json_t *root = NULL;
     enum enso_status st = enso_json_parse(text, strlen(text), NULL, &root, err);
 
-    if (st == ENSO_OK) { /* whole and unchanged */
+    if (st == ENSO_OK && json_is_object(root)) { /* whole and unchanged */
         ck_assert_int_eq(json_integer_value(json_object_get(root, "number")), 1234567890123);
         ck_assert_uint_eq(json_array_size(json_object_get(root, "list")), 12);
     }
@@ -454,6 +454,89 @@ START_TEST(test_json_conformance)
 }
 END_TEST
 
+/* Jansson's lexer ends the process when its buffer cannot grow at the character behind a number or
+ * word: every length that makes it grow, with every allocation failing. */
+START_TEST(test_json_oom_at_the_end_of_a_word)
+{
+    enso_json_init();
+    for (size_t n = 10; n <= 300; n = n < 70 ? n + 1 : n * 3 / 2) {
+        char *digits = calloc(n + 1, 1), *text;
+
+        memset(digits, '1', n);
+        text = enso_test_format("[0.%s, {\"a\": \"%s\"}, true, 1.%s]", digits, digits, digits);
+        ck_assert_uint_gt(enso_test_oom_sweep(parse_once, text), 8);
+        free(text);
+        free(digits);
+    }
+}
+END_TEST
+
+/* What is parsed between the failure and the end of the chunk fits the spare. */
+START_TEST(test_json_oom_in_a_crowd)
+{
+    static const char *const pieces[] = {"{},",   "[],",         "1,",
+                                         "\"\",", "{\"a\":{}},", "\"12345678\","};
+
+    enso_json_init();
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(pieces); i++) {
+        size_t size = strlen(pieces[i]), n = 3000 / size;
+        char *text = calloc(n * size + 128, 1);
+
+        text[0] = '[';
+        for (size_t k = 0; k < n; k++)
+            memcpy(text + 1 + k * size, pieces[i], size);
+        strcat(text, "12345678901234567890.5, 0.1234567890123456789012345678901234567890]");
+        text = realloc(text, strlen(text) + 1);
+        for (uint64_t at = 1; at < 400; at += 3) {
+            struct enso_error err = {0};
+            enum enso_status st;
+
+            (void)enso_memory_fail_at(at);
+            st = parse_once(text, &err);
+            (void)enso_memory_fail_at(0);
+            ck_assert_int_eq(st, ENSO_NO_MEMORY);
+        }
+        free(text);
+    }
+}
+END_TEST
+
+START_TEST(test_json_long_words_and_marred_strings)
+{
+    static const struct {
+        char fill;
+        const char *before, *after, *sentence;
+        size_t n;
+    } cases[] = {
+        {'1', "[", "]", NULL, 300},
+        {'1', "[0.", "]", NULL, 998},
+        {'1', "[0.", "]", "a number or word of 1001 characters, at byte 1", 999},
+        {'x', "[", "]", "a number or word of 1001 characters", 1001},
+        {'x', "[\"", "\n\"]", "a control character in a string, at byte 5002", 5000},
+        {'x', "[\"", "\n\"]", "a line break inside a string", 4000},
+        {'x', "[\"", "\"]", NULL, 100000},
+    };
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(cases); i++) {
+        char *fill = calloc(cases[i].n + 1, 1), *text;
+        struct enso_error err = {0};
+        json_t *root = NULL;
+        enum enso_status st;
+
+        memset(fill, cases[i].fill, cases[i].n);
+        text = enso_test_format("%s%s%s", cases[i].before, fill, cases[i].after);
+        st = enso_json_parse(text, strlen(text), NULL, &root, &err);
+        if (cases[i].sentence != NULL)
+            ENSO_TEST_CONTAINS(err.message, cases[i].sentence);
+        else if (i != 0) /* 300 digits are more than an integer has */
+            ENSO_TEST_OK(st, &err);
+        json_decref(root);
+        free(text);
+        free(fill);
+    }
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("base/json");
@@ -472,6 +555,9 @@ static Suite *suite(void)
     tcase_add_test(errors, test_json_errors_name_the_place_and_quote_nothing);
     tcase_add_test(errors, test_json_getters_explain);
     tcase_add_test(oom, test_json_oom);
+    tcase_add_test(oom, test_json_oom_at_the_end_of_a_word);
+    tcase_add_test(oom, test_json_oom_in_a_crowd);
+    tcase_add_test(errors, test_json_long_words_and_marred_strings);
     suite_add_tcase(s, core);
     suite_add_tcase(s, limits);
     suite_add_tcase(s, errors);
