@@ -174,6 +174,11 @@ static int picture_shape(struct onnx_folder *f, bool nhwc, uint32_t chw[3])
         return enso_error_set(f->err, ENSO_UNSUPPORTED,
                               "input '%s' is not a float tensor of rank 4, as pictures are",
                               v->name);
+    if (d[0].factor != 1)
+        return enso_error_set(f->err, ENSO_UNSUPPORTED,
+                              "input '%s' takes exactly %lld pictures at once; export the model "
+                              "with an open first dimension, or with 1",
+                              v->name, (long long)d[0].factor);
     for (int i = 0; i < 3; i++) {
         const struct enso_dim *from = &d[nhwc ? (i == 0 ? 3 : i) : i + 1];
 
@@ -243,11 +248,14 @@ static int find_label_output(struct onnx_folder *f, uint32_t *ret_n)
     }
     v = enso_graph_value(f->graph, enso_graph_output(f->graph, (size_t)m->label_output));
     for (uint8_t d = 0; d < v->shape.rank; d++) {
+        if (v->shape.dims[d].factor < 1)
+            n = 0;
         if (d > 0 && v->shape.dims[d].extent != ENSO_EXTENT_FIXED)
             return enso_error_set(f->err, ENSO_UNSUPPORTED, "output '%s' has an open size",
                                   v->name);
-        if (d > 0 || (v->shape.rank == 1 && v->shape.dims[d].extent == ENSO_EXTENT_FIXED))
-            n *= v->shape.dims[d].factor;
+        if ((d > 0 || (v->shape.rank == 1 && v->shape.dims[d].extent == ENSO_EXTENT_FIXED)) &&
+            __builtin_mul_overflow(n, v->shape.dims[d].factor, &n))
+            n = 0;
     }
     if (v->dtype != ENSO_DTYPE_F32 || n < 1 || n > 1000000)
         return enso_error_set(f->err, ENSO_UNSUPPORTED,

@@ -71,6 +71,8 @@ static bool reserve_staging(struct enso_model_lane *l, size_t size)
 {
     if (size <= l->staging_bytes)
         return true;
+    if (size == SIZE_MAX)
+        return false;
     enso_free(l->staging);
     l->staging = enso_alloc_aligned(ENSO_CACHE_LINE, size);
     l->staging_bytes = l->staging != NULL ? size : 0;
@@ -80,14 +82,16 @@ static bool reserve_staging(struct enso_model_lane *l, size_t size)
 /* A cursor that hands out 64-byte aligned pieces; with base NULL it only counts. */
 struct carver {
     char *base;
-    size_t used;
+    size_t used; /* SIZE_MAX: more than can be addressed */
 };
 
 static void *carve(struct carver *c, size_t size)
 {
     void *p = c->base != NULL ? c->base + c->used : NULL;
 
-    c->used += (size + ENSO_CACHE_LINE - 1) & ~(size_t)(ENSO_CACHE_LINE - 1);
+    if (!enso_size_add(size, ENSO_CACHE_LINE - 1, &size) ||
+        !enso_size_add(c->used, size & ~(size_t)(ENSO_CACHE_LINE - 1), &c->used))
+        c->used = SIZE_MAX;
     return p;
 }
 
@@ -246,82 +250,79 @@ static int run_text(struct enso_model *m, struct enso_lane *lane, struct enso_mo
 
 /* --- dense inputs ----------------------------------------------------------------------------- */
 
-/* Bytes of one item of a border tensor. */
-static size_t item_bytes(const struct enso_tensor_info *info)
+/* A sample's part of output i of a batch, copied: its rows, or all of it where nothing is stacked.
+ */
+static int keep_output(const struct enso_model *m, const struct enso_tensor *from, size_t first,
+                       struct enso_sample *s, struct enso_tensor *to, struct enso_error *err)
 {
-    size_t n = 1;
+    size_t bytes, offset = 0;
 
-    for (uint8_t d = 0; d < info->rank; d++)
-        n *= info->dims[d] < 0 ? 1 : (size_t)info->dims[d];
-    return enso_dtype_row_bytes(info->dtype, n);
-}
-
-static int keep_dense(const struct enso_model *m, void *const *outputs, size_t first,
-                      struct enso_sample *s, struct enso_error *err)
-{
-    struct enso_tensor *t = enso_arena_alloc_zero(&s->arena, m->info.n_outputs, sizeof *t);
-    size_t only = SIZE_MAX;
-
-    if (t == NULL)
+    *to = *from;
+    if (m->info.batched)
+        to->dims[0] = s->n_items;
+    bytes = enso_tensor_bytes(to);
+    if (m->info.batched)
+        offset = bytes / s->n_items * first;
+    to->data = enso_arena_alloc(&s->arena, bytes);
+    if (to->data == NULL)
         return enso_error_no_memory(err, "a sample's outputs");
-    if (classifies(m) && !s->want_own)
-        only = (size_t)m->label_output;
-    for (size_t i = 0; i < m->info.n_outputs; i++) {
-        const struct enso_tensor_info *info = &m->info.outputs[i];
-        size_t size = item_bytes(info), bytes = size;
-        struct enso_tensor *o = only == SIZE_MAX ? &t[i] : &t[0];
-
-        if (only != SIZE_MAX && i != only)
-            continue;
-        *o = (struct enso_tensor){.dtype = info->dtype, .rank = info->rank};
-        for (uint8_t d = 0; d < info->rank; d++)
-            o->dims[d] = info->dims[d] < 0 ? s->n_items : info->dims[d];
-        bytes = enso_tensor_bytes(o);
-        o->data = enso_arena_alloc(&s->arena, bytes);
-        if (o->data == NULL)
-            return enso_error_no_memory(err, "a sample's outputs");
-        memcpy(o->data, (const char *)outputs[i] + (m->info.batched ? first * size : 0), bytes);
-        if (only != SIZE_MAX) {
-            size_t rows = (size_t)enso_tensor_count(o) / m->info.n_labels;
-
-            if (!s->want_raw)
-                to_probabilities(m, o->data, rows);
-            *o =
-                (struct enso_tensor){ENSO_DTYPE_F32, 2, {(int64_t)rows, m->info.n_labels}, o->data};
-        }
-    }
-    s->outputs = t;
-    s->n_outputs = only == SIZE_MAX ? (uint32_t)m->info.n_outputs : 1;
+    memcpy(to->data, (const char *)from->data + offset, bytes);
     return ENSO_OK;
 }
 
-static int run_dense(struct enso_model *m, struct enso_lane *lane, struct enso_model_lane *l,
-                     struct enso_sample *const *samples, size_t n, struct enso_error *err)
+/* outputs: the batch's; first: the item at which this sample's begin. */
+static int keep_dense(const struct enso_model *m, const struct enso_tensor *outputs, size_t first,
+                      struct enso_sample *s, struct enso_error *err)
 {
-    struct enso_tensor inputs[MAX_BORDERS];
-    void *outputs[MAX_BORDERS];
-    struct enso_extents e = {0};
-    size_t first = 0;
+    bool only_scores = classifies(m) && !s->want_own;
+    size_t n = only_scores ? 1 : m->info.n_outputs;
+    struct enso_tensor *t = enso_arena_alloc_zero(&s->arena, n, sizeof *t);
     int st = ENSO_OK;
 
-    for (size_t i = 0; i < n; i++)
-        e.n_items += samples[i]->n_items;
-    for (int pass = 0; pass < 2; pass++) { /* count, then carve */
-        struct carver c = {pass != 0 ? l->staging : NULL, 0};
+    if (t == NULL)
+        return enso_error_no_memory(err, "a sample's outputs");
+    for (size_t i = 0; st == ENSO_OK && i < n; i++)
+        st = keep_output(m, &outputs[only_scores ? (size_t)m->label_output : i], first, s, &t[i],
+                         err);
+    if (st != ENSO_OK)
+        return st;
+    if (only_scores) {
+        int64_t rows = enso_tensor_count(&t[0]) / m->info.n_labels;
 
-        for (size_t i = 0; i < m->info.n_inputs; i++) {
-            inputs[i] = samples[0]->inputs[i];
-            if (n == 1)
-                continue;
-            inputs[i].dims[0] = e.n_items;
-            inputs[i].data = carve(&c, (size_t)e.n_items * item_bytes(&m->info.inputs[i]));
-        }
-        for (size_t i = 0; i < m->info.n_outputs; i++)
-            outputs[i] = carve(&c, (size_t)e.n_items * item_bytes(&m->info.outputs[i]));
-        if (pass == 0 && !reserve_staging(l, c.used))
-            return enso_error_no_memory(err, "a batch's tensors");
+        if (!s->want_raw)
+            to_probabilities(m, t[0].data, (size_t)rows);
+        t[0] = (struct enso_tensor){ENSO_DTYPE_F32, 2, {rows, m->info.n_labels}, t[0].data};
     }
-    for (size_t i = 0; n > 1 && i < m->info.n_inputs; i++) {
+    s->outputs = t;
+    s->n_outputs = (uint32_t)n;
+    return ENSO_OK;
+}
+
+/* The batch's tensors in staging; a single sample's inputs are used where they are. */
+static void carve_dense(const struct enso_model *m, struct carver *c,
+                        struct enso_sample *const *samples, size_t n, int64_t n_items,
+                        struct enso_tensor *inputs, struct enso_tensor *outputs)
+{
+    for (size_t i = 0; i < m->info.n_inputs; i++) {
+        size_t bytes = 0;
+
+        inputs[i] = samples[0]->inputs[i];
+        if (n == 1)
+            continue;
+        for (size_t k = 0; k < n; k++) /* they exist, so their sum can be addressed */
+            bytes += enso_tensor_bytes(&samples[k]->inputs[i]);
+        inputs[i].dims[0] = n_items;
+        inputs[i].data = carve(c, bytes);
+    }
+    for (size_t i = 0; i < m->info.n_outputs; i++)
+        outputs[i].data = carve(c, enso_tensor_bytes(&outputs[i]));
+}
+
+/* Put the samples' inputs end to end. */
+static void stack_inputs(const struct enso_model *m, struct enso_sample *const *samples, size_t n,
+                         const struct enso_tensor *inputs)
+{
+    for (size_t i = 0; i < m->info.n_inputs; i++) {
         char *to = inputs[i].data;
 
         for (size_t k = 0; k < n; k++) {
@@ -331,7 +332,34 @@ static int run_dense(struct enso_model *m, struct enso_lane *lane, struct enso_m
             to += bytes;
         }
     }
-    st = enso_context_run(l->context, lane, &e, inputs, outputs, err);
+}
+
+static int run_dense(struct enso_model *m, struct enso_lane *lane, struct enso_model_lane *l,
+                     struct enso_sample *const *samples, size_t n, struct enso_error *err)
+{
+    struct enso_tensor inputs[MAX_BORDERS], outputs[MAX_BORDERS];
+    void *data[MAX_BORDERS];
+    struct enso_extents e = {0};
+    struct carver c = {NULL, 0};
+    size_t first = 0;
+    int st = ENSO_OK;
+
+    for (size_t i = 0; i < n; i++)
+        e.n_items += samples[i]->n_items;
+    for (size_t i = 0; st == ENSO_OK && i < m->info.n_outputs; i++)
+        st = enso_program_output_tensor(m->program, i, &e, &outputs[i], err);
+    if (st != ENSO_OK)
+        return st;
+    carve_dense(m, &c, samples, n, e.n_items, inputs, outputs);
+    if (!reserve_staging(l, c.used))
+        return enso_error_no_memory(err, "a batch's tensors");
+    c = (struct carver){l->staging, 0};
+    carve_dense(m, &c, samples, n, e.n_items, inputs, outputs);
+    if (n > 1)
+        stack_inputs(m, samples, n, inputs);
+    for (size_t i = 0; i < m->info.n_outputs; i++)
+        data[i] = outputs[i].data;
+    st = enso_context_run(l->context, lane, &e, inputs, data, err);
     for (size_t i = 0; st == ENSO_OK && i < n; i++) {
         st = keep_dense(m, outputs, first, samples[i], err);
         first += samples[i]->n_items;
@@ -358,6 +386,8 @@ int enso_model_run(void *model, struct enso_lane *lane, struct enso_sample *cons
  */
 
 #define PROBE_ITEMS 3
+#define MAX_ITEM_BYTES ((size_t)1 << 30)
+#define MAX_STACKED_BYTES ((size_t)64 << 20) /* larger items gain nothing by being batched */
 
 /* Fill a probe with values that differ from item to item. */
 static void fill_probe(struct enso_sample *s, unsigned seed)
@@ -414,23 +444,39 @@ static int compare_rows(struct enso_model *m, struct enso_lane *lane, bool *ret_
     return st;
 }
 
-/* Dimension 0, and only that, is the batch in every border tensor. */
-static bool batch_leads(const struct enso_tensor_info *info, size_t n)
+/* Bytes of one item's inputs and outputs; SIZE_MAX when that cannot be addressed. */
+static size_t item_bytes(const struct enso_model *m)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (info[i].rank == 0 || info[i].dims[0] >= 0)
-            return false;
-        for (uint8_t d = 1; d < info[i].rank; d++)
-            if (info[i].dims[d] < 0)
-                return false;
+    const struct enso_extents one = {.n_items = 1, .n_tokens = 1, .n_sequences = 1};
+    size_t total = 0;
+
+    for (size_t i = 0; i < m->info.n_inputs + m->info.n_outputs; i++) {
+        struct enso_tensor t;
+        bool fits = true;
+
+        if (i < m->info.n_inputs) {
+            int64_t count;
+
+            t.dtype = m->info.inputs[i].dtype;
+            t.rank = m->info.inputs[i].rank;
+            for (uint8_t d = 0; d < t.rank; d++)
+                t.dims[d] = m->info.inputs[i].dims[d] < 0 ? 1 : m->info.inputs[i].dims[d];
+            fits = enso_dims_count(t.dims, t.rank, &count);
+        } else {
+            fits = enso_program_output_tensor(m->program, i - m->info.n_inputs, &one, &t, NULL) ==
+                   ENSO_OK;
+        }
+        if (!fits || !enso_size_add(total, enso_tensor_bytes(&t), &total))
+            return SIZE_MAX;
     }
-    return true;
+    return total;
 }
 
 int enso__model_check_batching(struct enso_model *m, struct enso_error *err)
 {
     struct enso_lane *lane;
     bool same = true;
+    size_t bytes;
     int st;
 
     if (m->info.n_inputs > MAX_BORDERS || m->info.n_outputs > MAX_BORDERS)
@@ -438,8 +484,13 @@ int enso__model_check_batching(struct enso_model *m, struct enso_error *err)
                               MAX_BORDERS);
     if (m->info.takes_text)
         return ENSO_OK; /* ragged by construction: rows know nothing of each other */
-    m->info.batched = batch_leads(m->info.inputs, m->info.n_inputs) &&
-                      batch_leads(m->info.outputs, m->info.n_outputs);
+    bytes = item_bytes(m);
+    if (bytes > MAX_ITEM_BYTES)
+        return enso_error_set(err, ENSO_UNSUPPORTED,
+                              "inputs and outputs of one item take %zu bytes, more than the %zu "
+                              "that are possible; give open dimensions smaller sizes",
+                              bytes, MAX_ITEM_BYTES);
+    m->info.batched = enso_program_is_batched(m->program) && bytes <= MAX_STACKED_BYTES;
     if (!m->info.batched)
         return ENSO_OK;
     st = m->backend->lane_open(m->device, &lane, err);

@@ -13,5 +13,12 @@ tests_engine_model_check_model_CFLAGS = $(TEST_CFLAGS)
 tests_engine_model_check_model_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_engine_model_check_model_LDADD = $(TEST_LIBS) $(ENGINE_LIBS) $(CHECK_LIBS)
 
+check_PROGRAMS += tests/engine/model/check_borders
+TESTS += tests/engine/model/check_borders
+tests_engine_model_check_borders_SOURCES = tests/engine/model/check_borders.c $(MODEL_RIG)
+tests_engine_model_check_borders_CFLAGS = $(TEST_CFLAGS)
+tests_engine_model_check_borders_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_engine_model_check_borders_LDADD = $(TEST_LIBS) $(ENGINE_LIBS) $(CHECK_LIBS)
+
 # Models with random weights, and what PyTorch and transformers make of them.
 EXTRA_DIST += tests/engine/model/golden
