@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Print a document made from the table of options: write_docs markdown|example|man. Not installed; run
- * by `make configuration-docs`.
+ * Print a document made from the table of options: write_docs markdown|example|man. Not installed;
+ * run by `make configuration-docs`.
  */
 #include <stdio.h>
 #include <string.h>

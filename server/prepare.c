@@ -108,9 +108,12 @@ int enso_prepare(struct enso_request *req)
         return code;
     }
     st = req->route->decode(req, &req->error);
-    if (st == ENSO_OK && req->served == NULL)
+    if (st == ENSO_OK && req->served == NULL) {
         st = enso_registry_find(req->app->registry, req->model_name, req->route->tasks,
                                 &req->served, &req->error);
+        if (st == ENSO_OK && !req->parameters.truncate_given)
+            req->parameters.truncate = req->served->truncate;
+    }
     if (st == ENSO_OK)
         st = encode_inputs(req, &req->error);
     if (st != ENSO_OK && req->error.status == ENSO_OK) /* a decoder that set no sentence */

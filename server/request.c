@@ -116,6 +116,7 @@ int enso_request_common_parameters(struct enso_request *req, struct enso_error *
                                   &direction, NULL, err);
     if (st != ENSO_OK)
         return st;
+    p->truncate_given = json_is_boolean(json_object_get(req->json, "truncate"));
     if (direction != NULL &&
         (st = enso_request_truncation(req, direction, "truncation_direction", err)) != ENSO_OK)
         return st;

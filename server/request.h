@@ -54,7 +54,8 @@ enum enso_tristate { ENSO_UNSET, ENSO_NO, ENSO_YES };
 
 /* Parameters of all dialects; each sets what it knows, the rest keeps these defaults. */
 struct enso_parameters {
-    bool truncate;            /* true */
+    bool truncate; /* the model's default, if not given */
+    bool truncate_given;
     bool truncate_left;       /* false */
     bool raw_scores;          /* logits */
     bool per_token;           /* embeddings of every token */

@@ -3,7 +3,8 @@
 TEST_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 TEST_CPPFLAGS = $(AM_CPPFLAGS) -DENSO_ALLOW_BANNED -DENSO_TOP_SRCDIR='"$(abs_top_srcdir)"'
 AM_TESTS_ENVIRONMENT = top_srcdir='$(top_srcdir)'; export top_srcdir; \
-	top_builddir='$(top_builddir)'; export top_builddir;
+	top_builddir='$(top_builddir)'; export top_builddir; \
+	CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER:-5}; export CK_TIMEOUT_MULTIPLIER;
 
 if HAVE_CHECK
 # Shared helpers: link $(TEST_LIBS) before the floor's own libraries.

@@ -171,12 +171,13 @@ static float power_f32(float p, float q)
 #define POW_UNSIGNED(e, e_type)                                                                    \
     PAIR(POW_I32_##e, int32_t, e_type, int32_t, whole_power((uint64_t)p, q))                       \
     PAIR(POW_I64_##e, int64_t, e_type, int64_t, whole_power((uint64_t)p, q))
+/* clang-format off */
 #define EXPONENTS(FLOAT_X, SIGNED_X, UNSIGNED_X)                                                   \
-    FLOAT_X(F32, float)                                                                            \
-    FLOAT_X(F64, double)                                                                           \
+    FLOAT_X(F32, float) FLOAT_X(F64, double)                                                       \
     SIGNED_X(I8, int8_t) SIGNED_X(I16, int16_t) SIGNED_X(I32, int32_t) SIGNED_X(I64, int64_t)      \
-        UNSIGNED_X(U8, uint8_t) UNSIGNED_X(U16, uint16_t) UNSIGNED_X(U32, uint32_t)                \
-            UNSIGNED_X(U64, uint64_t)
+    UNSIGNED_X(U8, uint8_t) UNSIGNED_X(U16, uint16_t) UNSIGNED_X(U32, uint32_t)                    \
+    UNSIGNED_X(U64, uint64_t)
+/* clang-format on */
 EXPONENTS(POW_FLOAT, POW_FLOAT, POW_FLOAT)
 EXPONENTS(POW_REAL, POW_SIGNED, POW_UNSIGNED)
 
