@@ -80,7 +80,8 @@ class Stop(unittest.TestCase):
             self.assertEqual(d.stop(), 0, d.log[-20:])
             for s in sockets:
                 answer = read_all(s)
-                self.assertIn(int(answer.split()[1]) if answer else 0, (200, 503), answer[:200])
+                # 429: the fourth came to a full queue before the drain began
+                self.assertIn(int(answer.split()[1]) if answer else 0, (200, 429, 503), answer[:200])
                 if answer.startswith(b"HTTP/1.1 503"):
                     self.assertIn(b"Retry-After: ", answer)
                     self.assertIn(b"Server-Timing: ", answer)
@@ -443,7 +444,7 @@ class Memory(unittest.TestCase):
             self.assertEqual(read_answers(s, 1)[0][0], 200)
             s.close()
         if not SANITIZED:
-            self.assertTrue(until(lambda: d.rss_bytes() < before + (24 << 20), 20),
+            self.assertTrue(until(lambda: d.rss_bytes() < before + (48 << 20), 20),
                             f"{before >> 20} MiB before, {d.rss_bytes() >> 20} after")
         self.assertEqual(d.metrics()["ensod_request_memory_bytes"], 0)
         time.sleep(1)
