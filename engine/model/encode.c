@@ -7,6 +7,7 @@
 
 #include "engine/image/image.h"
 #include "engine/model/model_internal.h"
+#include "engine/text/lower.h"
 
 static int new_sample(const struct enso_sample_options *options, struct enso_sample **ret_sample,
                       struct enso_error *err)
@@ -32,22 +33,40 @@ static int not_taken(const struct enso_model *m, const char *kind, struct enso_e
                                                  : "tensors (POST /v2/models/.../infer)");
 }
 
-/* A sequence of n tokens; segments only when the model has them. */
+/* A tokenizer.json may number segments as it likes; the model has rows for so many. */
+static int check_segments(const struct enso_model *m, const int32_t *segments, uint32_t n,
+                          struct enso_error *err)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (segments[i] < 0 || segments[i] >= m->n_segments)
+            return enso_error_set(err, ENSO_CORRUPT,
+                                  "the tokenizer of model '%s' gives segment %d, but the model "
+                                  "knows %lld; do tokenizer and weights belong together?",
+                                  m->info.id, segments[i], (long long)m->n_segments);
+    return ENSO_OK;
+}
+
+/* A sequence of n tokens; segments (or NULL) only when the model has them. */
 static int text_sample(const struct enso_model *m, const int32_t *tokens, const int32_t *segments,
                        uint32_t n, const struct enso_sample_options *options,
                        struct enso_sample **ret_sample, struct enso_error *err)
 {
     struct enso_sample *s = NULL;
-    int st = new_sample(options, &s, err);
+    int st = ENSO_OK;
 
+    if (m->n_segments < 2)
+        segments = NULL;
+    if (segments != NULL)
+        st = check_segments(m, segments, n, err);
+    if (st == ENSO_OK)
+        st = new_sample(options, &s, err);
     if (st != ENSO_OK)
         return st;
     s->n_tokens = n;
     s->tokens = enso_arena_alloc_zero(&s->arena, n, sizeof *s->tokens);
-    s->segments = segments != NULL && m->has_segments
-                      ? enso_arena_alloc_zero(&s->arena, n, sizeof *s->segments)
-                      : NULL;
-    if (s->tokens == NULL || (segments != NULL && m->has_segments && s->segments == NULL)) {
+    s->segments =
+        segments != NULL ? enso_arena_alloc_zero(&s->arena, n, sizeof *s->segments) : NULL;
+    if (s->tokens == NULL || (segments != NULL && s->segments == NULL)) {
         enso_sample_destroy(s);
         return enso_error_no_memory(err, "a sample");
     }
@@ -58,21 +77,35 @@ static int text_sample(const struct enso_model *m, const int32_t *tokens, const 
     return ENSO_OK;
 }
 
-/* The text with the model's prompt in front; *ret_text is owned by the caller (enso_free). */
-static int with_prompt(const struct enso_model *m, const char *text, size_t size, char **ret_text,
-                       size_t *ret_size, struct enso_error *err)
+/* The text as the tokenizer shall see it: the model's prompt in front (of the first of a pair), and
+ * in lower case where sentence_bert_config.json says so. *ret_owned is the caller's (enso_free), or
+ * NULL when the text stays as it is. */
+static int dress_text(const struct enso_model *m, bool first, const char **text, size_t *size,
+                      char **ret_owned, struct enso_error *err)
 {
-    char *joined;
+    char *joined = NULL;
     size_t total;
+    int st = ENSO_OK;
 
-    if (!enso_size_add(size, m->prompt_size, &total) || (joined = enso_alloc(total)) == NULL)
-        return enso_error_no_memory(err, "the text with its prompt");
-    memcpy(joined, m->prompt, m->prompt_size);
-    if (size != 0)
-        memcpy(joined + m->prompt_size, text, size);
-    *ret_text = joined;
-    *ret_size = total;
-    return ENSO_OK;
+    *ret_owned = NULL;
+    if (first && m->prompt != NULL) {
+        if (!enso_size_add(*size, m->prompt_size, &total) || (joined = enso_alloc(total)) == NULL)
+            return enso_error_no_memory(err, "the text with its prompt");
+        memcpy(joined, m->prompt, m->prompt_size);
+        if (*size != 0)
+            memcpy(joined + m->prompt_size, *text, *size);
+        *ret_owned = joined;
+        *text = joined;
+        *size = total;
+    }
+    if (m->lower_case) {
+        st = enso_text_lower(*text, *size, ret_owned, size, err);
+        enso_free(joined);
+        if (st != ENSO_OK)
+            *ret_owned = NULL;
+        *text = *ret_owned;
+    }
+    return st;
 }
 
 int enso_model_encode_text(const struct enso_model *m, const char *text, size_t size,
@@ -88,15 +121,14 @@ int enso_model_encode_text(const struct enso_model *m, const char *text, size_t 
                                              : ENSO_TRUNCATE_RIGHT,
     };
     struct enso_encoding *encoding = NULL;
-    char *joined = NULL;
-    int st = ENSO_OK;
+    char *own_text = NULL, *own_pair = NULL;
+    int st;
 
     if (!m->info.takes_text)
         return not_taken(m, "text", err);
-    if (m->prompt != NULL) {
-        st = with_prompt(m, text, size, &joined, &size, err);
-        text = joined;
-    }
+    st = dress_text(m, true, &text, &size, &own_text, err);
+    if (st == ENSO_OK && pair != NULL)
+        st = dress_text(m, false, &pair, &pair_size, &own_pair, err);
     if (st == ENSO_OK)
         st = enso_tokenizer_encode(m->tokenizer, text, size, pair, pair_size, &how, &encoding, err);
     if (st == ENSO_TOO_LARGE) { /* too many tokens: the input is wrong, not the request's size */
@@ -116,7 +148,8 @@ int enso_model_encode_text(const struct enso_model *m, const char *text, size_t 
     if (st == ENSO_OK)
         (*ret_sample)->truncated = encoding->truncated;
     enso_encoding_destroy(encoding);
-    enso_free(joined);
+    enso_free(own_text);
+    enso_free(own_pair);
     return st;
 }
 

@@ -315,6 +315,7 @@ static int read_limits(struct text_folder *f, bool sentence_transformers)
         if (st != ENSO_OK)
             return st;
         max = json_integer_value(json_object_get(config, "max_seq_length"));
+        m->lower_case = json_is_true(json_object_get(config, "do_lower_case"));
         json_decref(config);
         if (max < 0 || max > UINT32_MAX)
             return enso_error_set(f->err, ENSO_CORRUPT,
@@ -338,6 +339,20 @@ static int check_vocabulary(struct text_folder *f)
     if (m->info.max_tokens < 3)
         return enso_error_set(f->err, ENSO_CORRUPT, "the model takes fewer than 3 tokens");
     return ENSO_OK;
+}
+
+/* A pair of texts uses all segments that the tokenizer gives. */
+static int check_segments(struct text_folder *f)
+{
+    const struct enso_sample_options how = {.truncate = true};
+    struct enso_error err = {0};
+    struct enso_sample *s = NULL;
+    int st = enso_model_encode_text(f->model, "a", 1, "a", 1, &how, &s, &err);
+
+    enso_sample_destroy(s);
+    if (st != ENSO_CORRUPT && st != ENSO_NO_MEMORY)
+        return ENSO_OK; /* a tokenizer that takes no pairs, say, is fine */
+    return enso_error_set(f->err, (enum enso_status)st, "%s", err.message);
 }
 
 static int build_graph(struct text_folder *f, const json_t *modules)
@@ -373,7 +388,7 @@ static int build_graph(struct text_folder *f, const json_t *modules)
     architecture->encoder(b, &f->in, &f->encoder);
     if (b->status != ENSO_OK)
         return b->status;
-    f->model->has_segments = f->encoder.n_segments > 1;
+    f->model->n_segments = f->encoder.n_segments;
     f->model->info.architecture = enso__model_keep(f->model, name != NULL ? name : type);
     return classifier ? build_classifier(f, architecture) : build_embedding(f, modules);
 }
@@ -427,6 +442,9 @@ int enso__model_load_text(struct enso_model *m, const char *path, struct enso_gr
         m->info.format = "safetensors";
         m->info.takes_text = true;
         m->info.batched = true;
+        st = check_segments(&f);
+    }
+    if (st == ENSO_OK) {
         *ret_graph = f.graph;
         f.graph = NULL;
     }

@@ -38,7 +38,8 @@ struct enso_model {
     size_t n_files, files_capacity;
 
     struct enso_tokenizer *tokenizer;
-    bool has_segments;
+    int64_t n_segments; /* segment ids are below; 0 or 1: none are given to the graph */
+    bool lower_case;    /* texts become lower case before the tokenizer sees them */
     char *prompt; /* put in front of every text (sentence-transformers), or NULL */
     size_t prompt_size;
 

@@ -1,6 +1,7 @@
 # Tokenizers.
 engine_libengine_a_SOURCES += \
 	engine/text/added_tokens.c \
+	engine/text/lower.c engine/text/lower.h \
 	engine/text/normalize_bert.c \
 	engine/text/normalize_string.c \
 	engine/text/normalize_unicode.c \

@@ -584,6 +584,12 @@ static const struct broken {
      ENSO_NOT_FOUND,
      {"tokenizer.json", "vocab.txt"}},
     {"bert_classifier", "tokenizer.json", NULL, "{", ENSO_CORRUPT, {"tokenizer.json"}},
+    {"bert_classifier",
+     "tokenizer.json",
+     "\"type_id\":1",
+     "\"type_id\":7",
+     ENSO_CORRUPT,
+     {"segment 7", "knows 2"}},
     /* config.json */
     {"bert_classifier", "config.json", NULL, "", ENSO_CORRUPT, {"config.json"}},
     {"bert_classifier", "config.json", NULL, "{\"a\": 1,}", ENSO_CORRUPT, {"config.json"}},
@@ -1008,6 +1014,39 @@ START_TEST(test_model_default_labels)
 }
 END_TEST
 
+/* do_lower_case of sentence_bert_config.json, with a tokenizer that keeps case. */
+START_TEST(test_model_lower_case)
+{
+    static const struct enso_sample_options how = {.truncate = true};
+    struct enso_error err = {0};
+    char *folder = broken_folder("st_mean_normalize", "0_Transformer/tokenizer.json",
+                                 "\"lowercase\":true", "\"lowercase\":false");
+    char *path = enso_test_format("%s/0_Transformer/sentence_bert_config.json", folder);
+
+    for (int on = 0; on < 2; on++) {
+        struct enso_sample *a, *b;
+        struct model_rig rig;
+        bool same;
+
+        if (on == 1)
+            change_file(path, "\"do_lower_case\": false", "\"do_lower_case\": true");
+        ck_assert(open_golden(&rig, folder, "auto", 1));
+        ENSO_TEST_OK(enso_model_encode_text(rig.model, "The CAT", 7, "ON", 2, &how, &a, &err),
+                     &err);
+        ENSO_TEST_OK(enso_model_encode_text(rig.model, "the cat", 7, "on", 2, &how, &b, &err),
+                     &err);
+        same = a->n_tokens == b->n_tokens &&
+               memcmp(a->tokens, b->tokens, a->n_tokens * sizeof *a->tokens) == 0;
+        ck_assert_int_eq(same, on);
+        enso_sample_destroy(a);
+        enso_sample_destroy(b);
+        model_rig_close(&rig);
+    }
+    free(path);
+    enso_test_remove_dir(folder);
+}
+END_TEST
+
 START_TEST(test_model_labels_file)
 {
     char *folder =
@@ -1116,6 +1155,7 @@ static Suite *suite(void)
     tcase_add_loop_test(core, test_model_warmup, 0, (int)ENSO_ARRAY_SIZE(cases));
     tcase_add_test(core, test_model_references);
     tcase_add_test(core, test_model_default_labels);
+    tcase_add_test(core, test_model_lower_case);
     tcase_add_test(core, test_model_labels_file);
     tcase_add_loop_test(errors, test_model_wrong_input, 0, (int)ENSO_ARRAY_SIZE(wrong_inputs));
     tcase_add_test(errors, test_model_wild_index);

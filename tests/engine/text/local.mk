@@ -27,6 +27,13 @@ tests_engine_text_check_text_unicode_CFLAGS = $(TEST_CFLAGS)
 tests_engine_text_check_text_unicode_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_engine_text_check_text_unicode_LDADD = $(TEST_LIBS) $(TEXT_LIBS) $(CHECK_LIBS)
 
+check_PROGRAMS += tests/engine/text/check_lower
+TESTS += tests/engine/text/check_lower
+tests_engine_text_check_lower_SOURCES = tests/engine/text/check_lower.c
+tests_engine_text_check_lower_CFLAGS = $(TEST_CFLAGS)
+tests_engine_text_check_lower_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_engine_text_check_lower_LDADD = $(TEST_LIBS) $(TEXT_LIBS) $(CHECK_LIBS)
+
 EXTRA_DIST += tests/engine/text/golden/bert/tokenizer_config.json \
 	tests/engine/text/golden/bert/vocab.txt \
 	tests/engine/text/golden/cases.jsonl \
