@@ -26,6 +26,11 @@
 enum enso_status enso_file_read(const char *path, size_t max_bytes, char **ret_data,
                                 size_t *ret_size, struct enso_error *err) ENSO_MUST_CHECK;
 
+/* First thing in main(): whichever of standard input, output and error is closed leads to /dev/null
+ * from now on. Otherwise the next socket or log file would take its number, and be written to by
+ * whoever means standard error. */
+void enso_file_fill_standard(void);
+
 /* True when path names something (of any kind) that may be looked at. */
 bool enso_file_exists(const char *path);
 

@@ -9,6 +9,7 @@
 
 #include <curl/curl.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "cli/cli.h"
 #include "ensod_build.h"
@@ -67,6 +68,7 @@ int main(int argc, char *argv[])
 {
     int status;
 
+    enso_file_fill_standard();
     (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is seen by enso_cli_finish */
     enso_json_init();
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {

@@ -153,6 +153,14 @@ enum enso_status enso_config_compare(const struct enso_config *a, const struct e
                                      enso_config_changed_fn changed, void *context,
                                      struct enso_error *err);
 
+/* Put fresh's values of the options that may change while running into `config`, for whoever reads
+ * them from then on; everything else stays. `changed` as above, after a value was put (or for one
+ * that would need a restart); NULL: nobody. On failure some values may have been put. The caller
+ * sees to it that no other thread reads those options meanwhile. */
+enum enso_status enso_config_take_over(struct enso_config *config, const struct enso_config *fresh,
+                                       enso_config_changed_fn changed, void *context,
+                                       struct enso_error *err);
+
 /* An address to listen on: "127.0.0.1:8080", "[::1]:8080", "localhost:8080", "*:8080" (all
  * addresses), "unix:/run/ensod/ensod.sock". Port 0 lets the system choose. */
 struct enso_config_address {

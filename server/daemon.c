@@ -33,6 +33,7 @@
 #include "server/loop.h"
 #include "server/meters.h"
 #include "server/registry.h"
+#include "server/reload.h"
 #include "server/service.h"
 #include "server/tidy.h"
 
@@ -43,7 +44,8 @@
 
 struct daemon {
     struct enso_app app; /* first: callbacks get the app */
-    const struct enso_config *config;
+    struct enso_config *config;
+    const struct enso_reload_source *source;
     struct enso_device_choice device;
     struct enso_lanes *lanes;
     struct enso_listener *listeners[MAX_LISTENERS];
@@ -160,16 +162,13 @@ static void on_stop_signal(void *user)
     enso_timer_start(d->drain_timer, d->config->drain_delay_ns / ENSO_NS_PER_MS, 0);
 }
 
-/* SIGHUP: logrotate moved the access log. */
+/* SIGHUP: another configuration, or logrotate moved the access log. */
 static void on_hangup_signal(void *user)
 {
-    struct enso_error err = {0};
+    struct daemon *d = user;
 
-    (void)user;
-    if (enso_log_access_reopen(&err) != ENSO_OK)
-        enso_log_failure(ENSO_LOG_ERROR, "cannot reopen the access log", &err);
-    else
-        enso_log(ENSO_LOG_INFO, "access log reopened", "signal=%s", "SIGHUP");
+    if (d->app.http != NULL)
+        enso_reload(d->source, d->config, d->app.http);
 }
 
 /* --- models ---------------------------------------------------------------------------------- */
@@ -383,13 +382,14 @@ static void end(struct daemon *d)
     enso_budget_destroy(app->budget);
 }
 
-int enso_daemon_run(const struct enso_config *config, bool *ret_loading, struct enso_error *err)
+int enso_daemon_run(struct enso_config *config, const struct enso_reload_source *source,
+                    bool *ret_loading, struct enso_error *err)
 {
     static struct daemon d; /* the loader may outlive this call */
     int st;
 
     *ret_loading = false;
-    d = (struct daemon){.config = config, .app = {.config = config}};
+    d = (struct daemon){.config = config, .source = source, .app = {.config = config}};
 
     size_pool();
     enso_json_init();

@@ -9,14 +9,17 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "server/reload.h"
 
 /* Serve until SIGTERM or SIGINT and a drain (a second signal ends at once), then return ENSO_OK.
  * A failure to start (port in use, a model of the command line that cannot load) is an error with
- * its sentence. Blocks; call once, from main.
+ * its sentence. Blocks; call once, from main. SIGHUP reads the configuration again from `source`,
+ * into config, see reload.h.
  * *ret_loading true: the end came in the middle of loading a model, which cannot be broken off and
  * may take long. Its thread still runs and reads config, so the caller ends the process by _exit.
  */
-int enso_daemon_run(const struct enso_config *config, bool *ret_loading, struct enso_error *err);
+int enso_daemon_run(struct enso_config *config, const struct enso_reload_source *source,
+                    bool *ret_loading, struct enso_error *err);
 
 /* ensod --check DIR: load the model, print what it is to stdout. */
 int enso_daemon_check_model(const struct enso_config *config, struct enso_error *err);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/file.h"
 #include "config/config.h"
 #include "server/daemon.h"
 
@@ -23,13 +24,14 @@ static int print_text(void (*write)(struct enso_buffer *b))
     return rc;
 }
 
-static int run(const struct enso_config *config, bool *ret_loading, struct enso_error *err)
+static int run(struct enso_config *config, const struct enso_reload_source *source,
+               bool *ret_loading, struct enso_error *err)
 {
     struct enso_buffer b = ENSO_BUFFER_INIT;
 
     switch (config->action) {
     case ENSO_CONFIG_SERVE:
-        return enso_daemon_run(config, ret_loading, err);
+        return enso_daemon_run(config, source, ret_loading, err);
     case ENSO_CONFIG_CHECK_MODEL:
         return enso_daemon_check_model(config, err);
     case ENSO_CONFIG_CHECK_CONFIG:
@@ -47,11 +49,13 @@ static int run(const struct enso_config *config, bool *ret_loading, struct enso_
 
 int main(int argc, char *argv[])
 {
+    const struct enso_reload_source source = {argc, argv};
     struct enso_config config;
     struct enso_error err = {0};
     bool loading = false;
     int rc = 0;
 
+    enso_file_fill_standard();
     if (enso_config_load(argc, argv, environ, &config, &err) != ENSO_OK) {
         (void)fprintf(stderr, "ensod: %s\n", err.message);
         return enso_config_exit_code(&err);
@@ -60,7 +64,7 @@ int main(int argc, char *argv[])
         rc = print_text(enso_config_write_help);
     else if (config.action == ENSO_CONFIG_VERSION)
         rc = puts("ensod " PACKAGE_VERSION) >= 0 ? 0 : 1;
-    else if (run(&config, &loading, &err) != ENSO_OK) {
+    else if (run(&config, &source, &loading, &err) != ENSO_OK) {
         (void)fprintf(stderr, "ensod: %s\n", err.message);
         rc = 1;
     }

@@ -230,6 +230,17 @@ static struct MHD_Daemon *start_daemon(struct enso_http *http)
         MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
+void enso_http_set_timeouts(struct enso_http *http, const struct enso_http_options *options)
+{
+    http->options.header_timeout_ms = options->header_timeout_ms;
+    http->options.body_timeout_ms = options->body_timeout_ms;
+    http->options.idle_timeout_ms = options->idle_timeout_ms;
+    http->options.write_timeout_ms = options->write_timeout_ms;
+    http->options.swallow_timeout_ms = options->swallow_timeout_ms;
+    fill_defaults(&http->options);
+    enso__http_sweep_init(http);
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
     free_http_if_last(handle->data);

@@ -114,6 +114,10 @@ enum enso_status enso_http_add_socket(struct enso_http *http, int fd, const stru
                                       socklen_t peer_size, struct enso_error *err) ENSO_MUST_CHECK;
 bool enso_http_is_full(const struct enso_http *http); /* max_connections are open */
 
+/* Other time limits, from the next step of each connection on. Only the *_timeout_ms of options are
+ * looked at. */
+void enso_http_set_timeouts(struct enso_http *http, const struct enso_http_options *options);
+
 /* Gauges. Pending: calls whose headers are read and whose answer has not left. */
 size_t enso_http_n_connections(const struct enso_http *http);
 size_t enso_http_n_pending(const struct enso_http *http);

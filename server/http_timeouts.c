@@ -199,14 +199,20 @@ static void on_sweep(uv_timer_t *timer)
     }
 }
 
+static void start_sweep(struct enso_http *http)
+{
+    uint64_t tick_ms = ENSO_MAX(http->period_ns / 4 / ENSO_NS_PER_MS, UINT64_C(1));
+
+    (void)uv_timer_start(&http->sweep, on_sweep, tick_ms, tick_ms); /* fails only if closing */
+}
+
 void enso__http_sweep_add(struct enso__http_connection *connection)
 {
     struct enso_http *http = connection->http;
-    uint64_t tick_ms = ENSO_MAX(http->period_ns / 4 / ENSO_NS_PER_MS, UINT64_C(1));
 
     append(http, connection);
-    if (!uv_is_active((uv_handle_t *)&http->sweep)) /* fails only if closing */
-        (void)uv_timer_start(&http->sweep, on_sweep, tick_ms, tick_ms);
+    if (!uv_is_active((uv_handle_t *)&http->sweep))
+        start_sweep(http);
 }
 
 void enso__http_sweep_init(struct enso_http *http)
@@ -217,4 +223,6 @@ void enso__http_sweep_init(struct enso_http *http)
     least_ms = ENSO_MIN(least_ms, ENSO_MIN(o->idle_timeout_ms, o->write_timeout_ms));
     least_ms = ENSO_MIN(least_ms, o->swallow_timeout_ms);
     http->period_ns = limit_ns(ENSO_MIN(ENSO_MAX(least_ms / 4, 4u), 1000u));
+    if (http->first != NULL) /* limits that change while connections are open */
+        start_sweep(http);
 }

@@ -36,6 +36,7 @@ server_libserver_a_SOURCES = \
 	server/pages.c \
 	server/prepare.c server/prepare.h \
 	server/registry.c server/registry.h \
+	server/reload.c server/reload.h \
 	server/reply.c server/reply.h \
 	server/request.c server/request.h \
 	server/routes.c server/routes.h \

@@ -107,6 +107,27 @@ START_TEST(test_file_refuses_what_is_not_a_file)
 }
 END_TEST
 
+START_TEST(test_file_fill_standard)
+{
+    struct stat null, found;
+
+    ck_assert_int_eq(stat("/dev/null", &null), 0);
+    (void)fflush(NULL);
+    (void)close(STDIN_FILENO);
+    (void)close(STDERR_FILENO);
+    enso_file_fill_standard();
+    ck_assert_int_eq(fstat(STDIN_FILENO, &found), 0);
+    ck_assert(found.st_rdev == null.st_rdev);
+    ck_assert_int_eq(fstat(STDERR_FILENO, &found), 0);
+    ck_assert(found.st_rdev == null.st_rdev);
+
+    int next = dup(STDIN_FILENO);
+
+    enso_file_fill_standard(); /* nothing is missing: nothing stays open */
+    ck_assert_int_eq(dup(STDIN_FILENO), next + 1);
+}
+END_TEST
+
 START_TEST(test_file_oom)
 {
     enum enso_status st = ENSO_NO_MEMORY;
@@ -141,6 +162,7 @@ int main(void)
     tcase_add_checked_fixture(oom, set_up, tear_down);
     tcase_add_test(core, test_file_reads_all_bytes_and_terminates);
     tcase_add_test(core, test_file_join);
+    tcase_add_test(core, test_file_fill_standard);
     tcase_add_test(limits, test_file_limit);
     tcase_add_test(errors, test_file_refuses_what_is_not_a_file);
     tcase_add_test(oom, test_file_oom);

@@ -11,6 +11,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "tests/support/support.h"
 
 static struct enso_config config;
@@ -406,6 +407,49 @@ START_TEST(test_config_compare)
 }
 END_TEST
 
+/* SIGHUP: what may change while running is put, the rest is told only. */
+START_TEST(test_config_take_over)
+{
+    struct enso_config running;
+    char changes[1000] = "";
+
+    ENSO_TEST_OK(load_text("[log]\nlevel = error\naccess_log = /a b.log\n[device]\nthreads = 3\n"
+                           "[server]\nidle_timeout = 3s\ndefault_timeout = 0\n"),
+                 &err);
+    ENSO_TEST_OK(enso_config_load_text("a", NULL, 0, &running, &err), &err);
+    ENSO_TEST_OK(enso_config_take_over(&running, &config, note_change, changes, &err), &err);
+    enso_config_done(&config); /* nothing of it is borrowed */
+    ENSO_TEST_CONTAINS(changes, "device.threads 0 '0' '3'; log.level 1 'info' 'error'; ");
+    ck_assert_int_eq(running.threads, 0);
+    ck_assert_int_eq(running.log_level, ENSO_LOG_ERROR);
+    ck_assert_str_eq(running.access_log, "/a b.log");
+    ck_assert_uint_eq(running.idle_timeout_ns, 3 * ENSO_NS_PER_S);
+    ck_assert_uint_eq(running.default_timeout_ns, 0);
+    ck_assert_uint_eq(running.header_timeout_ns, 10 * ENSO_NS_PER_S);
+    enso_config_done(&running);
+}
+END_TEST
+
+static enum enso_status take_over(void *context, struct enso_error *e)
+{
+    struct enso_config running;
+    enum enso_status st = enso_config_load_text("a", NULL, 0, &running, e);
+
+    if (st == ENSO_OK) {
+        st = enso_config_take_over(&running, context, NULL, NULL, e);
+        enso_config_done(&running);
+    }
+    return st;
+}
+
+START_TEST(test_config_take_over_oom)
+{
+    ENSO_TEST_OK(load_text("[log]\nlevel = error\naccess_log = /a.log\n"), &err);
+    ck_assert_uint_gt(enso_test_oom_sweep(take_over, &config), 0);
+    enso_config_done(&config);
+}
+END_TEST
+
 START_TEST(test_config_help)
 {
     struct enso_buffer b = ENSO_BUFFER_INIT;
@@ -512,6 +556,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_config_models_inherit);
     tcase_add_test(core, test_config_dump_reads_back);
     tcase_add_test(core, test_config_compare);
+    tcase_add_test(core, test_config_take_over);
     tcase_add_test(core, test_config_help);
     tcase_add_test(core, test_config_addresses);
     tcase_add_test(limits, test_config_long_lines_and_names);
@@ -519,6 +564,7 @@ static Suite *suite(void)
     tcase_add_test(errors, test_config_file_errors);
     tcase_add_test(errors, test_config_command_line_errors);
     tcase_add_test(oom, test_config_oom);
+    tcase_add_test(oom, test_config_take_over_oom);
     suite_add_tcase(s, core);
     suite_add_tcase(s, limits);
     suite_add_tcase(s, errors);
