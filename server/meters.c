@@ -246,6 +246,20 @@ static int add_gauges(struct enso_meters *m, struct enso_error *err)
 
 /* --- life ---------------------------------------------------------------------------------- */
 
+/* Series of 0 for all that may happen: a rate or an alert needs them before the first event. */
+static int add_zeros(struct enso_meters *m, struct enso_error *err)
+{
+    static const char *const reasons[] = {"overloaded", "deadline", "unavailable", "memory"};
+    static const char *const stages[] = {"preprocess", "queue", "compute", "postprocess"};
+    bool done = true;
+
+    for (size_t i = 0; done && i < ENSO_ARRAY_SIZE(reasons); i++)
+        done = enso_metrics_counter(m->rejected, &reasons[i]) != NULL;
+    for (size_t i = 0; done && i < ENSO_ARRAY_SIZE(stages); i++)
+        done = enso_metrics_counter(m->cancelled, &stages[i]) != NULL;
+    return done ? ENSO_OK : enso_error_no_memory(err, "the metrics");
+}
+
 int enso_meters_create(struct enso_app *app, struct enso_meters **ret_meters,
                        struct enso_error *err)
 {
@@ -256,6 +270,8 @@ int enso_meters_create(struct enso_app *app, struct enso_meters **ret_meters,
         return enso_error_no_memory(err, "the metrics");
     m->app = app;
     st = add_families(m, err);
+    if (st == ENSO_OK)
+        st = add_zeros(m, err);
     if (st == ENSO_OK)
         st = add_gauges(m, err);
     if (st == ENSO_OK)
