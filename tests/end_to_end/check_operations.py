@@ -5,6 +5,7 @@ limits, names of metrics, logs in odd places. Python's standard library only."""
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from daemon import ENSOD, MODELS, PATIENCE, Daemon, main  # noqa: E402
+from daemon import ENSOD, MODELS, PATIENCE, SANITIZED, SOURCE, Daemon, main  # noqa: E402
 
 INTENTS = os.path.join(MODELS, "intents")
 
@@ -274,6 +275,61 @@ class OddPlaces(unittest.TestCase):
 
 
 class Models(unittest.TestCase):
+    def test_hostile_files_fail_alone(self):
+        """A folder of broken models beside a good one: each fails with a sentence of its own."""
+        golden = os.path.join(SOURCE, "tests", "engine", "formats", "golden")
+        with open(os.path.join(INTENTS, "model.safetensors"), "rb") as f:
+            weights = f.read()
+        size = int.from_bytes(weights[:8], "little")
+        header = json.loads(weights[8:8 + size])
+        name = next(n for n in header if n != "__metadata__")
+
+        def bent(change):
+            entries = json.loads(json.dumps(header))
+            change(entries[name])
+            text = json.dumps(entries).encode()
+            return len(text).to_bytes(8, "little") + text + weights[8 + size:]
+        safetensors = {
+            "empty": b"", "short": weights[:7], "cut-header": weights[:8 + size // 2], "cut-data": weights[:-1],
+            "huge-header": (1 << 63).to_bytes(8, "little") + weights[8:],
+            "not-json": weights[:8] + b"x" * size + weights[8 + size:],
+            "deep": (100000).to_bytes(8, "little") + b"[" * 100000 + weights[8 + size:],
+            "past-the-end": bent(lambda e: e.update(data_offsets=[0, 1 << 40])),
+            "backwards": bent(lambda e: e.update(data_offsets=[8, 0])),
+            "huge-dims": bent(lambda e: e.update(shape=[1 << 62, 1 << 62])),
+            "negative-dim": bent(lambda e: e.update(shape=[-1, 4])),
+            "unknown-type": bent(lambda e: e.update(dtype="F7")),
+        }
+        onnx = ["cycle", "missing_value", "huge_dims", "huge_bytes", "nested", "negative_dim", "no_graph", "ext_offset",
+                "ext_overflow", "ext_upwards", "ext_missing", "lfs", "length", "own_operator", "empty_file"]
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(INTENTS, os.path.join(folder, "good"))
+            for name, data in safetensors.items():
+                shutil.copytree(INTENTS, os.path.join(folder, name))
+                path = os.path.join(folder, name, "model.safetensors")
+                os.chmod(path, 0o644)
+                with open(path, "wb") as f:
+                    f.write(data)
+            for name in onnx:
+                os.mkdir(os.path.join(folder, name))
+                shutil.copyfile(os.path.join(golden, name + ".onnx"), os.path.join(folder, name, "model.onnx"))
+            d = Daemon(models=(), config=f"[server]\nmodels = {folder}\n")
+            models = {m["id"]: m for m in json.loads(d.get("/v1/models")[2])["data"]}
+            self.assertEqual(len(models), 1 + len(safetensors) + len(onnx))
+            for name, m in models.items():
+                if name == "good":
+                    continue
+                self.assertEqual(m["state"], "failed", name)
+                self.assertIn("model.", m["error"], name)  # the file
+                self.assertNotIn("\n", m["error"])
+                self.assertLess(len(m["error"]), 600)
+                status, head, a = d.post("/v1/classify", {"model": name, "input": "x"})
+                self.assertEqual(status, 503, a)
+            self.assertEqual(d.post("/v1/classify", {"model": "good", "input": "x"})[0], 200)
+            if not SANITIZED:
+                self.assertLess(d.rss_bytes(), 100 << 20)
+            self.assertEqual(d.stop(), 0)
+
     def test_no_model_at_all_says_what_to_do(self):
         said = run("--listen", "127.0.0.1:0", env={"ENSOD_MODEL_DIR": "/does/not/exist"})
         self.assertEqual(said.returncode, 1)
