@@ -10,9 +10,11 @@
 #include "server/registry.h"
 #include "server/routes.h"
 
-/* All pictures together: pixels within the limit, told by the headers; their memory charged. */
+/* All pictures together: pixels within the limit, told by the headers; their memory charged. What
+ * is no picture or too large by itself is left to decoding, which refuses it by the header, too. */
 static int check_pictures(struct enso_request *req, struct enso_error *err)
 {
+    const struct enso_config *config = req->app->config;
     uint64_t pixels = 0, bytes = 0;
 
     for (size_t i = 0; i < req->n_inputs; i++) {
@@ -20,22 +22,20 @@ static int check_pictures(struct enso_request *req, struct enso_error *err)
 
         if (req->inputs[i].kind != ENSO_INPUT_IMAGE ||
             enso_image_probe(req->inputs[i].image, req->inputs[i].image_size, &info, NULL) !=
-                ENSO_OK)
-            continue; /* decoding says what is wrong */
+                ENSO_OK ||
+            (uint64_t)info.width * info.height > (uint64_t)config->max_image_pixels)
+            continue;
         pixels += (uint64_t)info.width * info.height;
         bytes = ENSO_MAX(bytes, enso_image_cost_bytes(&info, 3)); /* one at a time */
     }
-    if (pixels > (uint64_t)req->app->config->max_request_pixels) {
+    if (pixels > (uint64_t)config->max_request_pixels) {
         enso_error_code(err, "too_many_pixels");
         return enso_error_set(err, ENSO_TOO_LARGE,
                               "the pictures have %llu pixels together, but a request may have at "
                               "most %lld (max_request_pixels)",
-                              (unsigned long long)pixels,
-                              (long long)req->app->config->max_request_pixels);
+                              (unsigned long long)pixels, (long long)config->max_request_pixels);
     }
-    if (pixels <= (uint64_t)req->app->config->max_image_pixels)
-        return enso_request_charge(req, (size_t)ENSO_MIN(bytes, (uint64_t)SIZE_MAX), err);
-    return ENSO_OK; /* decoding refuses the one that is too large */
+    return enso_request_charge(req, (size_t)ENSO_MIN(bytes, (uint64_t)SIZE_MAX), err);
 }
 
 static int encode_input(struct enso_request *req, const struct enso_input *in,
@@ -67,7 +67,6 @@ static int encode_inputs(struct enso_request *req, struct enso_error *err)
                                       .want_raw = p->raw_scores,
                                       .want_tokens = p->per_token};
     const struct enso_model_info *info = enso_model_info(req->served->model);
-    size_t bytes = 0;
     int st = check_pictures(req, err);
 
     if (st != ENSO_OK)
@@ -91,9 +90,12 @@ static int encode_inputs(struct enso_request *req, struct enso_error *err)
         req->n_tokens += s->n_tokens;
         req->n_items += s->n_items;
         req->truncated = req->truncated || s->truncated;
-        bytes += s->arena.total_bytes;
+        /* one by one: small pictures may become tensors a thousand times their size */
+        st = enso_request_charge(req, s->arena.total_bytes, err);
+        if (st != ENSO_OK)
+            return st;
     }
-    return enso_request_charge(req, bytes, err);
+    return ENSO_OK;
 }
 
 int enso_prepare(struct enso_request *req)

@@ -271,6 +271,23 @@ static int add_default(struct enso_registry *r, const struct enso_config *config
     return add_configured(r, &all, err);
 }
 
+static int rename_entry(struct enso_registry *r, struct enso_entry *e, const char *name,
+                        struct enso_error *err)
+{
+    const struct enso_entry *other = find_entry(r, name);
+
+    if (other != NULL && other != e)
+        return enso_error_set(err, ENSO_INVALID,
+                              "two models are called '%s': '%s' and '%s'; choose another "
+                              "served_name for one of them",
+                              name, other->path, e->path);
+    name = enso_arena_strndup(&r->arena, name, strlen(name));
+    if (name == NULL)
+        return enso_error_no_memory(err, "the list of models");
+    e->id = name;
+    return ENSO_OK;
+}
+
 /* [model NAME] sections without a path change what was found under that name. */
 static int apply_settings(struct enso_registry *r, const struct enso_config_model *config,
                           struct enso_error *err)
@@ -286,10 +303,12 @@ static int apply_settings(struct enso_registry *r, const struct enso_config_mode
                                   config->name);
         e->batching = config->batching;
         e->required = e->required || config->required;
-        if (config->served_name != NULL)
-            e->id = enso_arena_strndup(&r->arena, config->served_name, strlen(config->served_name));
-        if (e->id == NULL)
-            return enso_error_no_memory(err, "the list of models");
+        if (config->served_name != NULL) {
+            int st = rename_entry(r, e, config->served_name, err);
+
+            if (st != ENSO_OK)
+                return st;
+        }
     } else if (config->path != NULL && config->aliases.n != 0) {
         for (size_t i = 0; i < r->n_entries; i++)
             if (strcmp(r->entries[i]->path, config->path) == 0)

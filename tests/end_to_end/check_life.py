@@ -37,6 +37,11 @@ def classify(n=1):
     return post({"model": "intents", "input": [SENTENCE] * n})
 
 
+def sneaker():
+    with open(os.path.join(SOURCE, "examples", "pictures", "sneaker.png"), "rb") as f:
+        return f.read()
+
+
 def until(condition, seconds=PATIENCE):
     """Wait until condition() holds; false when it does not in time."""
     end = time.monotonic() + seconds
@@ -138,6 +143,12 @@ class Stop(unittest.TestCase):
                 os.symlink(INTENTS, os.path.join(folder, f"m{i:03}"))
             d = Daemon(models=(folder,), wait=False)
             self.assertTrue(until(lambda: d.logged("model ready")))
+            self.assertEqual(d.get("/ready")[0], 503)
+            for value in ({"model": "m299", "input": "x"}, {"input": "x"}):
+                status, head, a = d.post("/v1/classify", value)
+                self.assertEqual(status, 503, a)
+                self.assertIn("loading", a["error"]["message"])
+                self.assertGreaterEqual(int(head["retry-after-ms"]), 1000)
             began = time.monotonic()
             self.assertEqual(d.stop(), 0, d.log[-5:])
             self.assertLess(time.monotonic() - began, 5)
@@ -228,6 +239,20 @@ class Start(unittest.TestCase):
         self.assertTrue(until(lambda: d.metrics()["ensod_connections"] < 10))
         self.assertEqual(d.get("/health")[0], 200)
         self.assertEqual(d.stop(), 0)
+
+    def test_the_soft_limit_of_descriptors_is_raised(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        d = Daemon(preexec=limit)
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if hard != resource.RLIM_INFINITY:
+            self.assertEqual(d.metrics()["process_max_fds"], hard)
+        self.assertEqual(d.stop(), 0)
+
+    def test_a_warning_for_addresses_that_others_reach(self):
+        d = Daemon("--listen", "0.0.0.0:0")
+        self.assertEqual(len([line for line in d.log if "anybody who reaches this address" in line]), 1)
+        d.stop()
 
     @unittest.skipUnless("#define HAVE_SYSTEMD 1" in open(os.path.join(BUILD, "ensod_build.h")).read(),
                          "built without libsystemd")
@@ -366,6 +391,44 @@ class Facts(unittest.TestCase):
                              status, value)
 
 
+class Load(unittest.TestCase):
+    def test_memory_of_requests_is_bounded(self):
+        d = Daemon(config="[limits]\nmax_body = 4MiB\nrequest_memory = 6MiB\n")
+        seen = []
+
+        def client():
+            # 2.4 MB of body, and as much again in its tree and its samples
+            seen.append(d.post("/v1/classify", {"model": "intents", "input": ["word " * 300] * 1600}))
+        threads = [threading.Thread(target=client) for _ in range(6)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        for status, head, a in seen:
+            if status != 200:
+                self.assertEqual(status, 503, a)
+                self.assertIn("memory", a["error"]["message"])
+                self.assertGreaterEqual(int(head["Retry-After"]), 1)
+        self.assertTrue([a for a in seen if a[0] == 503])
+        self.assertTrue(until(lambda: d.metrics()["ensod_request_memory_bytes"] == 0))
+        self.assertEqual(d.post("/v1/classify", {"model": "intents", "input": "x"})[0], 200)
+        self.assertEqual(d.stop(), 0)
+
+    def test_a_light_model_beside_a_heavy_one(self):
+        d = Daemon(config="[batching]\nmax_queue_items = 100000\n")
+        heavy = [d.connect() for _ in range(8)]
+        for s in heavy:
+            s.sendall(post({"model": "intents", "input": ["word " * 120] * 2000}))
+        self.assertTrue(until(lambda: d.metrics()["ensod_queue_items"] > 2000))
+        status, _, _ = d.request("POST", "/v1/classify?model=fashion", sneaker(), {"Content-Type": "image/png"})
+        waiting = d.metrics()["ensod_queue_items"]
+        self.assertEqual(status, 200)
+        self.assertGreater(waiting, 0)  # it did not stand behind them
+        for s in heavy:
+            s.close()
+        self.assertEqual(d.stop(), 0)
+
+
 class Log(unittest.TestCase):
     def test_levels(self):
         with socket.socket() as free:
@@ -405,7 +468,7 @@ class Log(unittest.TestCase):
 class Memory(unittest.TestCase):
     def test_flat_over_repeated_load(self):
         d = Daemon()
-        picture = base64.b64encode(open(os.path.join(SOURCE, "examples", "pictures", "sneaker.png"), "rb").read())
+        picture = base64.b64encode(sneaker())
         mixed = [({"model": "intents", "input": [SENTENCE] * 8}, 200),
                  ({"model": "fashion", "input": {"image": "data:image/png;base64," + picture.decode()}}, 200),
                  ({"model": "intents", "input": []}, 400),

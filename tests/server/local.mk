@@ -106,3 +106,17 @@ tests_server_check_tidy_SOURCES = tests/server/check_tidy.c
 tests_server_check_tidy_CFLAGS = $(TEST_CFLAGS)
 tests_server_check_tidy_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_server_check_tidy_LDADD = $(TRANSPORT_LIBS)
+
+check_PROGRAMS += tests/server/check_registry
+TESTS += tests/server/check_registry
+tests_server_check_registry_SOURCES = tests/server/check_registry.c
+tests_server_check_registry_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_registry_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_registry_LDADD = $(TEST_LIBS) $(SERVER_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/server/check_service
+TESTS += tests/server/check_service
+tests_server_check_service_SOURCES = tests/server/check_service.c
+tests_server_check_service_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_service_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_service_LDADD = $(TRANSPORT_LIBS)
