@@ -2,9 +2,17 @@
 # tests/<folder>/local.mk, which link from that floor's library downwards.
 TEST_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 TEST_CPPFLAGS = $(AM_CPPFLAGS) -DENSO_ALLOW_BANNED -DENSO_TOP_SRCDIR='"$(abs_top_srcdir)"'
+# Instrumented builds tell the scripts, which then say nothing of time and memory.
+if ENABLE_ASAN
+TESTS_SANITIZED = ENSOD_TEST_SANITIZED=yes; export ENSOD_TEST_SANITIZED;
+endif
+if ENABLE_TSAN
+TESTS_SANITIZED = ENSOD_TEST_SANITIZED=yes; export ENSOD_TEST_SANITIZED;
+endif
 AM_TESTS_ENVIRONMENT = top_srcdir='$(top_srcdir)'; export top_srcdir; \
 	top_builddir='$(top_builddir)'; export top_builddir; \
-	CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER:-5}; export CK_TIMEOUT_MULTIPLIER;
+	CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER:-5}; export CK_TIMEOUT_MULTIPLIER; \
+	ENSOD_TEST_PATIENCE=$${ENSOD_TEST_PATIENCE:-180}; export ENSOD_TEST_PATIENCE; $(TESTS_SANITIZED)
 
 if HAVE_CHECK
 # Shared helpers: link $(TEST_LIBS) before the floor's own libraries.

@@ -20,7 +20,7 @@ ENSOD = os.path.join(BUILD, "ensod")
 MODELS = os.path.join(SOURCE, "models")
 # Sanitizers make everything several times slower.
 PATIENCE = float(os.environ.get("ENSOD_TEST_PATIENCE", "60"))
-SANITIZED = "ENSOD_TEST_PATIENCE" in os.environ  # memory and time say nothing about ensod then
+SANITIZED = "ENSOD_TEST_SANITIZED" in os.environ  # memory and time say nothing about ensod then
 
 
 class Daemon:
