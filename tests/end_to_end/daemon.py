@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting and talking to a daemon, for the tests of this folder. Python's standard library only."""
 
+import atexit
 import http.client
 import json
 import os
@@ -46,10 +47,17 @@ class Daemon:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
                                         env=environment, text=True, errors="replace", pass_fds=pass_fds,
                                         preexec_fn=preexec)
+        atexit.register(self._leave_none)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if wait:
             self.wait_ready()
+
+    def _leave_none(self):
+        """A test that failed has not stopped its daemon."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     def _read(self):
         for line in self.process.stderr:
