@@ -9,6 +9,7 @@
 #include "server/request.h"
 
 /* pages.c: the daemon about itself */
+extern const char enso_index_html[]; /* made of web/index.html */
 int enso_answer_index(struct enso_request *req, struct enso_error *err);
 int enso_answer_health(struct enso_request *req, struct enso_error *err);
 int enso_answer_ready(struct enso_request *req, struct enso_error *err);

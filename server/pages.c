@@ -11,28 +11,126 @@
 #include "server/registry.h"
 #include "server/routes.h"
 
-int enso_answer_index(struct enso_request *req, struct enso_error *err)
+/* Text between tags or in quotes. */
+static void put_html(struct enso_buffer *b, const char *text)
 {
-    struct enso_buffer *b = &req->answer;
+    for (; *text != '\0'; text++) {
+        switch (*text) {
+        case '&':
+            enso_buffer_puts(b, "&amp;");
+            break;
+        case '<':
+            enso_buffer_puts(b, "&lt;");
+            break;
+        case '>':
+            enso_buffer_puts(b, "&gt;");
+            break;
+        case '"':
+            enso_buffer_puts(b, "&quot;");
+            break;
+        case '\'':
+            enso_buffer_puts(b, "&#39;");
+            break;
+        default:
+            enso_buffer_putc(b, *text);
+        }
+    }
+}
 
-    (void)err;
-    req->answer_type = "text/plain; charset=utf-8";
-    enso_buffer_puts(b, "ensod " PACKAGE_VERSION ": a server for neural networks.\n\nModels:\n");
+/* Links are relative: behind a proxy the page may stand under a path of its own. */
+static void put_model(struct enso_buffer *b, const char *id, const char *what, bool as_html)
+{
+    if (!as_html) {
+        enso_buffer_printf(b, "  %s (%s)\n", id, what);
+        return;
+    }
+    enso_buffer_puts(b, "<tr><td><a href=\"v1/models/");
+    put_html(b, id);
+    enso_buffer_puts(b, "\">");
+    put_html(b, id);
+    enso_buffer_printf(b, "</a></td><td>%s</td></tr>\n", what);
+}
+
+static void put_models(struct enso_buffer *b, struct enso_request *req, bool as_html)
+{
     for (size_t i = 0; i < enso_registry_n_entries(req->app->registry); i++) {
         const struct enso_entry *e = enso_registry_entry(req->app->registry, i);
         struct enso_served *s;
 
         (void)enso_registry_state(req->app->registry, e, &s, NULL);
-        enso_buffer_printf(b, "  %s (%s)\n", e->id,
-                           s != NULL ? enso_task_name(enso_model_info(s->model)->task)
-                                     : "not ready");
+        put_model(b, e->id,
+                  s != NULL ? enso_task_name(enso_model_info(s->model)->task) : "not ready",
+                  as_html);
         enso_served_unref(s);
     }
+}
+
+static void put_paths(struct enso_buffer *b, bool as_html)
+{
+    for (size_t i = 0; i < enso_n_routes; i++) {
+        const struct enso_route *r = &enso_routes[i];
+        const char *method = r->method == ENSO_POST ? "POST" : "GET";
+        bool is_link = r->method == ENSO_GET && strchr(r->pattern, '{') == NULL;
+
+        if (!as_html) {
+            enso_buffer_printf(b, "  %-4s %-42s %s\n", method, r->pattern, r->summary);
+            continue;
+        }
+        enso_buffer_printf(b, "<tr><td><code>%s ", method);
+        if (is_link) /* all patterns begin with a slash */
+            enso_buffer_printf(b, "<a href=\"./%s\">%s</a>", r->pattern + 1, r->pattern);
+        else
+            enso_buffer_puts(b, r->pattern);
+        enso_buffer_puts(b, "</code></td><td>");
+        put_html(b, r->summary);
+        enso_buffer_puts(b, "</td></tr>\n");
+    }
+}
+
+/* web/index.html with its @names@ filled in. */
+static void put_page(struct enso_buffer *b, struct enso_request *req)
+{
+    const char *host = enso_http_call_header(req->call, "Host");
+    const char *rest = enso_index_html, *at;
+
+    while ((at = strchr(rest, '@')) != NULL) {
+        size_t n = strcspn(at + 1, "@\n");
+
+        enso_buffer_append(b, rest, (size_t)(at - rest));
+        if (strncmp(at, "@version@", n + 2) == 0) {
+            enso_buffer_puts(b, PACKAGE_VERSION);
+        } else if (strncmp(at, "@address@", n + 2) == 0) {
+            put_html(b, host != NULL && *host != '\0' ? host : "127.0.0.1:8080");
+        } else if (strncmp(at, "@models@", n + 2) == 0) {
+            put_models(b, req, true);
+        } else if (strncmp(at, "@paths@", n + 2) == 0) {
+            put_paths(b, true);
+        } else { /* an @ that names nothing */
+            enso_buffer_putc(b, *at);
+            rest = at + 1;
+            continue;
+        }
+        rest = at + n + 2;
+    }
+    enso_buffer_puts(b, rest);
+}
+
+int enso_answer_index(struct enso_request *req, struct enso_error *err)
+{
+    struct enso_buffer *b = &req->answer;
+    const char *accept = enso_http_call_header(req->call, "Accept");
+
+    (void)err;
+    if (accept != NULL && strstr(accept, "text/html") != NULL) {
+        req->answer_type = "text/html; charset=utf-8";
+        put_page(b, req);
+        return 200;
+    }
+    req->answer_type = "text/plain; charset=utf-8";
+    enso_buffer_puts(b, "ensod " PACKAGE_VERSION ": a server for neural networks.\n\nModels:\n");
+    put_models(b, req, false);
     enso_buffer_puts(b, "\nPaths:\n");
-    for (size_t i = 0; i < enso_n_routes; i++)
-        enso_buffer_printf(b, "  %-4s %-42s %s\n",
-                           enso_routes[i].method == ENSO_POST ? "POST" : "GET",
-                           enso_routes[i].pattern, enso_routes[i].summary);
+    put_paths(b, false);
     return 200;
 }
 

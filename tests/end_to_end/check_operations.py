@@ -274,6 +274,21 @@ class OddPlaces(unittest.TestCase):
         self.assertEqual(d.stop(), 0)
 
 
+class Browser(unittest.TestCase):
+    def test_a_page_for_browsers_and_text_for_others(self):
+        d = Daemon(models=(), config=f"[model x]\npath = {INTENTS}\nserved_name = <b>&x\n")
+        _, head, page = d.request("GET", "/", headers={"Accept": "text/html,*/*;q=0.8", "Host": "a.example<script>"})
+        self.assertEqual(head["Content-Type"], "text/html; charset=utf-8")
+        self.assertNotIn(b"<script>", page)
+        self.assertNotIn(b"<b>", page)
+        self.assertIn(b"&lt;b&gt;&amp;x", page)
+        self.assertIn(b"curl a.example&lt;script&gt;/v1/models", page)
+        _, head, page = d.get("/")
+        self.assertEqual(head["Content-Type"], "text/plain; charset=utf-8")
+        self.assertIn(b"<b>&x (text-classification)", page)
+        self.assertEqual(d.stop(), 0)
+
+
 class Models(unittest.TestCase):
     def test_hostile_files_fail_alone(self):
         """A folder of broken models beside a good one: each fails with a sentence of its own."""

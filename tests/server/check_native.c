@@ -587,6 +587,30 @@ START_TEST(test_pages)
 }
 END_TEST
 
+START_TEST(test_index_html)
+{
+    struct fake f;
+
+    fake_accept = "text/html,application/xhtml+xml,*/*;q=0.8";
+    fake_begin(&f, "index", NULL);
+    ck_assert_int_eq(fake_decode(&f, ""), 200);
+    ck_assert_str_eq(f.req.answer_type, "text/html; charset=utf-8");
+    ENSO_TEST_CONTAINS(f.answer, "<!doctype html>");
+    ENSO_TEST_CONTAINS(f.answer,
+                       "<a href=\"v1/models/intents\">intents</a></td><td>text-classification");
+    ENSO_TEST_CONTAINS(f.answer, "<td>not ready</td>");
+    ENSO_TEST_CONTAINS(f.answer, "<code>POST /v1/classify</code>");
+    ENSO_TEST_CONTAINS(f.answer, "<code>GET <a href=\"./openapi.json\">/openapi.json</a></code>");
+    ENSO_TEST_CONTAINS(f.answer, "<code>GET /v1/models/{id}</code>"); /* no link: it has a hole */
+    ENSO_TEST_CONTAINS(f.answer, "Is the daemon alive?");
+    ENSO_TEST_CONTAINS(f.answer, "-F image=@picture.png");
+    ENSO_TEST_CONTAINS(f.answer, "</html>\n");
+    ck_assert_ptr_null(strstr(f.answer, "@models@"));
+    fake_end(&f);
+    fake_accept = NULL;
+}
+END_TEST
+
 /* --- out of memory ------------------------------------------------------------------------------
  */
 
@@ -683,6 +707,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_models_answer);
     tcase_add_test(core, test_model_answer);
     tcase_add_test(core, test_pages);
+    tcase_add_test(core, test_index_html);
     tcase_add_test(limits, test_json_routes_bound_nesting_and_values);
     tcase_add_test(limits, test_json_routes_bound_the_number_of_inputs);
     tcase_add_test(limits, test_json_routes_take_a_long_string);

@@ -36,6 +36,9 @@
 
 struct enso_tokenizer;
 
+/* The Accept header of every request; NULL: none. */
+extern const char *fake_accept;
+
 struct fake {
     struct enso_request req;
     struct enso_app app;
