@@ -97,3 +97,8 @@ tests_fuzz_fuzz_v2_decode_CFLAGS = $(TEST_CFLAGS)
 tests_fuzz_fuzz_v2_decode_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_v2_decode_LDADD = $(DIALECT_LIBS)
 endif
+
+FUZZERS += tests/fuzz/fuzz_base64
+tests_fuzz_fuzz_base64_SOURCES = tests/fuzz/fuzz_base64.c
+tests_fuzz_fuzz_base64_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_base64_LDADD = $(BASE_LIBS)
