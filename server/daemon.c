@@ -8,6 +8,7 @@
 #include "server/daemon.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -360,6 +361,25 @@ static void end_requests(struct daemon *d)
         ; /* pool workers and ended jobs come home */
 }
 
+/* libuv gives signals their default back, which would kill: one that comes in the last moments must
+ * not cut short what is left (the log's tail, its files). Blocked here while nobody handles it. */
+static void end_signals(struct daemon *d)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(numbers); i++)
+        (void)sigaddset(&set, numbers[i]);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    enso_signal_destroy(d->term);
+    enso_signal_destroy(d->interrupt);
+    enso_signal_destroy(d->hangup);
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(numbers); i++)
+        (void)sigaction(numbers[i], &ignore, NULL);
+}
+
 /* Whatever state the start or the drain left, in reverse. */
 static void end(struct daemon *d)
 {
@@ -370,9 +390,7 @@ static void end(struct daemon *d)
     enso_lanes_destroy(d->lanes);
     enso_device_close(&d->device);
     enso_timer_destroy(d->drain_timer);
-    enso_signal_destroy(d->term);
-    enso_signal_destroy(d->interrupt);
-    enso_signal_destroy(d->hangup);
+    end_signals(d);
     if (app->loop != NULL && app->done_bell != NULL)
         enso_flow_done(app);
     enso_tidy_destroy(app->tidy);

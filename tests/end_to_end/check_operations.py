@@ -274,6 +274,22 @@ class OddPlaces(unittest.TestCase):
         self.assertEqual(d.stop(), 0)
 
 
+class Signals(unittest.TestCase):
+    def test_a_hail_of_signals_is_a_clean_end(self):
+        """Whenever the next one comes, also in the last moments: status 0, the socket's file gone."""
+        for _ in range(10):
+            with tempfile.TemporaryDirectory() as folder:
+                path = os.path.join(folder, "s")
+                d = Daemon("--listen", "unix:" + path)
+                while d.process.poll() is None:
+                    d.process.send_signal(signal.SIGTERM)
+                    d.process.send_signal(signal.SIGHUP)
+                    time.sleep(0.0002)
+                self.assertEqual(d.stop(), 0)
+                self.assertFalse(os.path.exists(path))
+                self.assertTrue(any("msg=stopped" in line for line in d.log), d.log[-5:])
+
+
 class Browser(unittest.TestCase):
     def test_a_page_for_browsers_and_text_for_others(self):
         d = Daemon(models=(), config=f"[model x]\npath = {INTENTS}\nserved_name = <b>&x\n")
