@@ -585,22 +585,24 @@ void enso_registry_readiness(struct enso_registry *r, struct enso_readiness *ret
     }
 }
 
-/* "a, b, c" of at most `size` bytes, cut with "...". */
-static void list_names(const struct enso_registry *r, char *out, size_t size)
+#define NAMES_SIZE 256
+
+/* One more of "a, b, c"; "..." when there is no room. */
+static void add_name(char names[NAMES_SIZE], const char *id)
 {
-    size_t used = 0;
+    size_t used = strlen(names), n = strlen(id);
 
-    out[0] = '\0';
-    for (size_t i = 0; i < r->n_entries; i++) {
-        size_t n = strlen(r->entries[i]->id);
+    if (used + n + 8 <= NAMES_SIZE)
+        (void)snprintf(names + used, NAMES_SIZE - used, "%s%s", used != 0 ? ", " : "", id);
+    else if (used < 5 || strcmp(names + used - 5, ", ...") != 0)
+        (void)snprintf(names + used, NAMES_SIZE - used, ", ...");
+}
 
-        if (used + n + 8 > size) {
-            (void)snprintf(out + used, size - used, ", ...");
-            return;
-        }
-        used += (size_t)snprintf(out + used, size - used, "%s%s", i != 0 ? ", " : "",
-                                 r->entries[i]->id);
-    }
+static void list_names(const struct enso_registry *r, char names[NAMES_SIZE])
+{
+    names[0] = '\0';
+    for (size_t i = 0; i < r->n_entries; i++)
+        add_name(names, r->entries[i]->id);
 }
 
 static bool has_task(const struct enso_served *s, unsigned tasks)
@@ -614,7 +616,7 @@ static int find_only(struct enso_registry *r, unsigned tasks, struct enso_served
 {
     struct enso_served *found = NULL;
     size_t n = 0, n_loading = 0;
-    char names[256];
+    char names[NAMES_SIZE] = "";
 
     for (size_t i = 0; i < r->n_entries; i++) {
         struct enso_served *s;
@@ -624,6 +626,7 @@ static int find_only(struct enso_registry *r, unsigned tasks, struct enso_served
             enso_served_unref(s);
             continue;
         }
+        add_name(names, r->entries[i]->id);
         enso_served_unref(found);
         found = s;
         n++;
@@ -637,7 +640,8 @@ static int find_only(struct enso_registry *r, unsigned tasks, struct enso_served
     if (n_loading != 0)
         return enso_error_set(err, ENSO_UNAVAILABLE,
                               "models are still loading; name one with \"model\", or try again");
-    list_names(r, names, sizeof names);
+    if (n == 0)
+        list_names(r, names);
     return enso_error_set(err, ENSO_INVALID,
                           n == 0 ? "no model of this task is served; there are: %s"
                                  : "several models could be meant; name one with \"model\": %s",
@@ -648,11 +652,11 @@ const struct enso_entry *enso_registry_entry_named(const struct enso_registry *r
                                                    struct enso_error *err)
 {
     const struct enso_entry *e = find_entry(r, name);
-    char names[256];
+    char names[NAMES_SIZE];
 
     if (e != NULL)
         return e;
-    list_names(r, names, sizeof names);
+    list_names(r, names);
     enso_error_param(err, "model");
     enso_error_code(err, "model_not_found");
     (void)enso_error_set(err, ENSO_NOT_FOUND, "there is no model '%.100s'; there are: %s", name,
