@@ -87,19 +87,26 @@ static uint32_t f32_bits(float f)
     return bits;
 }
 
-void enso_f16_to_f32(const uint16_t *x, float *y, size_t n)
+/* Without a branch, so that the compiler makes it vectors: the fraction and exponent moved into
+ * place are the value times 2^-112, and a multiplication by 2^112 is exact, also for subnormals.
+ * Infinity and NaN come out as 65536 and more; they get their exponent back, the payload stays. */
+static inline float f16_value(uint16_t h)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t sign = (uint32_t)(x[i] & 0x8000) << 16, exponent = x[i] >> 10 & 0x1F,
-                 fraction = x[i] & 0x3FF;
+    float magnitude = f32_from_bits((uint32_t)(h & 0x7FFF) << 13) * 0x1p112f;
+    uint32_t special = magnitude >= 65536.0f ? 0x7F800000 : 0;
 
-        if (exponent == 0x1F)
-            y[i] = f32_from_bits(sign | 0x7F800000 | fraction << 13);
-        else if (exponent != 0)
-            y[i] = f32_from_bits(sign | (exponent + 112) << 23 | fraction << 13);
-        else /* zero or subnormal: fraction × 2^-24, exact */
-            y[i] = f32_from_bits(sign | f32_bits((float)fraction * 0x1p-24f));
-    }
+    return f32_from_bits(f32_bits(magnitude) | special | (uint32_t)(h & 0x8000) << 16);
+}
+
+void enso_f16_to_f32(const uint16_t *restrict x, float *restrict y, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 16 <= n; i += 16) /* a count the compiler knows: vectors at -O2, too */
+        for (size_t k = 0; k < 16; k++)
+            y[i + k] = f16_value(x[i + k]);
+    for (; i < n; i++)
+        y[i] = f16_value(x[i]);
 }
 
 void enso_bf16_to_f32(const uint16_t *x, float *y, size_t n)
