@@ -10,7 +10,8 @@ engine_libengine_a_SOURCES += \
 
 # What ensod reads of an ONNX model, made C by protoc-c in the build folder.
 ONNX_SKELETON = engine/formats/onnx_skeleton
-nodist_engine_libengine_a_SOURCES = $(ONNX_SKELETON).pb-c.c $(ONNX_SKELETON).pb-c.h
+# In full, since Automake makes no rule for the dependencies of a name it must look up.
+nodist_engine_libengine_a_SOURCES = engine/formats/onnx_skeleton.pb-c.c engine/formats/onnx_skeleton.pb-c.h
 EXTRA_DIST += engine/formats/README.md engine/formats/onnx_skeleton.proto
 BUILT_SOURCES += $(ONNX_SKELETON).pb-c.h
 CLEANFILES += $(ONNX_SKELETON).pb-c.c $(ONNX_SKELETON).pb-c.h
