@@ -438,14 +438,16 @@ static void *loader_main(void *arg)
 {
     struct enso_registry *r = arg;
 
-    /* Requests come first. Linux gives each thread its own nice value. Refusal does no harm. */
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOADER_NICE);
     for (size_t i = 0; i < r->n_entries && !atomic_load(&r->stopping); i++) {
         struct enso_served *s = NULL;
         struct enso_error err = {0};
 
         (void)load(r, r->entries[i], &s, &err); /* err tells */
         publish(r, r->entries[i], s, &err);
+        /* From the first model that serves on, requests come first. Linux gives each thread its own
+         * nice value. Refusal does no harm. */
+        if (s != NULL)
+            (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOADER_NICE);
     }
     return NULL;
 }
