@@ -483,14 +483,15 @@ class Memory(unittest.TestCase):
             for _ in range(rounds // 10):
                 with d.connect() as gone:
                     gone.sendall(classify(50))
-        # What the allocator keeps goes up and down by 10 MB; what stays is the floor of that.
-        seen = []
+        # What the allocator keeps goes up and down by 10 MB, in steps and late. 8,000 requests: a leak
+        # of 3 KiB in each is above this (smaller ones are LeakSanitizer's).
+        seen = [d.rss_bytes()]
         for _ in range(8):
             load(200)
             seen.append(d.rss_bytes())
         self.assertEqual(d.stop(), 0, d.log[-20:])
         if not SANITIZED:
-            self.assertLess(min(seen[4:]) - min(seen[:4]), 8 << 20, seen)
+            self.assertLess(min(seen[5:]) - seen[0], 20 << 20, seen)
 
     def test_what_large_requests_took_comes_back(self):
         d = Daemon(config="[server]\nidle_timeout = 1s\n")
