@@ -40,7 +40,7 @@ struct enso_model {
     struct enso_tokenizer *tokenizer;
     int64_t n_segments; /* segment ids are below; 0 or 1: none are given to the graph */
     bool lower_case;    /* texts become lower case before the tokenizer sees them */
-    char *prompt; /* put in front of every text (sentence-transformers), or NULL */
+    char *prompt;       /* put in front of every text (sentence-transformers), or NULL */
     size_t prompt_size;
 
     struct enso_image_spec image; /* when info.takes_images */
