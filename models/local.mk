@@ -1,5 +1,4 @@
-# The bundled models, installed as $(pkgdatadir)/models/NAME. make_random.py writes them; a test
-# (where there is python3) that it writes these bytes.
+# The bundled models, installed as $(pkgdatadir)/models/NAME.
 bundleddir = $(pkgdatadir)
 nobase_dist_bundled_DATA = \
 	models/embeddings/1_Pooling/config.json \
@@ -20,7 +19,3 @@ nobase_dist_bundled_DATA = \
 	models/intents/tokenizer.json \
 	models/intents/tokenizer_config.json \
 	models/intents/vocab.txt
-
-EXTRA_DIST += models/make_random.py
-dist_check_SCRIPTS += models/check_random
-TESTS += models/check_random

@@ -15,10 +15,15 @@ import threading
 import time
 import unittest
 
+import make_models
+
 BUILD = os.path.abspath(os.environ.get("top_builddir", "."))
 SOURCE = os.path.abspath(os.environ.get("top_srcdir", "."))
 ENSOD = os.path.join(BUILD, "ensod")
-MODELS = os.path.join(SOURCE, "models")
+BUNDLED = os.path.join(SOURCE, "models")
+_scratch = tempfile.TemporaryDirectory(prefix="ensod-models-")
+MODELS = _scratch.name  # small and quick ones; see make_models.py
+make_models.make(MODELS)
 # Sanitizers make everything several times slower.
 PATIENCE = float(os.environ.get("ENSOD_TEST_PATIENCE", "60"))
 SANITIZED = "ENSOD_TEST_SANITIZED" in os.environ  # memory and time say nothing about ensod then
