@@ -10,4 +10,4 @@ engine_libengine_a_SOURCES += \
 	engine/image/resize.c engine/image/resize.h \
 	engine/image/spec.c engine/image/spec.h
 
-EXTRA_DIST += engine/image/README.md docs/ensod-json.md examples/pictures
+EXTRA_DIST += engine/image/README.md docs/ensod-json.md

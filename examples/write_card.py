@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the figures of a model card: the block between <!-- figures --> and <!-- /figures -->.
+
+    examples/write_card.py [--check] [MODEL_DIR...]
+
+MODEL_DIR/README.md is written by hand but for that block, which comes from two files beside it:
+
+training.json     what the training script tells of its run
+evaluation.json   what `enso eval --json` found on the test half (examples/evaluate_models.py)
+
+Without MODEL_DIR: all folders of models/ that have both. --check writes nothing and fails where a
+card says something else than the files. Python's standard library only.
+"""
+import argparse
+import glob
+import json
+import os
+import sys
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
+NOT_SERVED = ("README.md", "training.json", "evaluation.json")
+# What training.json always holds, in the order of the card; anything else follows, by its own name.
+TRAINING = {
+    "data": "data", "data_licence": "licence of the data", "seed": "seed", "command": "command",
+    "epochs": "epochs", "best_epoch": "epoch taken", "validation": "validation", "parameters": "parameters",
+    "seconds": "time taken", "processor": "processor", "threads": "threads", "precision": "precision of training",
+    "torch": "PyTorch",
+}
+
+
+def percent(x):
+    return f"{100 * x:.2f} %"
+
+
+def duration(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def value(v):
+    """A value of training.json in words."""
+    if isinstance(v, dict):
+        return "; ".join(f"{name.replace('_', ' ')} {value(x)}" for name, x in v.items())
+    if isinstance(v, list):
+        return ", ".join(map(value, v))
+    if isinstance(v, bool):
+        return "yes" if v else "no"
+    return f"{v:,}" if isinstance(v, int) else f"{v:.6g}" if isinstance(v, float) else str(v)
+
+
+def served_bytes(folder):
+    paths = [os.path.join(here, name) for here, _, names in os.walk(folder) for name in names]
+    return sum(os.path.getsize(p) for p in paths if os.path.relpath(p, folder) not in NOT_SERVED)
+
+
+def class_rows(classes):
+    return [[c["label"], c["support"], percent(c["precision"]), percent(c["recall"]), percent(c["f1"])] for c in classes]
+
+
+def judged(evaluation):
+    """What the daemon answered."""
+    e = evaluation
+    sample, data = e["sample"], f" of `{e['data']}`" if "data" in e else ""
+    few = len(e["classes"]) <= 20
+    classes = e["classes"] if few else sorted(e["classes"], key=lambda c: (c["f1"], c["label"]))[:10]
+    return "\n\n".join([
+        f"Judged through the daemon by `enso eval`, on all {e['items']:,} test items{data}:",
+        table(["figure", "value"], [
+            ["accuracy", f"**{percent(e['accuracy'])}**"],
+            ["macro precision", percent(e["macro"]["precision"])],
+            ["macro recall", percent(e["macro"]["recall"])],
+            ["macro F1", percent(e["macro"]["f1"])],
+            [f"accuracy on {sample['items']} of them, asked again by every `make check`", percent(sample["accuracy"])],
+        ]),
+        "Most often confused:",
+        table(["is", "called", "times"], [[w["truth"], w["answer"], w["count"]] for w in e["worst"]]),
+        "The classes:" if few else f"The {len(classes)} classes with the lowest F1, of {len(e['classes'])}:",
+        table(["class", "items", "precision", "recall", "F1"], class_rows(classes)),
+    ])
+
+
+def trained(training, size):
+    """How it was made."""
+    t = dict(training)
+    words = {
+        "seed": lambda v: str(v),
+        "command": lambda v: f"`{v}`",
+        "seconds": duration,
+        "validation": lambda v: f"{percent(v['accuracy'])} of {v['items']:,} items of the training file",
+    }
+    t["validation"] = {"items": t.pop("validation_items"), "accuracy": t.pop("validation_accuracy")}
+    t.pop("model", None)
+    names = [n for n in TRAINING if n in t] + [n for n in t if n not in TRAINING]
+    rows = [[TRAINING.get(n, n.replace("_", " ")), words.get(n, value)(t[n])] for n in names]
+    return "\n\n".join(["Training:", table(["what", "value"], rows + [["size of the files", f"{size / 1e6:.1f} MB"]])])
+
+
+def block(folder):
+    with open(os.path.join(folder, "training.json"), encoding="utf-8") as f:
+        training = json.load(f)
+    with open(os.path.join(folder, "evaluation.json"), encoding="utf-8") as f:
+        evaluation = json.load(f)
+    if evaluation["model"] != training["model"]:
+        raise ValueError(f"training.json is of {training['model']}, evaluation.json of {evaluation['model']}")
+    return "\n\n".join([BEGIN, judged(evaluation), trained(training, served_bytes(folder)), END])
+
+
+def card(folder, check):
+    """Write one card; false when it is not (or with check, was not) what the files say."""
+    path = os.path.join(folder, "README.md")
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    begin, end = text.find(BEGIN), text.find(END)
+    if begin < 0 or end < begin:
+        raise ValueError(f"{path} has no lines {BEGIN} and {END}")
+    new = text[:begin] + block(folder) + text[end + len(END):]
+    if new == text:
+        return True
+    if check:
+        print(f"{path}: the figures are not those of training.json and evaluation.json; run examples/write_card.py")
+        return False
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(new)
+    print(f"wrote {path}")
+    return True
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Write the figures of model cards from the files beside them.")
+    parser.add_argument("folders", metavar="MODEL_DIR", nargs="*", help="default: those in models/ that have figures")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a card says something else")
+    args = parser.parse_args()
+    folders = args.folders or sorted(os.path.dirname(p) for p in glob.glob(os.path.join(TOP, "models/*/evaluation.json")))
+    good = True
+    for folder in folders:
+        try:
+            good = card(folder, args.check) and good
+        except (OSError, ValueError) as e:
+            sys.exit(f"write_card.py: {folder}: {e}")
+        except KeyError as e:
+            sys.exit(f"write_card.py: {folder}: training.json or evaluation.json has no {e}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
