@@ -42,7 +42,7 @@ def arguments(doc, **defaults):
 
 
 def begin(args):
-    """Seeds, threads and precision; True for bfloat16."""
+    """Seeds, threads and precision, before anything is drawn or computed."""
     random.seed(args.seed)
     numpy.random.seed(args.seed)
     torch.manual_seed(args.seed)

@@ -13,6 +13,7 @@ nobase_dist_bundled_DATA = \
 	models/fashion/README.md \
 	models/fashion/ensod.json \
 	models/fashion/model.onnx \
+	models/fashion/training.json \
 	models/intents/README.md \
 	models/intents/config.json \
 	models/intents/model.safetensors \
