@@ -10,12 +10,26 @@
 
 int enso_cli_fail(const char *command, const struct enso_error *err)
 {
+    struct enso_error shown = *err;
+
+    enso_cli_clean(shown.message);
+    enso_cli_clean(shown.param);
     (void)fflush(stdout); /* what was printed before comes first; enso_cli_finish looks at it */
-    (void)fprintf(stderr, "enso %s: %s", command, err->message);
-    if (err->param[0] != '\0')
-        (void)fprintf(stderr, " (at %s)", err->param);
+    (void)fprintf(stderr, "enso %s: %s", command, shown.message);
+    if (shown.param[0] != '\0')
+        (void)fprintf(stderr, " (at %s)", shown.param);
     (void)fputc('\n', stderr);
     return strcmp(err->code, "usage") == 0 ? ENSO_EXIT_USAGE : ENSO_EXIT_FAILURE;
+}
+
+void enso_cli_clean(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++) {
+        if (*c < 0x20 || *c == 0x7f)
+            *c = '?';
+        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* C1, in UTF-8 */
+            c[0] = c[1] = '?';
+    }
 }
 
 int enso_cli_finish(const char *command, int status)

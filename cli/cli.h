@@ -15,8 +15,9 @@
 
 enum enso_exit {
     ENSO_EXIT_OK = 0,
-    ENSO_EXIT_FAILURE = 1, /* the server, the network, a file */
-    ENSO_EXIT_USAGE = 2,   /* the command line */
+    ENSO_EXIT_FAILURE = 1,       /* the server, the network, a file */
+    ENSO_EXIT_USAGE = 2,         /* the command line */
+    ENSO_EXIT_INTERRUPTED = 130, /* Ctrl-C before the work was done */
 };
 
 typedef int (*enso_command_fn)(int argc, char *argv[]);
@@ -26,10 +27,14 @@ int enso_cli_embed(int argc, char *argv[]);
 int enso_cli_models(int argc, char *argv[]);
 int enso_cli_health(int argc, char *argv[]);
 int enso_cli_bench(int argc, char *argv[]);
+int enso_cli_eval(int argc, char *argv[]);
 
 /* "enso COMMAND: sentence (at param)" to standard error; ENSO_EXIT_FAILURE, or ENSO_EXIT_USAGE when
  * the error has the code "usage". */
 int enso_cli_fail(const char *command, const struct enso_error *err);
+
+/* Control characters become '?': words of a server or a data set must not steer the terminal. */
+void enso_cli_clean(char *text);
 
 /* Has all that was printed arrived? ENSO_EXIT_OK, or a sentence and ENSO_EXIT_FAILURE; `status` is
  * given back when it is a failure already. */

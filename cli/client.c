@@ -198,8 +198,7 @@ enum enso_status enso_client_fetch(struct enso_client *client,
     return ENSO_OK;
 }
 
-/* {"error":{"message","param"}} or {"error":"sentence"}; else the status alone. */
-static enum enso_status refused(long code, const json_t *answer, struct enso_error *err)
+enum enso_status enso_client_refused(long code, const json_t *answer, struct enso_error *err)
 {
     const json_t *error = json_object_get(answer, "error");
     const char *message =
@@ -234,7 +233,7 @@ enum enso_status enso_client_call(struct enso_client *client,
     if (st != ENSO_OK)
         return st;
     if (code < 200 || code > 299) {
-        st = refused(code, tree, err);
+        st = enso_client_refused(code, tree, err);
     } else if (parsed != ENSO_OK) {
         st = enso_error_set(err, ENSO_UNAVAILABLE,
                             "%s answered, but not with JSON; is it an ensod? (%s)",

@@ -62,6 +62,10 @@ enum enso_status enso_client_call(struct enso_client *client,
                                   const struct enso_client_request *request, json_t **ret,
                                   struct enso_error *err) ENSO_MUST_CHECK;
 
+/* What an answer of another status than 2xx says: {"error":{"message","param"}} or
+ * {"error":"sentence"}, else the status alone. ENSO_NOT_FOUND (404) or ENSO_UNAVAILABLE. */
+enum enso_status enso_client_refused(long code, const json_t *answer, struct enso_error *err);
+
 /* Append `text` to a URL with all but unreserved characters escaped; '/' stays when keep_slashes
  * (ids of models in paths). */
 void enso_buffer_put_url(struct enso_buffer *b, const char *text, int keep_slashes);

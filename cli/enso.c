@@ -23,6 +23,7 @@ static const struct {
     {"embed", "Vectors for texts.", enso_cli_embed},
     {"models", "What the server serves.", enso_cli_models},
     {"health", "Is the server alive and ready?", enso_cli_health},
+    {"eval", "Accuracy of a model on a labelled set.", enso_cli_eval},
     {"bench", "Measure a server: throughput and latency percentiles.", enso_cli_bench},
 };
 
@@ -36,7 +37,8 @@ static void print_help(FILE *out)
     (void)fputs("\n'enso COMMAND --help' tells a command's options. The server is\n"
                 "http://127.0.0.1:8080 unless --server URL or the environment variable\n"
                 "ENSO_SERVER says otherwise; unix:PATH is a Unix socket.\n\n"
-                "Exit status: 0 success, 1 failure (server, network, file), 2 wrong usage.\n",
+                "Exit status: 0 success, 1 failure (server, network, file), 2 wrong usage, 130 "
+                "interrupted.\n",
                 out);
 }
 

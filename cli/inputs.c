@@ -33,7 +33,7 @@ void enso_cli_input_done(struct enso_cli_input *input)
     *input = (struct enso_cli_input){0};
 }
 
-static const char *picture_type(const char *bytes, size_t size)
+const char *enso_cli_picture_type(const char *bytes, size_t size)
 {
     if (size >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0)
         return "image/png";
@@ -73,7 +73,7 @@ static enum enso_status try_picture(const char *name, struct enso_cli_input *ret
     status = enso_file_read(name, PICTURE_MAX, &ret->picture, &ret->size, likely ? err : NULL);
     if (status != ENSO_OK)
         return likely ? status : ENSO_OK;
-    ret->type = picture_type(ret->picture, ret->size);
+    ret->type = enso_cli_picture_type(ret->picture, ret->size);
     if (ret->type != NULL)
         return ENSO_OK;
     enso_free(ret->picture);

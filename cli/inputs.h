@@ -42,4 +42,7 @@ enum enso_status enso_cli_inputs_next(struct enso_cli_inputs *inputs, struct ens
                                       bool *ret_more, struct enso_error *err) ENSO_MUST_CHECK;
 void enso_cli_input_done(struct enso_cli_input *input);
 
+/* "image/png", "image/jpeg" or "image/webp" by the first bytes; else NULL. */
+const char *enso_cli_picture_type(const char *bytes, size_t size);
+
 #endif

@@ -24,8 +24,7 @@ static double rate_of(uint64_t n, const struct enso_load_result *r)
 /* --- for people --------------------------------------------------------------------------------
  */
 
-/* Three significant digits and a unit: "412 us", "2.05 ms", "31.2 ms", "1.50 s". */
-static void put_time(struct enso_buffer *b, double ns, int width)
+void enso_report_put_time(struct enso_buffer *b, double ns, int width)
 {
     double value = ns * 1e-3;
     const char *unit = "us";
@@ -96,15 +95,16 @@ static void put_latency(const struct enso_load_spec *spec, const struct enso_loa
     enso_buffer_printf(b, "\nLatency%s\n",
                        spec->rate > 0 ? " (from the time each request was due)" : "");
     enso_buffer_puts(b, "  mean  ");
-    put_time(b, enso_latency_mean_ns(&r->latency), 9);
+    enso_report_put_time(b, enso_latency_mean_ns(&r->latency), 9);
     enso_buffer_putc(b, '\n');
     for (size_t i = 0; i < ENSO_ARRAY_SIZE(percentiles); i++) {
         enso_buffer_printf(b, "  %-6s", percentiles[i].name);
-        put_time(b, (double)enso_latency_percentile(&r->latency, percentiles[i].per_mille), 9);
+        enso_report_put_time(
+            b, (double)enso_latency_percentile(&r->latency, percentiles[i].per_mille), 9);
         enso_buffer_putc(b, '\n');
     }
     enso_buffer_puts(b, "  max   ");
-    put_time(b, (double)r->latency.max_ns, 9);
+    enso_report_put_time(b, (double)r->latency.max_ns, 9);
     enso_buffer_putc(b, '\n');
 }
 
@@ -121,7 +121,7 @@ static void put_histogram(const struct enso_latency *latency, struct enso_buffer
         uint64_t count = enso_latency_count(latency, bounds[i], bounds[i + 1]);
         int length = (int)((double)count / (double)most * BAR_WIDTH + 0.999);
 
-        put_time(b, (double)bounds[i + 1], 11);
+        enso_report_put_time(b, (double)bounds[i + 1], 11);
         enso_buffer_printf(b, " |%-*.*s| %8llu %5.1f%%\n", BAR_WIDTH, length, bar,
                            (unsigned long long)count, 100.0 * (double)count / (double)latency->n);
     }
@@ -136,9 +136,9 @@ static void put_timings(const struct enso_load_result *r, struct enso_buffer *b)
         const struct enso_latency *t = &r->timings[i].ns;
 
         enso_buffer_printf(b, "  %-12s", r->timings[i].name);
-        put_time(b, enso_latency_mean_ns(t), 10);
-        put_time(b, (double)enso_latency_percentile(t, 500), 10);
-        put_time(b, (double)enso_latency_percentile(t, 990), 10);
+        enso_report_put_time(b, enso_latency_mean_ns(t), 10);
+        enso_report_put_time(b, (double)enso_latency_percentile(t, 500), 10);
+        enso_report_put_time(b, (double)enso_latency_percentile(t, 990), 10);
         enso_buffer_putc(b, '\n');
     }
 }

@@ -15,4 +15,7 @@ void enso_report_write_text(const struct enso_load_spec *spec, const struct enso
 void enso_report_write_json(const struct enso_load_spec *spec, const struct enso_load_result *r,
                             const char *title, struct enso_buffer *b);
 
+/* A time as wide as `width`, three digits and a unit: "412 us", "2.05 ms", "31.2 ms", "1.50 s". */
+void enso_report_put_time(struct enso_buffer *b, double ns, int width);
+
 #endif

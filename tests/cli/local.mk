@@ -1,6 +1,6 @@
 # Build fragment of tests/cli/: see tests/local.mk. Unit tests of what needs no server; check_cli.py
 # plays the whole program against a server of its own (Python's standard library only).
-CLI_TEST_LIBS = $(TEST_LIBS) cli/libcli.a $(BASE_LIBS) $(CURL_LIBS) $(CHECK_LIBS)
+CLI_TEST_LIBS = $(TEST_LIBS) $(CLI_LIBS) $(CHECK_LIBS)
 
 if HAVE_CHECK
 check_PROGRAMS += tests/cli/check_latency tests/cli/check_arrivals tests/cli/check_server_timing

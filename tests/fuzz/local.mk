@@ -70,7 +70,7 @@ tests_fuzz_fuzz_http_target_LDADD = $(TRANSPORT_FUZZ_LIBS)
 FUZZERS += tests/fuzz/fuzz_server_timing
 tests_fuzz_fuzz_server_timing_SOURCES = tests/fuzz/fuzz_server_timing.c
 tests_fuzz_fuzz_server_timing_LDFLAGS = $(FUZZER_LINK)
-tests_fuzz_fuzz_server_timing_LDADD = cli/libcli.a $(BASE_LIBS) $(CURL_LIBS)
+tests_fuzz_fuzz_server_timing_LDADD = $(CLI_LIBS)
 
 FUZZERS += tests/fuzz/fuzz_model_config
 tests_fuzz_fuzz_model_config_SOURCES = tests/fuzz/fuzz_model_config.c

@@ -12,7 +12,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 mkdir empty
 # pkg-config is there and knows nothing; as on a machine with a compiler and no libraries.
-if PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR="$dir/empty" PROTOC_C=/bin/true "$configure" >out 2>&1; then
+if PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR="$dir/empty" PROTOC_C=/bin/true ac_cv_header_csv_h=no "$configure" >out 2>&1; then
     echo "configure succeeded without any library"
     exit 1
 fi
@@ -20,7 +20,7 @@ last=$(grep 'configure: error:' out)
 failed=0
 for pair in libmicrohttpd:libmicrohttpd-dev jansson:libjansson-dev libuv:libuv1-dev inih:libinih-dev \
     libutf8proc:libutf8proc-dev libprotobuf-c:libprotobuf-c-dev libjpeg:libjpeg-dev libpng:libpng-dev \
-    libwebp:libwebp-dev libcurl:libcurl4-openssl-dev; do
+    libwebp:libwebp-dev libcurl:libcurl4-openssl-dev libarchive:libarchive-dev libcsv:libcsv-dev; do
     library=${pair%%:*} package=${pair#*:}
     grep -q "WARNING: $library.* is missing: apt-get install $package\$" out ||
         { echo "$library is not named with its package $package"; failed=1; }
