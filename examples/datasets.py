@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Readers of labelled data sets, as they are downloaded. numpy and Pillow, nothing else.
 
-    pictures, labels = read_idx("train-images-idx3-ubyte.gz")          MNIST and its likes
-    pictures, labels = read_tar("train.tar.gz", classes, size=(32, 32)) a folder a class, in a tar
-    texts, labels = read_csv("train.csv")                              text,label
+    pictures, labels = read_idx("train-images-idx3-ubyte.gz")              MNIST and its likes
+    pictures, labels, classes = read_class_folders("train.tar.gz", (32, 32))  a folder a class
+    texts, labels = read_csv("train.csv")                                  text,category
 
 Pictures come as one uint8 array: (items, height, width) or (items, height, width, 3).
 """
@@ -51,33 +51,43 @@ def read_idx(images_path):
     return pictures, labels.astype(numpy.int64)
 
 
-# --- tar of class folders -------------------------------------------------------------------------
+# --- class folders --------------------------------------------------------------------------------
 
-def read_tar(path, classes, size, within=""):
-    """A tar or tar.gz of picture files whose folder names the class: .../CLASS/FILE. `within` keeps
-    only what lies in a folder of that name ("train" of an archive that has "test" too). Pictures of
-    another size (width, height) than `size` are made that size."""
-    index = {name: i for i, name in enumerate(classes)}
-    pictures, labels = [], []
+def members(path):
+    """(name, bytes) of every file of a tar, a tar.gz or a folder, always in the same order."""
+    if os.path.isdir(path):
+        for here, below, names in os.walk(path):
+            below.sort()
+            for name in sorted(names):
+                full = os.path.join(here, name)
+                with open(full, "rb") as f:
+                    yield os.path.relpath(full, os.path.dirname(os.path.abspath(path))), f.read()
+        return
     with tarfile.open(path) as archive:
         for member in archive:
-            folders = member.name.split("/")[:-1]
-            if not member.isfile() or not folders or (within and within not in folders):
-                continue
-            if folders[-1] not in index:
-                raise ValueError(f"{path}: {member.name}: there is no class '{folders[-1]}'")
-            image = Image.open(io.BytesIO(archive.extractfile(member).read())).convert("RGB")
-            if image.size != size:
-                image = image.resize(size, Image.BILINEAR)
-            pictures.append(numpy.asarray(image))
-            labels.append(index[folders[-1]])
-    return numpy.stack(pictures), numpy.array(labels)
+            if member.isfile():
+                yield member.name, archive.extractfile(member).read()
 
 
-def read_lines(path):
-    """The lines of a text file that are not empty, such as the names of the classes."""
-    with open(path, encoding="utf-8") as f:
-        return [line.strip() for line in f if line.strip()]
+def read_class_folders(path, size, within=""):
+    """Picture files whose folder names the class, .../CLASS/FILE, in a folder, a tar or a tar.gz.
+    `within` keeps only what lies below a folder of that name ("train", where there is a "test" too).
+    Pictures of another size (width, height) than `size` are made that size. Gives the pictures, the
+    labels and the names of the classes, which are numbered in alphabetical order."""
+    pictures, names = [], []
+    for name, data in members(path):
+        folders = name.replace(os.sep, "/").split("/")[:-1]
+        if not folders or (within and within not in folders[:-1]):
+            continue
+        image = Image.open(io.BytesIO(data)).convert("RGB")
+        if image.size != size:
+            image = image.resize(size, Image.BILINEAR)
+        pictures.append(numpy.asarray(image))
+        names.append(folders[-1])
+    if not pictures:
+        raise ValueError(f"{path}: there are no pictures in class folders" + (f" in {within}/" if within else ""))
+    classes, labels = numpy.unique(names, return_inverse=True)
+    return numpy.stack(pictures), labels.astype(numpy.int64), classes.tolist()
 
 
 # --- CSV ------------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@
 
     examples/train_cifar.py --data ../shared/data/cifar10 --out models/cifar
 
-Reads class-names.txt and train-50000.tar.gz (JPEG files of 32 x 32 in a folder for each class),
-nothing of the test half. Writes model.onnx, ensod.json and training.json, from which ensod serves:
-ensod models
+Reads the folder train or the same in train.tar.gz (or train-50000.tar.gz): JPEG files of 32 x 32 in a
+folder for each class, nothing of the test half. Writes model.onnx and ensod.json, which is what ensod
+needs to serve it (ensod models), and training.json, the record of the run.
 """
 import os
 
@@ -60,9 +60,8 @@ def main():
     parser.add_argument("--hidden", type=int, default=256, help="width of the first linear layer")
     args = parser.parse_args()
     training.begin(args)
-    classes = datasets.read_lines(datasets.find(args.data, "class-names.txt"))
-    archive = datasets.find(args.data, "train-50000.tar.gz", "train.tar.gz", "cifar10.tar.gz")
-    pictures, labels = datasets.read_tar(archive, classes, (32, 32), within="train")
+    found = datasets.find(args.data, "train", "train.tar.gz", "train-50000.tar.gz")
+    pictures, labels, classes = datasets.read_class_folders(found, (32, 32), within="train")
     x, y = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)
     train, held_out = training.split(labels, args.validation, args.seed)
     net, record = training.fit(Net(args.hidden), (x[train], y[train]), (x[held_out], y[held_out]),

@@ -4,8 +4,9 @@
 
     examples/train_fashion.py --data ../shared/data/fashion-mnist --out models/fashion
 
-Reads train-images-idx3-ubyte.gz and its labels, nothing of the test half. Writes model.onnx,
-ensod.json and training.json, from which ensod serves: ensod models
+Reads train-images-idx3-ubyte.gz and its labels, nothing of the test half. Writes model.onnx and
+ensod.json, which is what ensod needs to serve it (ensod models), and training.json, the record of
+the run.
 """
 import os
 
