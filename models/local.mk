@@ -12,6 +12,7 @@ nobase_dist_bundled_DATA = \
 	models/embeddings/vocab.txt \
 	models/fashion/README.md \
 	models/fashion/ensod.json \
+	models/fashion/evaluation.json \
 	models/fashion/model.onnx \
 	models/fashion/training.json \
 	models/intents/README.md \
