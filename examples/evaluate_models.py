@@ -85,11 +85,13 @@ def write_json(path, report):
 
 def main():
     parser = argparse.ArgumentParser(description="Judge the bundled models through the daemon; write their cards' figures.")
-    parser.add_argument("models", metavar="MODEL", nargs="*", choices=[[], *SETS], help="default: " + ", ".join(SETS))
+    parser.add_argument("models", metavar="MODEL", nargs="*", help="default: " + ", ".join(SETS))
     parser.add_argument("--data", metavar="DIR", required=True, help="folder with fashion-mnist/, cifar10/ and banking77/")
     parser.add_argument("--build", metavar="DIR", default=os.path.join(TOP, "build"), help="where ensod and enso are")
     args = parser.parse_args()
-    models = args.models or [m for m in SETS if os.path.exists(os.path.join(TOP, "models", m))]
+    models = args.models or list(SETS)
+    if set(models) - set(SETS):
+        parser.error(f"there is no set for {' '.join(set(models) - set(SETS))}; there are: {' '.join(SETS)}")
     with Daemon(args.build) as daemon:
         for model in models:
             path = test_file(model, args.data)
@@ -102,8 +104,7 @@ def main():
             folder = os.path.join(TOP, "models", model)
             write_json(os.path.join(folder, "evaluation.json"), report)
             print(f"{model}: {100 * report['accuracy']:.2f} % of {report['items']}", flush=True)
-            if os.path.exists(os.path.join(folder, "training.json")):
-                subprocess.run([sys.executable, os.path.join(TOP, "examples", "write_card.py"), folder], check=True)
+    subprocess.run([sys.executable, os.path.join(TOP, "examples", "write_card.py")], check=True)
 
 
 if __name__ == "__main__":

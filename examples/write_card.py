@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the figures of a model card: the block between <!-- figures --> and <!-- /figures -->.
+"""Writes the figures of model cards: what stands between <!-- figures --> and <!-- /figures -->.
 
     examples/write_card.py [--check] [MODEL_DIR...]
 
@@ -9,8 +9,9 @@ MODEL_DIR/README.md is written by hand but for that block, which comes from two 
 training.json     what the training script tells of its run
 evaluation.json   what `enso eval --json` found on the test half (examples/evaluate_models.py)
 
-Without MODEL_DIR: all folders of models/ that have both. --check writes nothing and fails where a
-card says something else than the files. Python's standard library only.
+Without MODEL_DIR: all folders of models/ that have both, and the table of them in the README at the top.
+--check writes nothing and fails where a card says something else than the files. Python's standard
+library only.
 """
 import argparse
 import glob
@@ -31,7 +32,7 @@ TRAINING = {
 
 
 def percent(x):
-    return f"{100 * x:.2f} %"
+    return "-" if x is None else f"{100 * x:.2f} %"
 
 
 def duration(seconds):
@@ -96,31 +97,47 @@ def trained(training, size):
         "validation": lambda v: f"{percent(v['accuracy'])} of {v['items']:,} items of the training file",
     }
     t["validation"] = {"items": t.pop("validation_items"), "accuracy": t.pop("validation_accuracy")}
-    t.pop("model", None)
+    t = {name: v for name, v in t.items() if v is not None and name != "model"}
     names = [n for n in TRAINING if n in t] + [n for n in t if n not in TRAINING]
     rows = [[TRAINING.get(n, n.replace("_", " ")), words.get(n, value)(t[n])] for n in names]
     return "\n\n".join(["Training:", table(["what", "value"], rows + [["size of the files", f"{size / 1e6:.1f} MB"]])])
 
 
-def block(folder):
-    with open(os.path.join(folder, "training.json"), encoding="utf-8") as f:
-        training = json.load(f)
-    with open(os.path.join(folder, "evaluation.json"), encoding="utf-8") as f:
-        evaluation = json.load(f)
-    if evaluation["model"] != training["model"]:
-        raise ValueError(f"training.json is of {training['model']}, evaluation.json of {evaluation['model']}")
-    return "\n\n".join([BEGIN, judged(evaluation), trained(training, served_bytes(folder)), END])
+def figures(folder):
+    """(training, evaluation) of a model."""
+    pair = []
+    for name in ("training.json", "evaluation.json"):
+        with open(os.path.join(folder, name), encoding="utf-8") as f:
+            pair.append(json.load(f))
+    if pair[0]["model"] != pair[1]["model"]:
+        raise ValueError(f"training.json is of {pair[0]['model']}, evaluation.json of {pair[1]['model']}")
+    return pair
 
 
-def card(folder, check):
-    """Write one card; false when it is not (or with check, was not) what the files say."""
-    path = os.path.join(folder, "README.md")
+def card(folder):
+    training, evaluation = figures(folder)
+    return "\n\n".join([judged(evaluation), trained(training, served_bytes(folder))])
+
+
+def overview(folders):
+    """The table of the README: a row a model."""
+    rows = []
+    for folder in folders:
+        training, evaluation = figures(folder)
+        rows.append([f"[{evaluation['model']}](models/{evaluation['model']}/README.md)", evaluation["task"],
+                     training["data"].replace(" (", ",").split(",")[0], f"{percent(evaluation['accuracy'])} of {evaluation['items']:,}",
+                     percent(evaluation["macro"]["f1"]), f"{served_bytes(folder) / 1e6:.1f} MB"])
+    return table(["model", "task", "trained on", "accuracy", "macro F1", "size"], rows)
+
+
+def replace(path, new, check):
+    """Put the figures into a file; false when it does not (or with check, did not) hold them."""
     with open(path, encoding="utf-8") as f:
         text = f.read()
     begin, end = text.find(BEGIN), text.find(END)
     if begin < 0 or end < begin:
         raise ValueError(f"{path} has no lines {BEGIN} and {END}")
-    new = text[:begin] + block(folder) + text[end + len(END):]
+    new = f"{text[:begin]}{BEGIN}\n\n{new}\n\n{text[end:]}"
     if new == text:
         return True
     if check:
@@ -138,15 +155,15 @@ def main():
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a card says something else")
     args = parser.parse_args()
     folders = args.folders or sorted(os.path.dirname(p) for p in glob.glob(os.path.join(TOP, "models/*/evaluation.json")))
-    good = True
-    for folder in folders:
-        try:
-            good = card(folder, args.check) and good
-        except (OSError, ValueError) as e:
-            sys.exit(f"write_card.py: {folder}: {e}")
-        except KeyError as e:
-            sys.exit(f"write_card.py: {folder}: training.json or evaluation.json has no {e}")
-    return 0 if good else 1
+    try:
+        good = [replace(os.path.join(folder, "README.md"), card(folder), args.check) for folder in folders]
+        if not args.folders:
+            good.append(replace(os.path.join(TOP, "README.md"), overview(folders), args.check))
+    except (OSError, ValueError) as e:
+        sys.exit(f"write_card.py: {e}")
+    except KeyError as e:
+        sys.exit(f"write_card.py: a training.json or evaluation.json has no {e}")
+    return 0 if all(good) else 1
 
 
 if __name__ == "__main__":
