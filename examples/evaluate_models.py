@@ -48,7 +48,8 @@ class Daemon:
         self.enso = os.path.join(build, "enso")
         self.folder = tempfile.TemporaryDirectory(prefix="ensod-evaluate-")
         self.server = "unix:" + os.path.join(self.folder.name, "socket")
-        self.process = subprocess.Popen([os.path.join(build, "ensod"), "--listen", self.server, models])
+        self.process = subprocess.Popen([os.path.join(build, "ensod"), "--listen", self.server, models],
+                                        env={**os.environ, "ENSOD_ACCESS_LOG": "off"})
 
     def __enter__(self):
         while self.process.poll() is None:

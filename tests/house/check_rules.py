@@ -94,7 +94,7 @@ class Rules(unittest.TestCase):
             self.assertEqual([p for p in users if not re.fullmatch(owners, p)], [], header)
 
     def test_every_file_names_the_licence(self):
-        bad = [p for p in list(files(ROOMS, SOURCES)) + ["quickstart", ".ci/run"]
+        bad = [p for p in list(files(ROOMS + ["examples"], SOURCES)) + ["quickstart", ".ci/run"]
                if "SPDX-License-Identifier: Apache-2.0" not in "\n".join(read(p).splitlines()[:3])]
         self.assertEqual(bad, [])
 
@@ -129,8 +129,13 @@ class Rules(unittest.TestCase):
                 bad += [f"{path}:{line(text, at)} {name}" for at, _ in calls(text, name)]
         self.assertEqual(bad, [])
 
+    def test_every_script_is_python(self):
+        """Those that need packages do not run here, but they can be read."""
+        for path in files(ROOMS + ["examples"], (".py",)):
+            compile(read(path), path, "exec")
+
     def test_every_room_has_a_readme(self):
-        self.assertEqual([r for r in ROOMS + ["systemd", "web"] if not os.path.exists(os.path.join(TOP, r, "README.md"))], [])
+        self.assertEqual([r for r in ROOMS + ["systemd", "web", "examples"] if not os.path.exists(os.path.join(TOP, r, "README.md"))], [])
 
 
 if __name__ == "__main__":
