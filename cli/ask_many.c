@@ -147,17 +147,25 @@ static void tear_down(struct asking *asking)
 /* --- attempts ----------------------------------------------------------------------------------
  */
 
-static enum enso_status set_headers(struct slot *slot, struct enso_error *err)
+/* The server's deadline is ours, so that it neither gives up early nor works for nobody. */
+static enum enso_status set_headers(const struct enso_ask_spec *spec, struct slot *slot,
+                                    struct enso_error *err)
 {
-    char line[128];
-    struct curl_slist *list;
+    char type[128], deadline[64];
+    const char *const lines[] = {"Expect:", type, deadline}; /* no Expect: bodies go at once */
+    struct curl_slist *list = NULL;
 
-    (void)snprintf(line, sizeof line, "Content-Type: %s", slot->request.content_type); /* fits */
+    (void)snprintf(type, sizeof type, "Content-Type: %s", slot->request.content_type); /* fit */
+    (void)snprintf(deadline, sizeof deadline, "X-Request-Timeout: %.3f",
+                   (double)spec->timeout_ns * 1e-9);
     curl_slist_free_all(slot->headers);
-    slot->headers = curl_slist_append(NULL, "Expect:"); /* bodies go at once */
-    list = slot->headers != NULL ? curl_slist_append(slot->headers, line) : NULL;
-    if (list == NULL)
-        return enso_error_no_memory(err, "a request");
+    slot->headers = NULL;
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(lines); i++) {
+        list = curl_slist_append(slot->headers, lines[i]);
+        if (list == NULL)
+            return enso_error_no_memory(err, "a request");
+        slot->headers = list;
+    }
     curl_easy_setopt(slot->curl, CURLOPT_HTTPHEADER, slot->headers);
     return ENSO_OK;
 }
@@ -201,7 +209,7 @@ static enum enso_status start_slots(struct asking *asking, uint64_t now_ns, stru
             asking->drained = !more;
             if (st != ENSO_OK || !more)
                 continue;
-            st = set_headers(slot, err);
+            st = set_headers(spec, slot, err);
             slot->first_ns = now_ns = enso_clock_now_ns();
             if (st == ENSO_OK)
                 st = send_request(asking, slot, now_ns, err);

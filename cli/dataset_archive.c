@@ -3,11 +3,13 @@
  * A labelled set in a tar or zip of pictures: the last folder of an entry's path is its class.
  * Over libarchive, read from front to back; nothing is extracted, so that links, absolute paths and
  * ".." mean nothing: what is no regular file is passed over. Sizes that headers claim are not
- * believed; a picture ends at ENSO_DATASET_MAX_PICTURE.
+ * believed; a picture ends at ENSO_DATASET_MAX_PICTURE. libarchive gives names in the locale's
+ * encoding, which is UTF-8 while it reads headers.
  */
 #include "cli/dataset.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <string.h>
 
 #include <archive.h>
@@ -21,10 +23,10 @@
 
 struct archive_set {
     struct archive *archive;
-    const char *path; /* borrowed from the entry */
-    char *file;       /* owned */
+    locale_t utf8; /* 0: there is none, ASCII names it is */
+    char *file;    /* owned */
     struct enso_buffer name, label;
-    uint64_t n_skipped, n_items;
+    uint64_t n_skipped;
     char block[BLOCK_BYTES];
 };
 
@@ -50,6 +52,7 @@ static enum enso_status archive_open(void *state, const struct enso_dataset_spec
         return st;
     set->file = enso_strdup(spec->path);
     set->archive = archive_read_new();
+    set->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
     if (set->file == NULL || set->archive == NULL ||
         archive_read_support_format_tar(set->archive) != ARCHIVE_OK ||
         archive_read_support_format_zip(set->archive) != ARCHIVE_OK)
@@ -85,27 +88,36 @@ static bool take_entry(struct archive_set *set, struct archive_entry *entry)
     return true;
 }
 
+/* The next entry that is an item; false at the end, with libarchive's code. */
+static bool next_item(struct archive_set *set, int *ret_code)
+{
+    struct archive_entry *entry;
+
+    while ((*ret_code = archive_read_next_header(set->archive, &entry)) >= ARCHIVE_WARN &&
+           *ret_code != ARCHIVE_EOF) {
+        if (take_entry(set, entry))
+            return true;
+        set->n_skipped += archive_entry_filetype(entry) != AE_IFDIR;
+    }
+    return false;
+}
+
 static enum enso_status archive_next(void *state, struct enso_dataset_item *ret, bool *ret_more,
                                      struct enso_error *err)
 {
     struct archive_set *set = state;
-    struct archive_entry *entry;
+    locale_t before = set->utf8 != (locale_t)0 ? uselocale(set->utf8) : (locale_t)0;
     int code;
 
-    while ((code = archive_read_next_header(set->archive, &entry)) >= ARCHIVE_WARN &&
-           code != ARCHIVE_EOF) {
-        if (take_entry(set, entry)) {
-            if (set->name.failed || set->label.failed)
-                return enso_error_no_memory(err, "an entry's name");
-            *ret = (struct enso_dataset_item){.name = set->name.data, .label = set->label.data};
-            *ret_more = true;
-            set->n_items++;
-            return ENSO_OK;
-        }
-        set->n_skipped += archive_entry_filetype(entry) != AE_IFDIR;
-    }
-    *ret_more = false;
-    return code == ARCHIVE_EOF ? ENSO_OK : failed(set, err);
+    *ret_more = next_item(set, &code);
+    if (before != (locale_t)0)
+        (void)uselocale(before); /* it was valid */
+    if (!*ret_more)
+        return code == ARCHIVE_EOF ? ENSO_OK : failed(set, err);
+    if (set->name.failed || set->label.failed)
+        return enso_error_no_memory(err, "an entry's name");
+    *ret = (struct enso_dataset_item){.name = set->name.data, .label = set->label.data};
+    return ENSO_OK;
 }
 
 static enum enso_status archive_read_item(void *state, struct enso_buffer *content,
@@ -145,6 +157,8 @@ static void archive_close_set(void *state)
     enso_buffer_done(&set->name);
     enso_buffer_done(&set->label);
     enso_free(set->file);
+    if (set->utf8 != (locale_t)0)
+        freelocale(set->utf8);
 }
 
 const struct enso_dataset_kind enso_dataset_archive = {

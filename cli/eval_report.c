@@ -79,7 +79,7 @@ static void put_padded(struct enso_buffer *b, const char *text, size_t width)
 
 static void put_clean(struct enso_buffer *b, const char *text)
 {
-    put_padded(b, text, ENSO_MAX(width_of(text), (size_t)2));
+    put_padded(b, text, width_of(text));
 }
 
 static void put_summary(const struct enso_eval_result *r, const struct figures *f,

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Tests of what of an evaluation needs no server: the sample (cli/eval_run.h), the first pass, the
+ * reports (cli/eval_report.h) and the progress line (cli/progress.h).
+ */
+#include "cli/eval_run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "cli/progress.h"
+#include "tests/support/support.h"
+
+START_TEST(test_sample_is_even_and_exact)
+{
+    static const uint64_t sizes[] = {1, 2, 3, 7, 100, 999, 5000};
+
+    for (size_t s = 0; s < ENSO_ARRAY_SIZE(sizes); s++) {
+        for (uint64_t sample = 1; sample <= sizes[s] + 1; sample = sample * 3 / 2 + 1) {
+            uint64_t n = 0, last = 0, step = sizes[s] / ENSO_MIN(sample, sizes[s]);
+
+            for (uint64_t i = 0; i < sizes[s]; i++) {
+                if (!enso_eval_in_sample(i, sizes[s], sample))
+                    continue;
+                ck_assert(n == 0 || (i - last >= step && i - last <= step + 1));
+                last = i;
+                n++;
+            }
+            ck_assert_uint_eq(n, ENSO_MIN(sample, sizes[s]));
+        }
+    }
+    ck_assert(enso_eval_in_sample(3, 10, 0));
+    ck_assert(enso_eval_in_sample(UINT64_MAX - 1, UINT64_MAX, UINT64_MAX - 1)); /* no overflow */
+}
+END_TEST
+
+/* A result of two classes, one mistake, one problem. */
+static void fill(struct enso_eval_result *r, const char *names)
+{
+    struct enso_error err = {0};
+    json_t *labels = json_loads(names, 0, NULL);
+
+    *r = (struct enso_eval_result){.model = "m",
+                                   .task = "text-classification",
+                                   .set = "x.csv",
+                                   .concurrency = 4,
+                                   .items = 5,
+                                   .answered = 4,
+                                   .failed = 1,
+                                   .skipped = 2,
+                                   .seconds = 2,
+                                   .n_problems = 1,
+                                   .problems = {{"line \x1b[31m 7", "\"bad\" text"}}};
+    ENSO_TEST_OK(enso_labels_init(&r->labels, labels, &err), &err);
+    ENSO_TEST_OK(enso_confusion_init(&r->confusion, r->labels.n, &err), &err);
+    ENSO_TEST_OK(enso_latency_init(&r->latency, &err), &err);
+    enso_confusion_add(&r->confusion, 0, 0);
+    enso_confusion_add(&r->confusion, 0, 0);
+    enso_confusion_add(&r->confusion, 0, 1);
+    enso_confusion_add(&r->confusion, 1, 1);
+    for (int i = 0; i < 4; i++)
+        enso_latency_record(&r->latency, 2 * ENSO_NS_PER_MS);
+    json_decref(labels);
+}
+
+static void release(struct enso_eval_result *r)
+{
+    enso_labels_done(&r->labels);
+    enso_confusion_done(&r->confusion);
+    enso_latency_done(&r->latency);
+}
+
+START_TEST(test_report_json)
+{
+    static const char expected[] =
+        "{\"model\":\"m\",\"task\":\"text-classification\",\"items\":5,\"answered\":4,"
+        "\"failed\":1,\"skipped\":2,\"accuracy\":0.75,"
+        "\"macro\":{\"precision\":0.75,\"recall\":0.8333333333333333,\"f1\":0.7333333333333334},"
+        "\"classes\":[{\"label\":\"good\",\"support\":3,\"predicted\":2,\"correct\":2,"
+        "\"precision\":1.0,\"recall\":0.6666666666666666,\"f1\":0.8},"
+        "{\"label\":\"b\xc3\xa4\\\"d\",\"support\":1,\"predicted\":2,\"correct\":1,"
+        "\"precision\":0.5,\"recall\":1.0,\"f1\":0.6666666666666666}],"
+        "\"confusion\":[[2,1],[0,1]],"
+        "\"worst\":[{\"truth\":\"good\",\"answer\":\"b\xc3\xa4\\\"d\",\"count\":1}],"
+        "\"seconds\":2.0,\"throughput\":2.0,\"latency_ms\":{\"mean\":2.0,\"p50\":2.0,\"p90\":2.0,"
+        "\"p95\":2.0,\"p99\":2.0,\"max\":2.0},"
+        "\"problems\":[{\"item\":\"line \\u001b[31m 7\",\"error\":\"\\\"bad\\\" text\"}]}\n";
+    struct enso_eval_result r;
+    struct enso_buffer b = ENSO_BUFFER_INIT;
+
+    fill(&r, "[\"good\",\"b\\u00e4\\\"d\"]");
+    enso_eval_report_json(&r, &b);
+    ck_assert(!b.failed);
+    ck_assert_str_eq(b.data, expected);
+    enso_buffer_done(&b);
+    release(&r);
+}
+END_TEST
+
+START_TEST(test_report_text)
+{
+    struct enso_eval_result r;
+    struct enso_buffer b = ENSO_BUFFER_INIT;
+
+    fill(&r, "[\"good\",\"a label that is much longer than any table should show it\"]");
+    enso_eval_report_text(&r, 80, &b);
+    ck_assert(!b.failed);
+    ENSO_TEST_CONTAINS(b.data, "m on x.csv: 5 items, 2 labels\n");
+    ENSO_TEST_CONTAINS(b.data, "  accuracy     75.00 %  (3 of 4)\n");
+    ENSO_TEST_CONTAINS(b.data, "precision 75.00 %, recall 83.33 %, F1 73.33 %\n");
+    ENSO_TEST_CONTAINS(b.data, "a label that is much longer th..        1        2    50.00 %");
+    ENSO_TEST_CONTAINS(b.data, "\n 0 good                  2  1\n 1 a label that is mu..  .  1\n");
+    ENSO_TEST_CONTAINS(b.data, "       1  good answered as a label that is");
+    ENSO_TEST_CONTAINS(b.data, "\nProblems\n  line ?[31m 7: \"bad\" text\n"); /* no escapes */
+    ENSO_TEST_CONTAINS(b.data, "left out    2\n");
+    enso_buffer_clear(&b);
+    r.interrupted = true;
+    r.failed = 30;
+    enso_eval_report_text(&r, 20, &b);
+    ENSO_TEST_CONTAINS(b.data, "INTERRUPTED");
+    ENSO_TEST_CONTAINS(b.data, "Problems (the first 1 of 30)");
+    ck_assert_ptr_null(strstr(b.data, "Confusion")); /* too narrow */
+    enso_buffer_done(&b);
+    release(&r);
+}
+END_TEST
+
+static void scan(const char *text, enum enso_status status, const char *part)
+{
+    char *dir = enso_test_make_dir(), *path = enso_test_format("%s/x.csv", dir);
+    struct enso_eval_result r;
+    struct enso_eval_spec spec = {.set = {.path = path}};
+    struct enso_error err = {0};
+
+    enso_test_write_file(path, text, strlen(text));
+    fill(&r, "[\"good\",\"bad\"]");
+    r.items = r.skipped = 0;
+    spec.set.labels = &r.labels;
+    ck_assert_int_eq(enso_eval_scan(&spec, &r, &err), status);
+    if (status == ENSO_OK)
+        ck_assert_uint_eq(r.items, 3);
+    else
+        ENSO_TEST_CONTAINS(err.message, part);
+    release(&r);
+    free(path);
+    enso_test_remove_dir(dir);
+}
+
+START_TEST(test_scan)
+{
+    scan("text,label\na,good\nb,BAD\nc,1\n", ENSO_OK, "");
+    scan("text,label\na,fine\nb,BAD\nc,poor\nd,fine\n", ENSO_INVALID,
+         "line 2: the model has no label 'fine' (3 items with unknown labels; others: 'poor'); its "
+         "2: 'good', 'bad'; give --map FILE");
+    scan("text,label\n", ENSO_INVALID, "holds no labelled items");
+    scan("text,label\na,good\n\"b,bad\n", ENSO_INVALID, "line 3: a quoted field has no end");
+}
+END_TEST
+
+START_TEST(test_progress_line)
+{
+    struct enso_progress p;
+    struct enso_buffer b = ENSO_BUFFER_INIT;
+
+    enso_progress_init(&p, 200, 10 * ENSO_NS_PER_S);
+    enso_progress_write(&p, 50, "note", 12 * ENSO_NS_PER_S, &b);
+    ck_assert_str_eq(b.data, "[######                  ] 50/200  25.0/s  6 s left  note");
+    enso_buffer_clear(&b);
+    enso_progress_write(&p, 0, "", 10 * ENSO_NS_PER_S, &b);
+    ck_assert_str_eq(b.data, "[                        ] 0/200");
+    enso_buffer_clear(&b);
+    enso_progress_write(&p, 200, "", 1000 * ENSO_NS_PER_S, &b);
+    ENSO_TEST_CONTAINS(b.data, "[########################] 200/200  0.2/s  0 s left");
+    enso_buffer_clear(&b);
+    p.total = 20000;
+    enso_progress_write(&p, 10, "", 110 * ENSO_NS_PER_S, &b);
+    ENSO_TEST_CONTAINS(b.data, "56 h left");
+    enso_buffer_done(&b);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("cli/eval_run");
+    TCase *core = tcase_create("core");
+
+    tcase_add_test(core, test_sample_is_even_and_exact);
+    tcase_add_test(core, test_report_json);
+    tcase_add_test(core, test_report_text);
+    tcase_add_test(core, test_scan);
+    tcase_add_test(core, test_progress_line);
+    suite_add_tcase(s, core);
+    return s;
+}
+ENSO_TEST_MAIN(suite)
