@@ -248,7 +248,7 @@ static enum enso_status give(struct asking *asking, struct slot *slot, long code
     if ((code == 0 || code == 429 || code == 503) && asking->success_ns < slot->first_ns)
         return enso_error_set(
             err, ENSO_UNAVAILABLE,
-            "%s has answered nothing with success for %.0f s%s; %llu answers came "
+            "%s has answered nothing with success for %.3g s%s; %llu answers came "
             "before",
             spec->server, (double)spec->timeout_ns * 1e-9,
             code == 429   ? " (HTTP 429: it is busy)"

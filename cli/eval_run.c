@@ -242,7 +242,7 @@ static enum enso_status take_refusal(struct run *run, const struct enso_ask_answ
     struct enso_error why = {0};
 
     if (answer->code == 0)
-        (void)enso_error_set(&why, ENSO_DEADLINE, "no answer within %.0f s", /* told below */
+        (void)enso_error_set(&why, ENSO_DEADLINE, "no answer within %.3g s", /* told below */
                              (double)run->spec->timeout_ns * 1e-9);
     else
         (void)enso_client_refused(answer->code, tree, &why);

@@ -50,7 +50,7 @@ tests_cli_check_eval_run_CFLAGS = $(TEST_CFLAGS)
 tests_cli_check_eval_run_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cli_check_eval_run_LDADD = $(CLI_TEST_LIBS)
 
-dist_check_SCRIPTS += tests/cli/check_cli.py tests/cli/check_manuals.py
-TESTS += tests/cli/check_cli.py tests/cli/check_manuals.py
-tests/cli/check_cli.log: enso
+dist_check_SCRIPTS += tests/cli/check_cli.py tests/cli/check_eval.py tests/cli/check_manuals.py
+TESTS += tests/cli/check_cli.py tests/cli/check_eval.py tests/cli/check_manuals.py
+tests/cli/check_cli.log tests/cli/check_eval.log: enso
 tests/cli/check_manuals.log: enso ensod

@@ -72,6 +72,16 @@ tests_fuzz_fuzz_server_timing_SOURCES = tests/fuzz/fuzz_server_timing.c
 tests_fuzz_fuzz_server_timing_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_server_timing_LDADD = $(CLI_LIBS)
 
+FUZZERS += tests/fuzz/fuzz_idx
+tests_fuzz_fuzz_idx_SOURCES = tests/fuzz/fuzz_idx.c
+tests_fuzz_fuzz_idx_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_idx_LDADD = $(CLI_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_table
+tests_fuzz_fuzz_table_SOURCES = tests/fuzz/fuzz_table.c
+tests_fuzz_fuzz_table_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_table_LDADD = $(CLI_LIBS)
+
 FUZZERS += tests/fuzz/fuzz_model_config
 tests_fuzz_fuzz_model_config_SOURCES = tests/fuzz/fuzz_model_config.c
 tests_fuzz_fuzz_model_config_CPPFLAGS = $(AM_CPPFLAGS) -DENSO_TOP_SRCDIR='"$(abs_top_srcdir)"'
