@@ -42,7 +42,8 @@ static enum enso_status folder_open(void *state, const struct enso_dataset_spec 
     roots[0] = set->root;
     errno = 0;
     set->tree = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, compare_names);
-    if (set->tree != NULL)
+    /* The first step, into the root: glibc's fts_close leaks a tree that was never read. */
+    if (set->tree != NULL && fts_read(set->tree) != NULL)
         return ENSO_OK;
     if (errno == ENOMEM)
         return enso_error_no_memory(err, "the folder");

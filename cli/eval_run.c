@@ -18,7 +18,7 @@
 #include "cli/progress.h"
 
 #define UNKNOWN_SHOWN 4     /* labels a sentence names */
-#define SENTENCE_LABELS 130 /* bytes of the model's labels in it */
+#define SENTENCE_LABELS 110 /* bytes of the model's labels in it */
 
 bool enso_eval_in_sample(uint64_t i, uint64_t n_items, uint64_t sample)
 {
@@ -78,7 +78,7 @@ static enum enso_status tell_unknown(const struct scan *scan, struct enso_error 
 
     enso_buffer_puts(&others, "");
     for (size_t i = 1; i < scan->n_shown; i++)
-        enso_buffer_printf(&others, "%s'%.30s'", i == 1 ? "; others: " : ", ",
+        enso_buffer_printf(&others, "%s'%.24s'", i == 1 ? "; others: " : ", ",
                            scan->shown[i].label);
     enso_buffer_puts(&known, "");
     put_labels(&known, labels);
@@ -86,7 +86,7 @@ static enum enso_status tell_unknown(const struct scan *scan, struct enso_error 
         st = enso_error_no_memory(err, "a sentence");
     else
         st = enso_error_set(err, ENSO_INVALID,
-                            "%.100s: the model has no label '%s' (%llu item%s with unknown "
+                            "%.80s: the model has no label '%.40s' (%llu item%s with unknown "
                             "labels%s); its %zu: %s; give --map FILE with lines 'label of the "
                             "set,label of the model'",
                             scan->shown[0].item, scan->shown[0].label,

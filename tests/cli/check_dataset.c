@@ -536,6 +536,34 @@ START_TEST(test_dataset_out_of_memory)
 }
 END_TEST
 
+/* Closed at once, and in the middle: the leak checker looks. */
+START_TEST(test_dataset_left_early)
+{
+    static const char *const names[] = {"x.csv", "x.tar.gz", "set", "t-images-idx3-ubyte"};
+
+    put_text("x.csv", "hello,good\nhello,bad\n");
+    put_text("set/cat/1.jpg", jpeg);
+    put_text("set/cat/2.jpg", jpeg);
+    put_text("set/dog/3.jpg", jpeg);
+    put_idx(PICTURES "abcdefABCDEF", 28, LABELS "\1\2", 10);
+    fill_archive(create("x.tar.gz", archive_write_set_format_ustar, true), true);
+    for (size_t i = 0; i < 2 * ENSO_ARRAY_SIZE(names); i++) {
+        char *path = enso_test_format("%s/%s", dir, names[i / 2]);
+        struct enso_dataset_item item;
+        struct enso_dataset *set = NULL;
+        struct enso_error err = {0};
+        bool more;
+
+        ENSO_TEST_OK(enso_dataset_open(&(struct enso_dataset_spec){.path = path}, &set, &err),
+                     &err);
+        if (i % 2 == 1)
+            ENSO_TEST_OK(enso_dataset_next(set, &item, &more, &err), &err);
+        enso_dataset_close(set);
+        free(path);
+    }
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("cli/dataset");
@@ -550,6 +578,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_archive_formats);
     tcase_add_test(core, test_idx);
     tcase_add_test(core, test_idx_colour_and_named_labels);
+    tcase_add_test(core, test_dataset_left_early);
     tcase_add_test(errors, test_csv_errors);
     tcase_add_test(errors, test_folder_errors);
     tcase_add_test(errors, test_archive_is_cut_or_garbage);
