@@ -39,6 +39,7 @@ struct asking {
     struct slot *slots;
     unsigned n_busy;                /* flying or waiting */
     bool drained;                   /* there are no more requests */
+    uint64_t n_done;                /* attempts that ended */
     uint64_t n_answers, success_ns; /* the last 2xx */
 };
 
@@ -269,8 +270,10 @@ static enum enso_status finish(struct asking *asking, struct slot *slot, CURLcod
     curl_easy_getinfo(slot->curl, CURLINFO_RESPONSE_CODE, &code);
     curl_multi_remove_handle(asking->multi, slot->curl);
     slot->state = WAITING;
+    if (slot->answer.failed && slot->answer.size + CURL_MAX_WRITE_SIZE <= ANSWER_MAX)
+        return enso_error_no_memory(err, "an answer");
     if (slot->answer.failed)
-        return enso_error_set(err, ENSO_TOO_LARGE, "an answer of %s does not fit in memory",
+        return enso_error_set(err, ENSO_TOO_LARGE, "an answer of %s is over 64 MiB",
                               asking->spec->server);
     /* libcurl's milliseconds end a little early; a connection that cannot be made is another matter
      */
@@ -299,6 +302,7 @@ static enum enso_status take_messages(struct asking *asking, struct enso_error *
         if (message->msg != CURLMSG_DONE)
             continue;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &slot);
+        asking->n_done++;
         st = finish(asking, slot, result, err); /* message is gone with this */
     }
     return st;
@@ -318,10 +322,16 @@ static int sleep_ms(const struct asking *asking, uint64_t now_ns)
     return (int)((ns + ENSO_NS_PER_MS - 1) / ENSO_NS_PER_MS);
 }
 
+static enum enso_status unwatchable(struct enso_error *err)
+{
+    return enso_error_set(err, ENSO_IO, "the connections could not be watched any more");
+}
+
 static enum enso_status run(struct asking *asking, struct enso_error *err)
 {
     const struct enso_ask_spec *spec = asking->spec;
     enum enso_status st = ENSO_OK;
+    uint64_t n_before;
     int running;
 
     while (st == ENSO_OK) {
@@ -332,10 +342,14 @@ static enum enso_status run(struct asking *asking, struct enso_error *err)
         st = start_slots(asking, now_ns, err);
         if (st != ENSO_OK || asking->n_busy == 0)
             break;
-        if (curl_multi_perform(asking->multi, &running) != CURLM_OK ||
-            curl_multi_poll(asking->multi, NULL, 0, sleep_ms(asking, now_ns), NULL) != CURLM_OK)
-            return enso_error_set(err, ENSO_IO, "the connections could not be watched any more");
+        if (curl_multi_perform(asking->multi, &running) != CURLM_OK)
+            return unwatchable(err);
+        n_before = asking->n_done;
         st = take_messages(asking, err);
+        /* Sleep only when nothing has ended: a free slot has a request to send. */
+        if (st == ENSO_OK && asking->n_done == n_before &&
+            curl_multi_poll(asking->multi, NULL, 0, sleep_ms(asking, now_ns), NULL) != CURLM_OK)
+            return unwatchable(err);
         if (spec->tick != NULL)
             spec->tick(spec->user, enso_clock_now_ns());
     }

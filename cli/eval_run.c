@@ -104,11 +104,13 @@ enum enso_status enso_eval_scan(const struct enso_eval_spec *spec, struct enso_e
     struct scan scan = {.result = result};
     struct enso_dataset *set = NULL;
     struct enso_dataset_item item;
+    struct enso_progress progress;
     bool more = true;
     enum enso_status st = enso_dataset_open(&spec->set, &set, err);
 
     if (st != ENSO_OK)
         return st;
+    enso_progress_init(&progress, 0, enso_clock_now_ns());
     while (st == ENSO_OK) {
         size_t class;
 
@@ -122,7 +124,10 @@ enum enso_status enso_eval_scan(const struct enso_eval_spec *spec, struct enso_e
             result->skipped++;
         else
             result->items++;
+        if (progress.shown)
+            enso_progress_show(&progress, result->items, "items found", enso_clock_now_ns());
     }
+    enso_progress_done(&progress);
     result->skipped += enso_dataset_skipped(set);
     enso_dataset_close(set);
     if (st == ENSO_OK && scan.n_items != 0)

@@ -14,8 +14,10 @@
 
 void enso_progress_init(struct enso_progress *progress, uint64_t total, uint64_t now_ns)
 {
-    *progress = (struct enso_progress){
-        .shown = isatty(STDERR_FILENO) == 1, .total = total, .begin_ns = now_ns};
+    *progress = (struct enso_progress){.shown = isatty(STDERR_FILENO) == 1,
+                                       .total = total,
+                                       .begin_ns = now_ns,
+                                       .drawn_ns = now_ns};
 }
 
 static void put_seconds(struct enso_buffer *b, double seconds)
@@ -30,13 +32,14 @@ static void put_seconds(struct enso_buffer *b, double seconds)
         enso_buffer_printf(b, "%lu h", (s + 3599) / 3600);
 }
 
-void enso_progress_write(const struct enso_progress *progress, uint64_t done, const char *note,
-                         uint64_t now_ns, struct enso_buffer *b)
+/* "[####      ] 12/50  8.1/s  5 s left" */
+static void put_share(const struct enso_progress *progress, uint64_t done, uint64_t now_ns,
+                      struct enso_buffer *b)
 {
     static const char bar[] = "########################";
     double seconds = (double)(now_ns - progress->begin_ns) * 1e-9;
     double rate = seconds > 0 ? (double)done / seconds : 0;
-    double part = progress->total != 0 ? (double)done / (double)progress->total : 1;
+    double part = (double)done / (double)progress->total;
 
     enso_buffer_printf(b, "[%-*.*s] %llu/%llu", BAR_WIDTH, (int)(part * BAR_WIDTH), bar,
                        (unsigned long long)done, (unsigned long long)progress->total);
@@ -45,6 +48,15 @@ void enso_progress_write(const struct enso_progress *progress, uint64_t done, co
         put_seconds(b, (double)(progress->total - done) / rate);
         enso_buffer_puts(b, " left");
     }
+}
+
+void enso_progress_write(const struct enso_progress *progress, uint64_t done, const char *note,
+                         uint64_t now_ns, struct enso_buffer *b)
+{
+    if (progress->total != 0)
+        put_share(progress, done, now_ns, b);
+    else
+        enso_buffer_printf(b, "%llu", (unsigned long long)done);
     if (note[0] != '\0')
         enso_buffer_printf(b, "  %s", note);
 }
@@ -54,7 +66,7 @@ void enso_progress_show(struct enso_progress *progress, uint64_t done, const cha
 {
     struct enso_buffer line = ENSO_BUFFER_INIT;
 
-    if (!progress->shown || (progress->drawn && now_ns - progress->drawn_ns < PACE_NS))
+    if (!progress->shown || now_ns - progress->drawn_ns < PACE_NS)
         return;
     enso_progress_write(progress, done, note, now_ns, &line);
     if (!line.failed) /* a line less is no loss */

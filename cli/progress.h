@@ -17,6 +17,7 @@ struct enso_progress {
     uint64_t total, begin_ns, drawn_ns;
 };
 
+/* total 0: nobody knows, then it is a count. */
 void enso_progress_init(struct enso_progress *progress, uint64_t total, uint64_t now_ns);
 
 /* `note` stands behind the figures; may be "". */
@@ -24,7 +25,7 @@ void enso_progress_show(struct enso_progress *progress, uint64_t done, const cha
                         uint64_t now_ns);
 void enso_progress_done(struct enso_progress *progress); /* wipes the line */
 
-/* The line itself: "[####      ] 1234/5000  612.1/s  6 s left  accuracy 91.2 %". */
+/* The line itself: "[####      ] 1234/5000  612.1/s  6 s left  note". */
 void enso_progress_write(const struct enso_progress *progress, uint64_t done, const char *note,
                          uint64_t now_ns, struct enso_buffer *b);
 

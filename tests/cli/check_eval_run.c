@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tests of what of an evaluation needs no server: the sample (cli/eval_run.h), the first pass, the
- * reports (cli/eval_report.h) and the progress line (cli/progress.h).
+ * Tests of what of an evaluation needs no server of its own: the sample (cli/eval_run.h), the first
+ * pass, the reports (cli/eval_report.h) and the progress line (cli/progress.h); and a whole run,
+ * cli/ask_many.h included, without memory. check_eval.py has the rest.
  */
 #include "cli/eval_run.h"
 
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
@@ -178,21 +184,123 @@ START_TEST(test_progress_line)
     p.total = 20000;
     enso_progress_write(&p, 10, "", 110 * ENSO_NS_PER_S, &b);
     ENSO_TEST_CONTAINS(b.data, "56 h left");
+    enso_buffer_clear(&b);
+    p.total = 0;
+    enso_progress_write(&p, 10, "items found", 110 * ENSO_NS_PER_S, &b);
+    ck_assert_str_eq(b.data, "10  items found");
     enso_buffer_done(&b);
+}
+END_TEST
+
+/* --- a run against the smallest server -----------------------------------------------------------
+ */
+
+struct server {
+    int listener;
+    pthread_t thread;
+    char url[64];
+};
+
+/* Answers each request with the label "good"; requests here are small and come in one piece. */
+static void *serve(void *user)
+{
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n"
+                                 "{\"data\":[{\"label\":\"good\"}]}";
+    struct server *server = user;
+    int fd;
+
+    while ((fd = accept(server->listener, NULL, NULL)) >= 0) {
+        char request[4096];
+
+        while (recv(fd, request, sizeof request, 0) > 0)
+            (void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL); /* clients may leave */
+        (void)close(fd);
+    }
+    return NULL;
+}
+
+static void start(struct server *server)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+
+    server->listener = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(server->listener, (struct sockaddr *)&address, size), 0);
+    ck_assert_int_eq(listen(server->listener, 16), 0);
+    ck_assert_int_eq(getsockname(server->listener, (struct sockaddr *)&address, &size), 0);
+    (void)snprintf(server->url, sizeof server->url, "http://127.0.0.1:%d/v1/classify",
+                   ntohs(address.sin_port));
+    ck_assert_int_eq(pthread_create(&server->thread, NULL, serve, server), 0);
+}
+
+static void stop(struct server *server)
+{
+    ck_assert_int_eq(shutdown(server->listener, SHUT_RDWR), 0);
+    ck_assert_int_eq(pthread_join(server->thread, NULL), 0);
+    (void)close(server->listener);
+}
+
+static enum enso_status evaluate(void *context, struct enso_error *err)
+{
+    struct enso_eval_spec *spec = context;
+    struct enso_eval_result *r = calloc(1, sizeof *r);
+    json_t *names = json_loads("[\"good\",\"bad\"]", 0, NULL);
+    enum enso_status st;
+
+    ck_assert(r != NULL && names != NULL);
+    r->model = "m";
+    r->concurrency = 1;
+    st = enso_labels_init(&r->labels, names, err);
+    spec->set.labels = &r->labels;
+    if (st == ENSO_OK)
+        st = enso_confusion_init(&r->confusion, 2, err);
+    if (st == ENSO_OK)
+        st = enso_latency_init(&r->latency, err);
+    if (st == ENSO_OK)
+        st = enso_eval_scan(spec, r, err);
+    if (st == ENSO_OK)
+        st = enso_eval_run(spec, r, err);
+    if (st == ENSO_OK) {
+        ck_assert_uint_eq(r->answered, 3);
+        ck_assert_uint_eq(enso_confusion_count(&r->confusion, 0, 0), 2);
+        ck_assert_uint_eq(enso_confusion_count(&r->confusion, 1, 0), 1);
+    }
+    release(r);
+    free(r);
+    json_decref(names);
+    return st;
+}
+
+START_TEST(test_run_out_of_memory)
+{
+    char *dir = enso_test_make_dir(), *path = enso_test_format("%s/x.csv", dir);
+    static const char rows[] = "a,good\n\"b \"\"\n\",good\nc,bad\n";
+    struct server server;
+    struct enso_eval_spec spec = {.set = {.path = path}, .timeout_ns = 20 * ENSO_NS_PER_S};
+
+    enso_test_write_file(path, rows, sizeof rows - 1);
+    start(&server);
+    spec.url = spec.server = server.url;
+    ck_assert_uint_gt(enso_test_oom_sweep(evaluate, &spec), 20);
+    stop(&server);
+    free(path);
+    enso_test_remove_dir(dir);
 }
 END_TEST
 
 static Suite *suite(void)
 {
     Suite *s = suite_create("cli/eval_run");
-    TCase *core = tcase_create("core");
+    TCase *core = tcase_create("core"), *oom = tcase_create("oom");
 
     tcase_add_test(core, test_sample_is_even_and_exact);
     tcase_add_test(core, test_report_json);
     tcase_add_test(core, test_report_text);
     tcase_add_test(core, test_scan);
     tcase_add_test(core, test_progress_line);
+    tcase_add_test(oom, test_run_out_of_memory);
     suite_add_tcase(s, core);
+    suite_add_tcase(s, oom);
     return s;
 }
 ENSO_TEST_MAIN(suite)
