@@ -118,7 +118,7 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory(prefix="ensod-examples-") as folder:
         golden = {}
-        for name in [n for n in CASES if os.path.exists(os.path.join(TOP, "examples", CASES[n][0]))]:
+        for name in CASES:
             started = time.monotonic()
             golden[name] = train(name, folder)
             print(f"{CASES[name][0]:24} ran in {time.monotonic() - started:.0f} s", flush=True)
