@@ -16,9 +16,11 @@ nobase_dist_bundled_DATA = \
 	models/intents/README.md \
 	models/intents/config.json \
 	models/intents/model.safetensors \
+	models/intents/special_tokens_map.json \
 	models/intents/tokenizer.json \
 	models/intents/tokenizer_config.json \
 	models/intents/vocab.txt
 
 # What the cards' figures are made of.
 EXTRA_DIST += models/fashion/training.json models/fashion/evaluation.json
+EXTRA_DIST += models/intents/training.json models/intents/evaluation.json
