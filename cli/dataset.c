@@ -11,6 +11,7 @@
 
 #include "base/memory.h"
 #include "cli/inputs.h"
+#include "cli/options.h"
 
 struct enso_dataset {
     const struct enso_dataset_kind *kind;
@@ -64,6 +65,21 @@ static enum enso_status choose_kind(const char *path, const struct enso_dataset_
                           path);
 }
 
+/* What the user said is about this kind of set. */
+static enum enso_status check_options(const struct enso_dataset_spec *spec,
+                                      const struct enso_dataset_kind *kind, struct enso_error *err)
+{
+    if (spec->labels_path != NULL && kind != &enso_dataset_idx)
+        return enso_cli_usage(err, "--labels is for an idx set; '%.200s' has its labels in it",
+                              spec->path);
+    if ((spec->text_column != NULL || spec->label_column != NULL) && kind != &enso_dataset_csv)
+        return enso_cli_usage(err,
+                              "--text-column and --label-column are for a .csv or .tsv, not "
+                              "for '%.200s'",
+                              spec->path);
+    return ENSO_OK;
+}
+
 enum enso_status enso_dataset_open(const struct enso_dataset_spec *spec, struct enso_dataset **ret,
                                    struct enso_error *err)
 {
@@ -71,6 +87,8 @@ enum enso_status enso_dataset_open(const struct enso_dataset_spec *spec, struct 
     struct enso_dataset *set;
     enum enso_status st = choose_kind(spec->path, &kind, err);
 
+    if (st == ENSO_OK)
+        st = check_options(spec, kind, err);
     if (st != ENSO_OK)
         return st;
     set = enso_alloc_zero(1, sizeof *set);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A labelled set that is a CSV or TSV: a text and a label in each record. Which columns they are
- * is said by the user, or told by a header of well-known names, or, without a header, by the first
- * record: the label is the first of its first two fields that is a label of the model while the
- * other is not, else the second.
+ * is said by the user, or told by a header of well-known names, or, where there are just two, by
+ * the first record: the label is its first field where that is a label of the model while the
+ * second is not, else the second. More columns are not guessed: an id would soon be taken for a
+ * label's number.
  */
 #include "cli/dataset.h"
 
@@ -109,7 +110,7 @@ static void guess_columns(struct csv_set *set, const struct enso_dataset_spec *s
 static enum enso_status choose_columns(struct csv_set *set, const struct enso_dataset_spec *spec,
                                        struct enso_error *err)
 {
-    bool header = false;
+    bool header = false, said;
     enum enso_status st;
 
     set->text = set->label = NONE;
@@ -118,8 +119,15 @@ static enum enso_status choose_columns(struct csv_set *set, const struct enso_da
         st = said_column(set, "label-column", spec->label_column, &set->label, &header, err);
     if (st != ENSO_OK)
         return st;
+    said = set->text != NONE || set->label != NONE;
     if (set->text == NONE || set->label == NONE || !header)
         guess_columns(set, spec, &header);
+    if (!said && !header && set->record->n > 2)
+        return enso_error_set(err, ENSO_INVALID,
+                              "'%.200s', line %llu: %zu fields, and no header that tells text and "
+                              "label; name them with --text-column and --label-column",
+                              enso_table_name(set->table), (unsigned long long)set->record->line,
+                              set->record->n);
     if (set->text == set->label)
         return enso_error_set(err, ENSO_INVALID, "text and label are the same column of '%.200s'",
                               enso_table_name(set->table));
@@ -154,13 +162,17 @@ static enum enso_status csv_next(void *state, struct enso_dataset_item *ret, boo
     set->waiting = false;
     if (st != ENSO_OK || !*ret_more)
         return st;
+    if (set->record->n == 1)
+        return enso_error_set(err, ENSO_INVALID,
+                              "'%.200s', line %llu: 1 field, but text and label are two; commas "
+                              "part the fields of a .csv, tabs those of a .tsv",
+                              enso_table_name(set->table), (unsigned long long)set->record->line);
     if (set->record->n < need)
         return enso_error_set(err, ENSO_INVALID,
-                              "'%.200s', line %llu: %zu field%s, but text and label are columns "
+                              "'%.200s', line %llu: %zu fields, but text and label are columns "
                               "%zu and %zu; name them with --text-column and --label-column",
                               enso_table_name(set->table), (unsigned long long)set->record->line,
-                              set->record->n, set->record->n == 1 ? "" : "s", set->text + 1,
-                              set->label + 1);
+                              set->record->n, set->text + 1, set->label + 1);
     (void)snprintf(set->name, sizeof set->name, "line %llu", /* fits */
                    (unsigned long long)set->record->line);
     *ret = (struct enso_dataset_item){.name = set->name, .label = set->record->fields[set->label]};

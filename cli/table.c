@@ -25,6 +25,7 @@ struct enso_table {
     size_t at, size; /* in the block */
     bool began, ended;
     uint64_t line;    /* of the byte at `at` */
+    char last;        /* the byte before it */
     bool inside;      /* a record has begun and not ended */
     bool complete;    /* the last feed ended a record */
     bool many_fields; /* more than there may be */
@@ -217,7 +218,8 @@ static enum enso_status feed_line(struct enso_table *table, struct enso_error *e
     if (csv_parse(&table->csv, start, n, on_field, on_record, table) != n)
         return check_feed(table, false, err);
     table->at += n;
-    table->line += last == '\n';
+    table->line += last == '\r' || (last == '\n' && (n > 1 || table->last != '\r'));
+    table->last = last;
     return check_feed(table, true, err);
 }
 

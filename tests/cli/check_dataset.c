@@ -167,6 +167,30 @@ START_TEST(test_csv_columns)
 }
 END_TEST
 
+static void refuse_option(struct enso_dataset_spec spec, const char *part)
+{
+    struct enso_dataset *set = NULL;
+    struct enso_error err = {0};
+
+    ck_assert_int_eq(enso_dataset_open(&spec, &set, &err), ENSO_INVALID);
+    ck_assert_str_eq(err.code, "usage");
+    ENSO_TEST_CONTAINS(err.message, part);
+}
+
+START_TEST(test_options_of_another_kind)
+{
+    char *csv = put("x.csv", "a,good\n", 7), *images = put("t-images-idx3-ubyte", "", 0);
+
+    refuse_option((struct enso_dataset_spec){.path = csv, .labels_path = csv},
+                  "--labels is for an idx set");
+    refuse_option((struct enso_dataset_spec){.path = images, .text_column = "1"},
+                  "--text-column and --label-column are for a .csv");
+    refuse_option((struct enso_dataset_spec){.path = dir, .label_column = "1"}, "for a .csv");
+    free(csv);
+    free(images);
+}
+END_TEST
+
 START_TEST(test_csv_errors)
 {
     expect_csv("", NULL, NULL, "!is empty");
@@ -175,7 +199,9 @@ START_TEST(test_csv_errors)
     expect_csv("a,b\n", "0", NULL, "!no column is called '0'");
     expect_csv("a,b\n", "2", "2", "!text and label are the same column");
     expect_csv("text,label\nalone\n", NULL, NULL,
-               "!line 2: 1 field, but text and label are columns 1 and 2");
+               "!line 2: 1 field, but text and label are two; commas part the fields of a .csv");
+    expect_csv("1,hello,good\n", NULL, NULL, /* the 1 is an id, not the label of that number */
+               "!line 1: 3 fields, and no header that tells text and label; name them with");
     expect_csv("a,b\n", "1", "7", "!line 1: 2 fields, but text and label are columns 1 and 7");
     expect_csv("a\xff,good\nb,bad\n", NULL, NULL,
                "line 1=good:?the text is not UTF-8;line 2=bad:b;");
@@ -580,6 +606,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_idx_colour_and_named_labels);
     tcase_add_test(core, test_dataset_left_early);
     tcase_add_test(errors, test_csv_errors);
+    tcase_add_test(errors, test_options_of_another_kind);
     tcase_add_test(errors, test_folder_errors);
     tcase_add_test(errors, test_archive_is_cut_or_garbage);
     tcase_add_test(errors, test_archive_absurd_size);

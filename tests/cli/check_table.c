@@ -71,7 +71,8 @@ START_TEST(test_table_csv)
 {
     check("a,b\nc,d\n", false, "1:a|b;2:c|d;");
     check("a,b\r\nc,d\r\n", false, "1:a|b;2:c|d;");
-    check("a,b\rc,d", false, "1:a|b;1:c|d;"); /* lines are counted by LF */
+    check("a,b\rc,d", false, "1:a|b;2:c|d;");
+    check("a,b\r\rc,\"d\re\"\r\n\nf,g\n\rh,i", false, "1:a|b;3:c|d\re;6:f|g;8:h|i;");
     check("\"a,\"\"x\"\"\",b\n", false, "1:a,\"x\"|b;");
     check("\"one\ntwo\r\nthree\",b\nc,d", false, "1:one\ntwo\r\nthree|b;4:c|d;");
     check("\n\n\r\na,b\n\nc,d\n\n", false, "4:a|b;6:c|d;");
