@@ -5,11 +5,13 @@
 #include "cli/progress.h"
 
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 
 #define BAR_WIDTH 24
+#define BAR_COLUMNS 72 /* a bar only on terminals as wide */
 #define PACE_NS (100 * ENSO_NS_PER_MS)
 
 void enso_progress_init(struct enso_progress *progress, uint64_t total, uint64_t now_ns)
@@ -41,8 +43,10 @@ static void put_share(const struct enso_progress *progress, uint64_t done, uint6
     double rate = seconds > 0 ? (double)done / seconds : 0;
     double part = (double)done / (double)progress->total;
 
-    enso_buffer_printf(b, "[%-*.*s] %llu/%llu", BAR_WIDTH, (int)(part * BAR_WIDTH), bar,
-                       (unsigned long long)done, (unsigned long long)progress->total);
+    if (progress->columns == 0 || progress->columns >= BAR_COLUMNS)
+        enso_buffer_printf(b, "[%-*.*s] ", BAR_WIDTH, (int)(part * BAR_WIDTH), bar);
+    enso_buffer_printf(b, "%llu/%llu", (unsigned long long)done,
+                       (unsigned long long)progress->total);
     if (rate > 0) {
         enso_buffer_printf(b, "  %.1f/s  ", rate);
         put_seconds(b, (double)(progress->total - done) / rate);
@@ -53,12 +57,25 @@ static void put_share(const struct enso_progress *progress, uint64_t done, uint6
 void enso_progress_write(const struct enso_progress *progress, uint64_t done, const char *note,
                          uint64_t now_ns, struct enso_buffer *b)
 {
+    size_t from = b->size;
+
     if (progress->total != 0)
         put_share(progress, done, now_ns, b);
     else
         enso_buffer_printf(b, "%llu", (unsigned long long)done);
     if (note[0] != '\0')
         enso_buffer_printf(b, "  %s", note);
+    if (!b->failed && progress->columns != 0 && b->size - from >= progress->columns) {
+        b->size = from + progress->columns - 1; /* of ASCII */
+        b->data[b->size] = '\0';
+    }
+}
+
+static unsigned columns_of_terminal(void)
+{
+    struct winsize size;
+
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 void enso_progress_show(struct enso_progress *progress, uint64_t done, const char *note,
@@ -68,6 +85,7 @@ void enso_progress_show(struct enso_progress *progress, uint64_t done, const cha
 
     if (!progress->shown || now_ns - progress->drawn_ns < PACE_NS)
         return;
+    progress->columns = columns_of_terminal();
     enso_progress_write(progress, done, note, now_ns, &line);
     if (!line.failed) /* a line less is no loss */
         (void)fprintf(stderr, "\r\033[K%s", line.data);

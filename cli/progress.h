@@ -12,8 +12,9 @@
 #include "base/buffer.h"
 
 struct enso_progress {
-    bool shown; /* standard error is a terminal */
-    bool drawn; /* something stands on the line */
+    bool shown;       /* standard error is a terminal */
+    bool drawn;       /* something stands on the line */
+    unsigned columns; /* of the terminal when it was last drawn; 0: any number */
     uint64_t total, begin_ns, drawn_ns;
 };
 
@@ -25,7 +26,8 @@ void enso_progress_show(struct enso_progress *progress, uint64_t done, const cha
                         uint64_t now_ns);
 void enso_progress_done(struct enso_progress *progress); /* wipes the line */
 
-/* The line itself: "[####      ] 1234/5000  612.1/s  6 s left  note". */
+/* The line itself: "[####      ] 1234/5000  612.1/s  6 s left  note". Where columns are few the bar
+ * is left out, and what is too long is cut: a wrapped line could not be wiped. */
 void enso_progress_write(const struct enso_progress *progress, uint64_t done, const char *note,
                          uint64_t now_ns, struct enso_buffer *b);
 

@@ -188,6 +188,15 @@ START_TEST(test_progress_line)
     p.total = 0;
     enso_progress_write(&p, 10, "items found", 110 * ENSO_NS_PER_S, &b);
     ck_assert_str_eq(b.data, "10  items found");
+    enso_buffer_clear(&b);
+    p.columns = 5;
+    enso_progress_write(&p, 10, "items found", 110 * ENSO_NS_PER_S, &b);
+    ck_assert_str_eq(b.data, "10  "); /* a wrapped line could not be wiped */
+    enso_buffer_clear(&b);
+    p.total = 200;
+    p.columns = 40;
+    enso_progress_write(&p, 50, "", 12 * ENSO_NS_PER_S, &b);
+    ck_assert_str_eq(b.data, "50/200  25.0/s  6 s left"); /* no room for a bar */
     enso_buffer_done(&b);
 }
 END_TEST
