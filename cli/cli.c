@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 int enso_cli_fail(const char *command, const struct enso_error *err)
 {
     struct enso_error shown = *err;
@@ -24,12 +26,32 @@ int enso_cli_fail(const char *command, const struct enso_error *err)
 
 void enso_cli_clean(char *text)
 {
-    for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++) {
-        if (*c < 0x20 || *c == 0x7f)
+    size_t left = strlen(text), n;
+
+    for (unsigned char *c = (unsigned char *)text; left != 0; c += n, left -= n) {
+        n = enso_utf8_length((const char *)c, left);
+        if (n == 0 || *c < 0x20 || *c == 0x7f) {
             *c = '?';
-        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* C1, in UTF-8 */
+            n = 1;
+        } else if (*c == 0xc2 && c[1] < 0xa0) { /* C1 */
             c[0] = c[1] = '?';
+        }
     }
+}
+
+void enso_cli_cut(char *ret, size_t capacity, const char *text)
+{
+    size_t n = strlen(text);
+
+    if (n < capacity) {
+        memcpy(ret, text, n + 1);
+        return;
+    }
+    n = capacity - 3;
+    while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80)
+        n--;
+    memcpy(ret, text, n);
+    memcpy(ret + n, "..", 3);
 }
 
 int enso_cli_finish(const char *command, int status)

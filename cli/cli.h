@@ -10,6 +10,8 @@
 #ifndef ENSO_CLI_CLI_H
 #define ENSO_CLI_CLI_H
 
+#include <stddef.h>
+
 #include "base/error.h"
 #include "base/macros.h"
 
@@ -33,8 +35,13 @@ int enso_cli_eval(int argc, char *argv[]);
  * the error has the code "usage". */
 int enso_cli_fail(const char *command, const struct enso_error *err);
 
-/* Control characters become '?': words of a server or a data set must not steer the terminal. */
+/* Control characters, and bytes that are not UTF-8, become '?': words of a server or a data set
+ * must not steer the terminal. */
 void enso_cli_clean(char *text);
+
+/* Copy `text` to ret[capacity], at least 4; what does not fit is cut at a character and shown by
+ * "..". */
+void enso_cli_cut(char *ret, size_t capacity, const char *text);
 
 /* Has all that was printed arrived? ENSO_EXIT_OK, or a sentence and ENSO_EXIT_FAILURE; `status` is
  * given back when it is a failure already. */

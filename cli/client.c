@@ -11,6 +11,7 @@
 
 #include <curl/curl.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "cli/options.h"
@@ -147,6 +148,9 @@ static void prepare(struct enso_client *client, const struct enso_client_request
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    if (request->timeout_ns != 0)
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
+                         (long)ENSO_MAX(request->timeout_ns / ENSO_NS_PER_MS, (uint64_t)1));
     if (request->body != NULL) {
         curl_easy_setopt(curl, CURLOPT_POST, 1L);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);

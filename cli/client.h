@@ -14,6 +14,7 @@
 #define ENSO_CLI_CLIENT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include <jansson.h>
 
@@ -47,6 +48,7 @@ struct enso_client_request {
     const void *body;         /* NULL: GET, else POST */
     size_t body_size;         /* bytes */
     const char *content_type; /* of the body; NULL: application/json */
+    uint64_t timeout_ns;      /* for all of the answer; 0: as long as it takes */
 };
 
 /* The raw answer of any status. Errors are of the transport: ENSO_UNAVAILABLE with a sentence that

@@ -81,8 +81,8 @@ static volatile sig_atomic_t stop;
 
 static void on_interrupt(int signal_number)
 {
-    (void)signal_number;
     stop = 1;
+    (void)signal(signal_number, SIG_DFL); /* the second one ends it at once */
 }
 
 /* --- the command line --------------------------------------------------------------------------
@@ -141,6 +141,10 @@ static int parse(struct eval *e, int argc, char *argv[], struct enso_error *err)
         (void)enso_cli_usage(err, "name a model and a labelled set: enso eval MODEL DATA");
         return ENSO_CLI_KEY_ERROR;
     }
+    if (argv[0][0] == '\0') {
+        (void)enso_cli_usage(err, "the model's name is empty; 'enso models' lists what there is");
+        return ENSO_CLI_KEY_ERROR;
+    }
     e->result.model = argv[0];
     e->result.set = e->spec.set.path = argv[1];
     e->result.concurrency = (unsigned)e->concurrency;
@@ -163,8 +167,10 @@ static enum enso_status ask_facts(struct eval *e, struct enso_error *err)
     if (st == ENSO_OK && path.failed)
         st = enso_error_no_memory(err, "the request");
     if (st == ENSO_OK)
-        st = enso_client_call(client, &(struct enso_client_request){.path = path.data}, &e->facts,
-                              err);
+        st = enso_client_call(
+            client,
+            &(struct enso_client_request){.path = path.data, .timeout_ns = e->spec.timeout_ns},
+            &e->facts, err);
     enso_client_destroy(client);
     enso_buffer_done(&path);
     return st;
@@ -172,18 +178,20 @@ static enum enso_status ask_facts(struct eval *e, struct enso_error *err)
 
 static enum enso_status take_facts(struct eval *e, struct enso_error *err)
 {
-    const char *state = "ready";
+    const char *state = json_string_value(json_object_get(e->facts, "state"));
+    const char *why = json_string_value(json_object_get(e->facts, "error"));
     json_t *names = NULL;
-    enum enso_status st =
-        enso_json_get_string(e->facts, "", "state", ENSO_JSON_OPTIONAL, &state, NULL, err);
+    enum enso_status st = ENSO_OK;
 
-    e->result.task = "";
-    if (st == ENSO_OK && strcmp(state, "ready") != 0)
-        st = enso_error_set(err, ENSO_UNAVAILABLE, "model '%.100s' is not ready: %.40s",
-                            e->result.model, state);
-    if (st == ENSO_OK)
-        st = enso_json_get_string(e->facts, "", "task", ENSO_JSON_REQUIRED, &e->result.task, NULL,
-                                  err);
+    e->result.task = json_string_value(json_object_get(e->facts, "task"));
+    if (state != NULL && strcmp(state, "ready") != 0)
+        st =
+            enso_error_set(err, ENSO_UNAVAILABLE, "model '%.100s' is not ready: %.40s%s%s",
+                           e->result.model, state, why != NULL ? ": " : "", why != NULL ? why : "");
+    else if (e->result.task == NULL)
+        st = enso_error_set(err, ENSO_UNAVAILABLE,
+                            "%s tells no task of model '%.100s'; is it an ensod?", e->address.given,
+                            e->result.model);
     if (st == ENSO_OK && strstr(e->result.task, "classification") == NULL)
         st = enso_error_set(err, ENSO_INVALID,
                             "model '%.100s' has the task '%.60s', which gives no labels",
@@ -203,7 +211,8 @@ static enum enso_status choose_url(struct eval *e, bool pictures, struct enso_er
 
     if (pictures != takes_pictures)
         return enso_error_set(
-            err, ENSO_INVALID, "'%.200s' holds %s, but model '%.100s' has the task '%.60s'",
+            err, ENSO_INVALID,
+            "'%.200s' is read as a set of %s, but model '%.100s' has the task '%.60s'",
             e->spec.set.path, pictures ? "pictures" : "texts", e->result.model, e->result.task);
     enso_buffer_puts(&e->url, e->address.url);
     enso_buffer_puts(&e->url, "/v1/classify");
@@ -246,9 +255,7 @@ static enum enso_status prepare(struct eval *e, struct enso_error *err)
         st = check_set(e, err);
     if (st == ENSO_OK)
         st = enso_confusion_init(&e->result.confusion, e->result.labels.n, err);
-    if (st == ENSO_OK)
-        st = enso_latency_init(&e->result.latency, err);
-    return st == ENSO_OK ? enso_eval_scan(&e->spec, &e->result, err) : st;
+    return st == ENSO_OK ? enso_latency_init(&e->result.latency, err) : st;
 }
 
 /* --- the end -----------------------------------------------------------------------------------
@@ -287,7 +294,13 @@ static int evaluate(struct eval *e, struct enso_error *err)
     enum enso_status st;
 
     (void)signal(SIGINT, on_interrupt);
-    st = enso_eval_run(&e->spec, &e->result, err);
+    st = enso_eval_scan(&e->spec, &e->result, err);
+    if (st == ENSO_CANCELLED) {
+        (void)fputs("enso eval: interrupted before anything was sent\n", stderr);
+        return ENSO_EXIT_INTERRUPTED;
+    }
+    if (st == ENSO_OK)
+        st = enso_eval_run(&e->spec, &e->result, err);
     (void)signal(SIGINT, SIG_DFL);
     e->result.interrupted = st == ENSO_CANCELLED;
     if (st == ENSO_OK || st == ENSO_CANCELLED)

@@ -13,12 +13,14 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "cli/ask_many.h"
+#include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/inputs.h"
 #include "cli/progress.h"
 
 #define UNKNOWN_SHOWN 4     /* labels a sentence names */
 #define SENTENCE_LABELS 110 /* bytes of the model's labels in it */
+#define COLUMN_HINT 42      /* less when it has this hint */
 
 bool enso_eval_in_sample(uint64_t i, uint64_t n_items, uint64_t sample)
 {
@@ -29,11 +31,16 @@ bool enso_eval_in_sample(uint64_t i, uint64_t n_items, uint64_t sample)
     return (i + 1) * n / n_items > i * n / n_items;
 }
 
+static bool stopped(const struct enso_eval_spec *spec)
+{
+    return spec->stop != NULL && *spec->stop != 0;
+}
+
 /* --- first pass --------------------------------------------------------------------------------
  */
 
 struct unknown {
-    char label[64], item[104]; /* cut */
+    char label[36], item[64]; /* cut */
 };
 
 struct scan {
@@ -41,14 +48,16 @@ struct scan {
     struct unknown shown[UNKNOWN_SHOWN]; /* different ones */
     size_t n_shown;
     uint64_t n_items;
+    bool first; /* the set's first item has such a label */
 };
 
 static void note_unknown(struct scan *scan, const struct enso_dataset_item *item)
 {
     struct unknown entry;
 
-    (void)snprintf(entry.label, sizeof entry.label, "%s", item->label); /* cut */
-    (void)snprintf(entry.item, sizeof entry.item, "%s", item->name);
+    enso_cli_cut(entry.label, sizeof entry.label, item->label);
+    enso_cli_cut(entry.item, sizeof entry.item, item->name);
+    scan->first |= scan->result->items + scan->result->skipped + scan->n_items == 0;
     scan->n_items++;
     for (size_t i = 0; i < scan->n_shown; i++) {
         if (strcmp(scan->shown[i].label, entry.label) == 0)
@@ -59,40 +68,44 @@ static void note_unknown(struct scan *scan, const struct enso_dataset_item *item
 }
 
 /* Some of the model's labels, quoted. */
-static void put_labels(struct enso_buffer *b, const struct enso_labels *labels)
+static void put_labels(struct enso_buffer *b, const struct enso_labels *labels, size_t most)
 {
     for (size_t i = 0; i < labels->n; i++) {
-        if (b->size + strlen(labels->names[i]) > SENTENCE_LABELS) {
+        char name[36];
+
+        enso_cli_cut(name, sizeof name, labels->names[i]);
+        if (b->size + strlen(name) > most) {
             enso_buffer_puts(b, ", ...");
             return;
         }
-        enso_buffer_printf(b, i != 0 ? ", '%s'" : "'%s'", labels->names[i]);
+        enso_buffer_printf(b, i != 0 ? ", '%s'" : "'%s'", name);
     }
 }
 
-static enum enso_status tell_unknown(const struct scan *scan, struct enso_error *err)
+static enum enso_status tell_unknown(const struct scan *scan, bool texts, struct enso_error *err)
 {
     const struct enso_labels *labels = &scan->result->labels;
     struct enso_buffer others = ENSO_BUFFER_INIT, known = ENSO_BUFFER_INIT;
+    bool column = texts && scan->first; /* a header taken for an item, or the wrong column? */
     enum enso_status st;
 
     enso_buffer_puts(&others, "");
     for (size_t i = 1; i < scan->n_shown; i++)
-        enso_buffer_printf(&others, "%s'%.24s'", i == 1 ? "; others: " : ", ",
-                           scan->shown[i].label);
-    enso_buffer_puts(&known, "");
-    put_labels(&known, labels);
+        enso_buffer_printf(&others, "%s'%s'", i == 1 ? "; others: " : ", ", scan->shown[i].label);
+    put_labels(&known, labels, SENTENCE_LABELS - (column ? COLUMN_HINT : 0));
     if (others.failed || known.failed)
         st = enso_error_no_memory(err, "a sentence");
     else
         st = enso_error_set(err, ENSO_INVALID,
-                            "%.80s: the model has no label '%.40s' (%llu item%s with unknown "
-                            "labels%s); its %zu: %s; give --map FILE with lines 'label of the "
-                            "set,label of the model'",
+                            "%s: the model has no label '%s' (%llu item%s with unknown labels%s); "
+                            "its %zu: %s; %sgive --map FILE with lines 'label of the set,label of "
+                            "the model'%s",
                             scan->shown[0].item, scan->shown[0].label,
                             (unsigned long long)scan->n_items, scan->n_items == 1 ? "" : "s",
                             others.data != NULL ? others.data : "", labels->n,
-                            known.data != NULL ? known.data : "");
+                            known.data != NULL ? known.data : "",
+                            column ? "name its column with --label-column, or " : "",
+                            texts ? "" : " (nothing behind the comma: left out)");
     enso_buffer_done(&others);
     enso_buffer_done(&known);
     return st;
@@ -105,7 +118,8 @@ enum enso_status enso_eval_scan(const struct enso_eval_spec *spec, struct enso_e
     struct enso_dataset *set = NULL;
     struct enso_dataset_item item;
     struct enso_progress progress;
-    bool more = true;
+    uint64_t strays;
+    bool more = true, pictures;
     enum enso_status st = enso_dataset_open(&spec->set, &set, err);
 
     if (st != ENSO_OK)
@@ -114,7 +128,7 @@ enum enso_status enso_eval_scan(const struct enso_eval_spec *spec, struct enso_e
     while (st == ENSO_OK) {
         size_t class;
 
-        st = enso_dataset_next(set, &item, &more, err);
+        st = stopped(spec) ? ENSO_CANCELLED : enso_dataset_next(set, &item, &more, err);
         if (st != ENSO_OK || !more)
             break;
         class = enso_labels_find(&result->labels, item.label);
@@ -128,15 +142,17 @@ enum enso_status enso_eval_scan(const struct enso_eval_spec *spec, struct enso_e
             enso_progress_show(&progress, result->items, "items found", enso_clock_now_ns());
     }
     enso_progress_done(&progress);
-    result->skipped += enso_dataset_skipped(set);
+    pictures = enso_dataset_has_pictures(set);
+    strays = enso_dataset_skipped(set);
+    result->skipped += strays;
     enso_dataset_close(set);
     if (st == ENSO_OK && scan.n_items != 0)
-        st = tell_unknown(&scan, err);
+        st = tell_unknown(&scan, !pictures, err);
     if (st == ENSO_OK && result->items == 0)
         st = enso_error_set(err, ENSO_INVALID, "'%.200s' holds no labelled items%s", spec->set.path,
-                            result->skipped != 0 ? "; pictures belong in folders named after their "
-                                                   "labels"
-                                                 : "");
+                            result->skipped > strays ? "; the map leaves all out"
+                            : strays != 0 ? "; pictures belong in folders named after their labels"
+                                          : "");
     return st;
 }
 
@@ -160,8 +176,8 @@ static void note_problem(struct enso_eval_result *result, const char *item, cons
     if (result->n_problems == ENSO_EVAL_PROBLEMS)
         return;
     result->n_problems++;
-    (void)snprintf(problem->item, sizeof problem->item, "%s", item); /* cut */
-    (void)snprintf(problem->error, sizeof problem->error, "%s", sentence);
+    enso_cli_cut(problem->item, sizeof problem->item, item);
+    enso_cli_cut(problem->error, sizeof problem->error, sentence);
 }
 
 /* The text in `request->body` as a request for it. */
@@ -189,6 +205,8 @@ static enum enso_status next_item(struct run *run, struct enso_dataset_item *ite
     enum enso_status st;
 
     while ((st = enso_dataset_next(run->set, item, more, err)) == ENSO_OK && *more) {
+        if (stopped(run->spec))
+            return ENSO_CANCELLED;
         *class = enso_labels_find(&run->result->labels, item->label);
         if (*class == ENSO_LABEL_UNKNOWN)
             return enso_error_set(err, ENSO_INVALID, "'%.200s' changed while it was read",

@@ -27,7 +27,8 @@ struct enso_eval_spec {
 };
 
 /* The first pass: items and skipped of the result. result->model and ->labels are there.
- * ENSO_INVALID for labels that the model does not have, in a sentence with the remedy. */
+ * ENSO_INVALID for labels that the model does not have, in a sentence with the remedy;
+ * ENSO_CANCELLED, without a sentence: stopped early. */
 enum enso_status enso_eval_scan(const struct enso_eval_spec *spec, struct enso_eval_result *result,
                                 struct enso_error *err) ENSO_MUST_CHECK;
 

@@ -93,6 +93,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             facts["task"] = "feature-extraction"
         elif name == "mute":
             del facts["labels"]
+        elif name == "broken":
+            facts = {"id": name, "state": "failed", "error": "no weights"}
+        elif name == "stranger":
+            facts = {"hello": "world"}
+        elif name == "slow":
+            time.sleep(3)
         elif name == "none":
             return self.refuse(404, "there is no model 'none'")
         self.answer(200, facts)
@@ -319,6 +325,11 @@ class Troubles(Case):
         err = self.fails("texts", path)
         self.assertIn("line 3: the model has no label 'dog' (3 items with unknown labels; others: 'emu'); "
                       "its 3: 'ape', 'Bee', 'cat'; give --map FILE", err)
+        self.file("set/ape/1.png", png([0]))
+        self.file("set/README.d/x", "a stray")
+        self.assertIn("README.d/x: the model has no label 'README.d' (1 item with unknown labels); its 3: 'ape', "
+                      "'Bee', 'cat'; give --map FILE with lines 'label of the set,label of the model' (nothing "
+                      "behind the comma: left out)", self.fails("pictures", os.path.join(self.folder, "set")))
         self.assertEqual(self.server.n_posts, 0)
 
     def test_items_that_cannot_be_used(self):
@@ -357,12 +368,15 @@ class Troubles(Case):
         path = self.texts(("x", "ape"))
         self.assertIn("there is no model 'none'", self.fails("none", path))
         self.assertIn("is not ready: loading", self.fails("loading", path))
+        self.assertIn("is not ready: failed: no weights", self.fails("broken", path))
+        self.assertIn("tells no task of model 'stranger'; is it an ensod?", self.fails("stranger", path))
+        self.assertIn("timed out", self.fails("--timeout", "300ms", "slow", path))
         self.assertIn("gives no labels", self.fails("vectors", path))
         self.assertIn("labels", self.fails("mute", path))
-        self.assertIn("holds texts, but model 'pictures' has the task 'image-classification'",
+        self.assertIn("is read as a set of texts, but model 'pictures' has the task 'image-classification'",
                       self.fails("pictures", path))
         self.file("set/ape/1.png", png([0]))
-        self.assertIn("holds pictures, but", self.fails("texts", os.path.join(self.folder, "set")))
+        self.assertIn("is read as a set of pictures, but", self.fails("texts", os.path.join(self.folder, "set")))
 
     def test_sets_that_are_none(self):
         self.assertIn("No such file", self.fails("texts", self.folder + "/gone.csv"))
@@ -378,7 +392,9 @@ class Troubles(Case):
 
     def test_usage(self):
         for args in ((), ("texts",), ("texts", "a", "b"), ("--concurrency", "0", "texts", "a"),
-                     ("--sample", "0", "texts", "a"), ("--timeout", "x", "texts", "a"), ("--what", "texts", "a")):
+                     ("--sample", "0", "texts", "a"), ("--timeout", "x", "texts", "a"), ("--what", "texts", "a"),
+                     ("", "a"), ("--labels", "a", "texts", self.texts(("say ape", "ape"))),
+                     ("--label-column", "1", "pictures", self.folder)):
             status, out, err = self.eval(*args)
             self.assertEqual((status, out, err.count("\n")), (2, "", 1), err)
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Tests of what of an evaluation needs no server of its own: the sample (cli/eval_run.h), the first
- * pass, the reports (cli/eval_report.h) and the progress line (cli/progress.h); and a whole run,
- * cli/ask_many.h included, without memory. check_eval.py has the rest.
+ * pass, the reports (cli/eval_report.h), the progress line (cli/progress.h) and words of others
+ * (cli/cli.h); and a whole run, cli/ask_many.h included, without memory. check_eval.py has the
+ * rest.
  */
 #include "cli/eval_run.h"
 
@@ -17,6 +18,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
+#include "cli/cli.h"
 #include "cli/progress.h"
 #include "tests/support/support.h"
 
@@ -134,6 +136,26 @@ START_TEST(test_report_text)
 }
 END_TEST
 
+START_TEST(test_words_of_others)
+{
+    char text[] = "a\x1b[31m \x9b"
+                  "31m \xc2\x9b"
+                  "31m \xc3\xa4 \xe2\x82\xac\x7f \xe2\x82";
+    char cut[8];
+
+    enso_cli_clean(text);
+    ck_assert_str_eq(text, "a?[31m ?31m ?\?31m \xc3\xa4 \xe2\x82\xac? ??");
+    enso_cli_cut(cut, sizeof cut, "seven77");
+    ck_assert_str_eq(cut, "seven77");
+    enso_cli_cut(cut, sizeof cut, "eight888");
+    ck_assert_str_eq(cut, "eight..");
+    enso_cli_cut(cut, sizeof cut, "x\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"); /* at a character */
+    ck_assert_str_eq(cut, "x\xe2\x82\xac..");
+    enso_cli_cut(cut, sizeof cut, "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80");
+    ck_assert_str_eq(cut, "..");
+}
+END_TEST
+
 static void scan(const char *text, enum enso_status status, const char *part)
 {
     char *dir = enso_test_make_dir(), *path = enso_test_format("%s/x.csv", dir);
@@ -158,9 +180,13 @@ static void scan(const char *text, enum enso_status status, const char *part)
 START_TEST(test_scan)
 {
     scan("text,label\na,good\nb,BAD\nc,1\n", ENSO_OK, "");
-    scan("text,label\na,fine\nb,BAD\nc,poor\nd,fine\n", ENSO_INVALID,
-         "line 2: the model has no label 'fine' (3 items with unknown labels; others: 'poor'); its "
+    scan("text,label\na,good\nb,fine\nc,BAD\nd,poor\ne,fine\n", ENSO_INVALID,
+         "line 3: the model has no label 'fine' (3 items with unknown labels; others: 'poor'); its "
          "2: 'good', 'bad'; give --map FILE");
+    scan("say,label\na,good\nb,1\nc,card_payment_with_a_long_name_and_no_end\n", ENSO_INVALID,
+         "line 1: the model has no label 'label' (2 items with unknown labels; others: "
+         "'card_payment_with_a_long_name_and..'); its 2: 'good', 'bad'; name its column with "
+         "--label-column, or give --map FILE with lines 'label of the set,label of the model'");
     scan("text,label\n", ENSO_INVALID, "holds no labelled items");
     scan("text,label\na,good\n\"b,bad\n", ENSO_INVALID, "line 3: a quoted field has no end");
 }
@@ -305,6 +331,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_sample_is_even_and_exact);
     tcase_add_test(core, test_report_json);
     tcase_add_test(core, test_report_text);
+    tcase_add_test(core, test_words_of_others);
     tcase_add_test(core, test_scan);
     tcase_add_test(core, test_progress_line);
     tcase_add_test(oom, test_run_out_of_memory);
