@@ -30,14 +30,18 @@ struct archive_set {
     char block[BLOCK_BYTES];
 };
 
-static enum enso_status failed(const struct archive_set *set, struct enso_error *err)
+static const char *why_of(const struct archive_set *set)
 {
     const char *why = archive_error_string(set->archive);
 
+    return why != NULL ? why : "it cannot be read";
+}
+
+static enum enso_status failed(const struct archive_set *set, struct enso_error *err)
+{
     if (archive_errno(set->archive) == ENOMEM)
         return enso_error_no_memory(err, "the archive");
-    return enso_error_set(err, ENSO_CORRUPT, "'%.200s': %s%s%.100s", set->file,
-                          why != NULL ? why : "it cannot be read",
+    return enso_error_set(err, ENSO_CORRUPT, "'%.200s': %s%s%.100s", set->file, why_of(set),
                           set->name.size != 0 ? ", after " : "",
                           set->name.size != 0 ? set->name.data : "");
 }
@@ -136,7 +140,7 @@ static enum enso_status archive_read_item(void *state, struct enso_buffer *conte
     if (n > 0)
         (void)enso_error_set(ret_problem, ENSO_TOO_LARGE, "more than 64 MiB"); /* of the item */
     else if (n < 0)
-        (void)enso_error_set(ret_problem, ENSO_CORRUPT, "%s", archive_error_string(set->archive));
+        (void)enso_error_set(ret_problem, ENSO_CORRUPT, "%s", why_of(set)); /* so too */
     else if (!content->failed)
         enso_dataset_check_picture(content, ret_problem);
     return ENSO_OK;

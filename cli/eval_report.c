@@ -82,27 +82,18 @@ static void put_clean(struct enso_buffer *b, const char *text)
     put_padded(b, text, width_of(text));
 }
 
-static void put_summary(const struct enso_eval_result *r, const struct figures *f,
-                        struct enso_buffer *b)
+static void put_accuracy(const struct figures *f, struct enso_buffer *b)
 {
-    put_clean(b, r->model);
-    enso_buffer_puts(b, " on ");
-    put_clean(b, r->set);
-    enso_buffer_printf(b, ": %llu items, %zu labels%s%s\n\n", (unsigned long long)r->items,
-                       r->labels.n,
-                       r->multi_label ? " (multi-label: the most probable one counts)" : "",
-                       r->interrupted ? "; INTERRUPTED, this is a part" : "");
-    enso_buffer_printf(b, "  accuracy    %6.2f %%  (%llu of %llu)\n", 100 * f->all.accuracy,
-                       (unsigned long long)f->all.correct, (unsigned long long)f->all.total);
     enso_buffer_printf(b,
-                       "  macro       precision %.2f %%, recall %.2f %%, F1 %.2f %%\n"
-                       "  answered    %llu in %.2f s: %.1f per second, %u in flight\n"
-                       "  failed      %llu\n",
-                       100 * f->all.precision, 100 * f->all.recall, 100 * f->all.f1,
-                       (unsigned long long)r->answered, r->seconds, throughput(r), r->concurrency,
-                       (unsigned long long)r->failed);
-    if (r->skipped != 0)
-        enso_buffer_printf(b, "  left out    %llu\n", (unsigned long long)r->skipped);
+                       "  accuracy    %6.2f %%  (%llu of %llu)\n"
+                       "  macro       precision %.2f %%, recall %.2f %%, F1 %.2f %%\n",
+                       100 * f->all.accuracy, (unsigned long long)f->all.correct,
+                       (unsigned long long)f->all.total, 100 * f->all.precision,
+                       100 * f->all.recall, 100 * f->all.f1);
+}
+
+static void put_latency(const struct enso_eval_result *r, struct enso_buffer *b)
+{
     enso_buffer_puts(b, "  latency     mean ");
     enso_report_put_time(b, enso_latency_mean_ns(&r->latency), 0);
     for (size_t i = 0; i < ENSO_ARRAY_SIZE(percentiles); i++) {
@@ -113,6 +104,29 @@ static void put_summary(const struct enso_eval_result *r, const struct figures *
     enso_buffer_puts(b, ", max ");
     enso_report_put_time(b, (double)r->latency.max_ns, 0);
     enso_buffer_putc(b, '\n');
+}
+
+static void put_summary(const struct enso_eval_result *r, const struct figures *f,
+                        struct enso_buffer *b)
+{
+    put_clean(b, r->model);
+    enso_buffer_puts(b, " on ");
+    put_clean(b, r->set);
+    enso_buffer_printf(b, ": %llu items, %zu labels%s%s\n\n", (unsigned long long)r->items,
+                       r->labels.n,
+                       r->multi_label ? " (multi-label: the most probable one counts)" : "",
+                       r->interrupted ? "; INTERRUPTED, this is a part" : "");
+    if (r->answered != 0)
+        put_accuracy(f, b);
+    enso_buffer_printf(b,
+                       "  answered    %llu in %.2f s: %.1f per second, %u in flight\n"
+                       "  failed      %llu\n",
+                       (unsigned long long)r->answered, r->seconds, throughput(r), r->concurrency,
+                       (unsigned long long)r->failed);
+    if (r->skipped != 0)
+        enso_buffer_printf(b, "  left out    %llu\n", (unsigned long long)r->skipped);
+    if (r->answered != 0)
+        put_latency(r, b);
 }
 
 /* Characters of the longest label, at most `most`, at least `least`. */
@@ -225,9 +239,11 @@ void enso_eval_report_text(const struct enso_eval_result *r, unsigned columns,
     if (!compute(r, &f, b))
         return;
     put_summary(r, &f, b);
-    put_classes(r, &f, b);
-    put_matrix(r, columns, b);
-    put_worst(r, &f, b);
+    if (r->answered != 0) {
+        put_classes(r, &f, b);
+        put_matrix(r, columns, b);
+        put_worst(r, &f, b);
+    }
     put_problems(r, b);
     enso_free(f.classes);
 }

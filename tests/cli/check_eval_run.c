@@ -131,6 +131,14 @@ START_TEST(test_report_text)
     ENSO_TEST_CONTAINS(b.data, "INTERRUPTED");
     ENSO_TEST_CONTAINS(b.data, "Problems (the first 1 of 30)");
     ck_assert_ptr_null(strstr(b.data, "Confusion")); /* too narrow */
+    enso_buffer_clear(&b);
+    r.answered = 0; /* then there are no figures */
+    enso_eval_report_text(&r, 80, &b);
+    ENSO_TEST_CONTAINS(b.data, "  answered    0 in 2.00 s");
+    ENSO_TEST_CONTAINS(b.data, "Problems");
+    ck_assert_ptr_null(strstr(b.data, "accuracy"));
+    ck_assert_ptr_null(strstr(b.data, "latency"));
+    ck_assert_ptr_null(strstr(b.data, "Class"));
     enso_buffer_done(&b);
     release(&r);
 }
