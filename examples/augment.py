@@ -29,6 +29,8 @@ def rotate(x, degrees, share=0.5):
     angle = torch.empty(n).uniform_(-degrees, degrees) * math.pi / 180
     zoom = torch.empty(n).uniform_(0.9, 1.1)
     cos, sin, zero = torch.cos(angle) * zoom, torch.sin(angle) * zoom, torch.zeros(n)
+    if not chosen.any():
+        return x  # of a last batch of few pictures; torch makes no grid of none
     theta = torch.stack([cos, -sin, zero, sin, cos, zero], 1).view(n, 2, 3)[chosen].to(x.device)
     grid = F.affine_grid(theta, [len(theta), *x.shape[1:]], align_corners=False)
     turned = F.grid_sample(x[chosen.to(x.device)], grid, padding_mode="border", align_corners=False)

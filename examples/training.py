@@ -113,6 +113,8 @@ def fit(net, train, validation, augment, prepare, args, smoothing=0.1):
         net.train()
         total, right = 0.0, 0
         for picked in torch.randperm(len(x)).split(args.batch):
+            if len(picked) < 2:
+                continue  # what is left over; batch norm has no spread of one picture
             picked = picked.to(args.device)
             inputs, truth = augment(x[picked]), y[picked]
             inputs = inputs.contiguous(memory_format=torch.channels_last)
