@@ -12,8 +12,10 @@
 #include "cli/cli.h"
 #include "cli/report.h"
 
-#define LABEL_WIDTH 32    /* longest that a table shows */
-#define MATRIX_LABEL 20   /* and the matrix */
+#define LABEL_WIDTH 64    /* longest that the table of classes shows */
+#define LABEL_LEAST 16    /* where there is no room for that */
+#define CLASS_FIGURES 48  /* columns beside it */
+#define MATRIX_LABEL 20   /* longest of the matrix */
 #define MATRIX_CLASSES 24 /* more are not looked at */
 
 static const struct {
@@ -139,10 +141,11 @@ static size_t label_width(const struct enso_eval_result *r, size_t least, size_t
     return ENSO_MIN(width, most);
 }
 
-static void put_classes(const struct enso_eval_result *r, const struct figures *f,
+static void put_classes(const struct enso_eval_result *r, const struct figures *f, unsigned columns,
                         struct enso_buffer *b)
 {
-    size_t width = label_width(r, 5, LABEL_WIDTH);
+    size_t room = columns > LABEL_LEAST + CLASS_FIGURES ? columns - CLASS_FIGURES : LABEL_LEAST;
+    size_t width = label_width(r, 5, ENSO_MIN(room, (size_t)LABEL_WIDTH));
 
     enso_buffer_puts(b, "\n");
     put_padded(b, "Class", width);
@@ -240,7 +243,7 @@ void enso_eval_report_text(const struct enso_eval_result *r, unsigned columns,
         return;
     put_summary(r, &f, b);
     if (r->answered != 0) {
-        put_classes(r, &f, b);
+        put_classes(r, &f, columns, b);
         put_matrix(r, columns, b);
         put_worst(r, &f, b);
     }

@@ -125,6 +125,12 @@ START_TEST(test_report_text)
     ENSO_TEST_CONTAINS(b.data, "\nProblems\n  line ?[31m 7: \"bad\" text\n"); /* no escapes */
     ENSO_TEST_CONTAINS(b.data, "left out    2\n");
     enso_buffer_clear(&b);
+    enso_eval_report_text(&r, 120, &b); /* the whole label where there is room */
+    ENSO_TEST_CONTAINS(b.data, "\na label that is much longer than any table should show it  ");
+    enso_buffer_clear(&b);
+    enso_eval_report_text(&r, 50, &b);
+    ENSO_TEST_CONTAINS(b.data, "\na label that i..  ");
+    enso_buffer_clear(&b);
     r.interrupted = true;
     r.failed = 30;
     enso_eval_report_text(&r, 20, &b);
