@@ -206,6 +206,24 @@ START_TEST(test_scan)
 }
 END_TEST
 
+START_TEST(test_scan_stopped)
+{
+    char *dir = enso_test_make_dir(), *path = enso_test_format("%s/x.csv", dir);
+    static const volatile int stop = 1;
+    struct enso_eval_result r;
+    struct enso_eval_spec spec = {.set = {.path = path}, .stop = &stop};
+    struct enso_error err = {0};
+
+    enso_test_write_file(path, "a,good\n", 7);
+    fill(&r, "[\"good\",\"bad\"]");
+    ck_assert_int_eq(enso_eval_scan(&spec, &r, &err), ENSO_CANCELLED);
+    ck_assert_str_eq(err.message, "");
+    release(&r);
+    free(path);
+    enso_test_remove_dir(dir);
+}
+END_TEST
+
 START_TEST(test_progress_line)
 {
     struct enso_progress p;
@@ -347,6 +365,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_report_text);
     tcase_add_test(core, test_words_of_others);
     tcase_add_test(core, test_scan);
+    tcase_add_test(core, test_scan_stopped);
     tcase_add_test(core, test_progress_line);
     tcase_add_test(oom, test_run_out_of_memory);
     suite_add_tcase(s, core);
