@@ -8,6 +8,7 @@ once, when it loads the file. The arithmetic stays float32.
 golden() writes what the network itself, unrounded, answers to a few pictures, so that a test can
 compare what comes out of ensod with it.
 """
+import inspect
 import json
 import os
 
@@ -25,7 +26,8 @@ PICTURES = ["examples/pictures/sneaker.png", "examples/pictures/ship.png"] + [
 def export(net, name, shape, path, input_name, output_name, half):
     """`name` is the graph's; `shape` is that of one picture: channels, height, width."""
     net.eval()
-    more = {"dynamo": False} if torch.__version__ >= "2.5" else {}
+    # The tracing exporter: newer versions have another one beside it, and of late as the default.
+    more = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     torch.onnx.export(net, torch.zeros(1, *shape), path, opset_version=13, input_names=[input_name],
                       output_names=[output_name], do_constant_folding=True,
                       dynamic_axes={input_name: {0: "batch"}, output_name: {0: "batch"}}, **more)
