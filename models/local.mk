@@ -1,6 +1,11 @@
 # The bundled models, installed as $(pkgdatadir)/models/NAME.
 bundleddir = $(pkgdatadir)
 nobase_dist_bundled_DATA = \
+	models/cifar/README.md \
+	models/cifar/ensod.json \
+	models/cifar/evaluation.json \
+	models/cifar/model.onnx \
+	models/cifar/training.json \
 	models/embeddings/1_Pooling/config.json \
 	models/embeddings/README.md \
 	models/embeddings/config.json \
