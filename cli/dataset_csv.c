@@ -90,6 +90,13 @@ static void guess_columns(struct csv_set *set, const struct enso_dataset_spec *s
     size_t label = find_known(record, label_names, ENSO_ARRAY_SIZE(label_names));
     bool first;
 
+    /* Of two columns one well-known name is enough, if neither could be an item's label. */
+    if (set->text == NONE && set->label == NONE && record->n == 2 &&
+        (text == NONE) != (label == NONE) && !is_label(spec->labels, record, 0) &&
+        !is_label(spec->labels, record, 1)) {
+        text = text != NONE ? text : 1 - label;
+        label = 1 - text;
+    }
     if (set->text == NONE && set->label == NONE && text != NONE && label != NONE)
         *header = true;
     else if (set->text != NONE && label != NONE && label != set->text)

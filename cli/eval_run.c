@@ -20,7 +20,7 @@
 
 #define UNKNOWN_SHOWN 4     /* labels a sentence names */
 #define SENTENCE_LABELS 110 /* bytes of the model's labels in it */
-#define COLUMN_HINT 42      /* less when it has this hint */
+#define COLUMN_HINT 63      /* less when it has this hint */
 
 bool enso_eval_in_sample(uint64_t i, uint64_t n_items, uint64_t sample)
 {
@@ -96,16 +96,16 @@ static enum enso_status tell_unknown(const struct scan *scan, bool texts, struct
     if (others.failed || known.failed)
         st = enso_error_no_memory(err, "a sentence");
     else
-        st = enso_error_set(err, ENSO_INVALID,
-                            "%s: the model has no label '%s' (%llu item%s with unknown labels%s); "
-                            "its %zu: %s; %sgive --map FILE with lines 'label of the set,label of "
-                            "the model'%s",
-                            scan->shown[0].item, scan->shown[0].label,
-                            (unsigned long long)scan->n_items, scan->n_items == 1 ? "" : "s",
-                            others.data != NULL ? others.data : "", labels->n,
-                            known.data != NULL ? known.data : "",
-                            column ? "name its column with --label-column, or " : "",
-                            texts ? "" : " (nothing behind the comma: left out)");
+        st = enso_error_set(
+            err, ENSO_INVALID,
+            "%s: the model has no label '%s' (%llu item%s with unknown labels%s); "
+            "its %zu: %s; %sgive --map FILE with lines 'label of the set,label of "
+            "the model'%s",
+            scan->shown[0].item, scan->shown[0].label, (unsigned long long)scan->n_items,
+            scan->n_items == 1 ? "" : "s", others.data != NULL ? others.data : "", labels->n,
+            known.data != NULL ? known.data : "",
+            column ? "name its column (--label-column NAME) if there is a header, or " : "",
+            texts ? "" : " (nothing behind the comma: left out)");
     enso_buffer_done(&others);
     enso_buffer_done(&known);
     return st;

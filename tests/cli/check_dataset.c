@@ -161,6 +161,9 @@ START_TEST(test_csv_columns)
     expect_csv("a,b,good\n", "2", "3", "line 1=good:b;");
     expect_csv("good,b,c\n", "3", NULL, "line 1=good:c;");
     expect_csv("b,good,c\n", "1", NULL, "line 1=good:b;");
+    expect_csv("tweet,label\nhello,good\n", NULL, NULL, "line 2=good:hello;");
+    expect_csv("kind,text\ngood,hello\n", NULL, NULL, "line 2=good:hello;");
+    expect_csv("text,good\nhello,bad\n", NULL, NULL, "line 1=good:text;line 2=bad:hello;");
     expect_csv("x,label\nhello,good\n", "x", NULL, "line 2=good:hello;");
     expect_csv("text,y\nhello,good\n", NULL, "y", "line 2=good:hello;");
     expect_csv("text,y\nhello,good\n", NULL, "2", "line 2=good:hello;"); /* a header all the same */

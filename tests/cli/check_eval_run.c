@@ -197,10 +197,11 @@ START_TEST(test_scan)
     scan("text,label\na,good\nb,fine\nc,BAD\nd,poor\ne,fine\n", ENSO_INVALID,
          "line 3: the model has no label 'fine' (3 items with unknown labels; others: 'poor'); its "
          "2: 'good', 'bad'; give --map FILE");
-    scan("say,label\na,good\nb,1\nc,card_payment_with_a_long_name_and_no_end\n", ENSO_INVALID,
-         "line 1: the model has no label 'label' (2 items with unknown labels; others: "
-         "'card_payment_with_a_long_name_and..'); its 2: 'good', 'bad'; name its column with "
-         "--label-column, or give --map FILE with lines 'label of the set,label of the model'");
+    scan("say,mood\na,good\nb,1\nc,card_payment_with_a_long_name_and_no_end\n", ENSO_INVALID,
+         "line 1: the model has no label 'mood' (2 items with unknown labels; others: "
+         "'card_payment_with_a_long_name_and..'); its 2: 'good', 'bad'; name its column "
+         "(--label-column NAME) if there is a header, or give --map FILE with lines 'label of the "
+         "set,label of the model'");
     scan("text,label\n", ENSO_INVALID, "holds no labelled items");
     scan("text,label\na,good\n\"b,bad\n", ENSO_INVALID, "line 3: a quoted field has no end");
 }
