@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # make installcheck: what was installed works by itself, with the installed models and no argument
-# but an address: ready, a sentence classified, and a clean end. $1 is the folder of the programs.
+# but an address: ready, the right labels of a sentence and two pictures, and a clean end. $1 is the folder of the programs.
 set -eu
 command -v curl >/dev/null || { echo "SKIP: curl is not installed"; exit 0; }
 dir=$(mktemp -d)
@@ -25,9 +25,14 @@ until ask /ready >/dev/null 2>&1; do
     fi
     sleep 0.1
 done
-ask /v1/classify -d '{"model":"intents","input":"The machine swallowed my card."}' | grep -q '"label"'
-ask '/v1/classify?model=fashion' -H 'Content-Type: image/png' \
-    --data-binary "@${top_srcdir:-.}/examples/pictures/sneaker.png" | grep -q '"label"'
+# right LABEL: the answer on standard input has that label.
+right() {
+    grep -q "\"index\":0,\"label\":\"$1\"" || { echo "the answer is not $1"; exit 1; }
+}
+pictures=${top_srcdir:-.}/examples/pictures
+ask /v1/classify -d '{"model":"intents","input":"The machine swallowed my card."}' | right card_swallowed
+ask '/v1/classify?model=fashion' -H 'Content-Type: image/png' --data-binary "@$pictures/sneaker.png" | right Sneaker
+ask '/v1/classify?model=cifar' -H 'Content-Type: image/png' --data-binary "@$pictures/ship.png" | right ship
 "$1/enso" --version
 kill "$daemon"
 wait "$daemon"
