@@ -21,7 +21,7 @@ import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
-NOT_SERVED = ("README.md", "training.json", "evaluation.json")
+NOT_SERVED = ("README.md", "training.json", "evaluation.json", "similarity.json")
 # What training.json always holds, in the order of the card; anything else follows, by its own name.
 TRAINING = {
     "data": "data", "data_licence": "licence of the data", "seed": "seed", "command": "command",
@@ -96,7 +96,8 @@ def trained(training, size):
         "seconds": duration,
         "validation": lambda v: f"{percent(v['accuracy'])} of {v['items']:,} items of the training file",
     }
-    t["validation"] = {"items": t.pop("validation_items"), "accuracy": t.pop("validation_accuracy")}
+    if "validation_accuracy" in t:
+        t["validation"] = {"items": t.pop("validation_items"), "accuracy": t.pop("validation_accuracy")}
     t = {name: v for name, v in t.items() if v is not None and name != "model"}
     names = [n for n in TRAINING if n in t] + [n for n in t if n not in TRAINING]
     rows = [[TRAINING.get(n, n.replace("_", " ")), words.get(n, value)(t[n])] for n in names]

@@ -10,6 +10,7 @@ nobase_dist_bundled_DATA = \
 	models/embeddings/model.safetensors \
 	models/embeddings/modules.json \
 	models/embeddings/sentence_bert_config.json \
+	models/embeddings/special_tokens_map.json \
 	models/embeddings/tokenizer.json \
 	models/embeddings/tokenizer_config.json \
 	models/embeddings/vocab.txt \
@@ -28,3 +29,4 @@ nobase_dist_bundled_DATA = \
 EXTRA_DIST += models/cifar/training.json models/cifar/evaluation.json
 EXTRA_DIST += models/fashion/training.json models/fashion/evaluation.json
 EXTRA_DIST += models/intents/training.json models/intents/evaluation.json
+EXTRA_DIST += models/embeddings/training.json models/embeddings/similarity.json
