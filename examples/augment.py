@@ -48,4 +48,4 @@ def cutout(x, side, share=0.5):
     in_rows = (rows >= top) & (rows < top + side)
     in_columns = (columns >= left) & (columns < left + side)
     blank = in_rows.view(n, 1, h, 1) & in_columns.view(n, 1, 1, w) & (torch.rand(n, 1, 1, 1) < share)
-    return x.masked_fill(blank.to(x.device), 0.0)
+    return x.masked_fill(blank.to(x.device), 0)

@@ -22,11 +22,12 @@ import training
 LABELS = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
           "Ankle boot"]
 MEAN, STD = 0.286, 0.353  # of all pixels of the training pictures, which run from 0 to 1
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Net(nn.Module):
-    """28 x 28 -> conv 26 x 26 x 32 -> conv 24 x 24 x 64 -> pool 12 x 12 x 64 -> 128 -> 10"""
+    """28 x 28 -> conv 26 x 26 x 32 -> conv 24 x 24 x 64 -> pool 12 x 12 x 64 -> 128 -> 10
+
+    The pool stands before norm and relu, which then have a quarter of the numbers to do."""
 
     def __init__(self):
         super().__init__()
@@ -34,12 +35,11 @@ class Net(nn.Module):
         self.conv2, self.norm2 = nn.Conv2d(32, 64, 3), nn.BatchNorm2d(64)
         self.fc1, self.norm3 = nn.Linear(64 * 12 * 12, 128), nn.BatchNorm1d(128)
         self.fc2 = nn.Linear(128, 10)
-        self.dropout1, self.dropout2 = nn.Dropout(0.25), nn.Dropout(0.4)
+        self.dropout1, self.dropout2 = nn.Dropout(0.25), nn.Dropout(0.5)
 
     def forward(self, x):
         x = F.relu(self.norm1(self.conv1(x)))
-        x = F.relu(self.norm2(self.conv2(x)))
-        x = self.dropout1(F.max_pool2d(x, 2))
+        x = self.dropout1(F.relu(self.norm2(F.max_pool2d(self.conv2(x), 2))))
         x = F.relu(self.norm3(self.fc1(torch.flatten(x, 1))))
         return F.log_softmax(self.fc2(self.dropout2(x)), dim=1)
 
@@ -51,12 +51,12 @@ def prepare(x):
 
 def augmented(x):
     x = augment.shift_and_flip(x, 2).float() / 255
-    x = augment.cutout(augment.rotate(x, 8, share=0.3), 10, share=0.5)
+    x = augment.cutout(augment.rotate(x, 8, share=0.3), 8, share=0.5)
     return (x - MEAN) / STD
 
 
 def main():
-    args = training.arguments(__doc__, epochs=20, rate=4e-3, decay=0.02, validation=5000).parse_args()
+    args = training.arguments(__doc__, epochs=40, rate=4e-3, decay=0.02, validation=5000).parse_args()
     training.begin(args)
     images = datasets.find(args.data, "train-images-idx3-ubyte.gz", "train-images-idx3-ubyte")
     pictures, labels = datasets.read_idx(images)
