@@ -15,6 +15,7 @@ import http.client
 import json
 import os
 import socket
+import subprocess
 import sys
 
 import torch
@@ -24,7 +25,6 @@ import evaluate_models
 import texts as shared
 import train_embeddings
 import training
-import write_card
 
 
 def ask_daemon(path, texts):
@@ -47,21 +47,6 @@ def ask_daemon(path, texts):
 def retrieval(train, test, train_intents, test_intents):
     nearest = (test @ train.T).argmax(1).tolist()
     return sum(train_intents[j] == intent for j, intent in zip(nearest, test_intents)) / len(test_intents)
-
-
-def card(report, record, size):
-    """The figures of the card."""
-    r = report["retrieval"]
-    return "\n\n".join([
-        "Asked through the daemon, on texts that it did not learn from. How alike it and the teacher order all pairs of "
-        "texts by likeness (Spearman's correlation of the products; 1 is the same order):",
-        write_card.table(["source", "texts", "correlation"],
-                         [[row["source"], f"{row['texts']:,}", f"{row['spearman']:.3f}"] for row in report["spearman"]]),
-        f"How often the nearest of the {r['among']:,} train texts of BANKING77 has the same intent as a test text, "
-        f"of {r['items']:,}:",
-        write_card.table(["model", "same intent"], [["this", f"**{write_card.percent(r['student'])}**"],
-                                                    ["the teacher", write_card.percent(r["teacher"])]]),
-        write_card.trained(record, size)])
 
 
 def main():
@@ -101,8 +86,7 @@ def main():
     out = os.path.join(evaluate_models.TOP, "models", "embeddings")
     training.write_json(os.path.join(out, "similarity.json"), report)
     print(json.dumps(report, indent=2))
-    with open(os.path.join(out, "training.json"), encoding="utf-8") as f:
-        write_card.replace(os.path.join(out, "README.md"), card(report, json.load(f), write_card.served_bytes(out)), False)
+    subprocess.run([sys.executable, os.path.join(evaluate_models.TOP, "examples", "write_card.py")], check=True)
 
 
 if __name__ == "__main__":

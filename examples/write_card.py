@@ -7,9 +7,11 @@
 MODEL_DIR/README.md is written by hand but for that block, which comes from two files beside it:
 
 training.json     what the training script tells of its run
-evaluation.json   what `enso eval --json` found on the test half (examples/evaluate_models.py)
+evaluation.json   what `enso eval --json` found on the test half (examples/evaluate_models.py);
+                  of embeddings similarity.json (examples/evaluate_embeddings.py)
 
-Without MODEL_DIR: all folders of models/ that have both, and the table of them in the README at the top.
+Without MODEL_DIR: all folders of models/ that have a training.json, and the table of them in the README
+at the top.
 --check writes nothing and fails where a card says something else than the files. Python's standard
 library only.
 """
@@ -87,6 +89,20 @@ def judged(evaluation):
     ])
 
 
+def alike(similarity):
+    """What the daemon's embeddings are worth, beside their teacher's."""
+    r = similarity["retrieval"]
+    return "\n\n".join([
+        "Asked through the daemon, on texts that it did not learn from. How alike it and the teacher order all pairs of "
+        "texts by likeness (Spearman's correlation of the products; 1 is the same order):",
+        table(["source", "texts", "correlation"],
+              [[row["source"], f"{row['texts']:,}", f"{row['spearman']:.3f}"] for row in similarity["spearman"]]),
+        f"How often the nearest of the {r['among']:,} train texts of BANKING77 has the same intent as a test text, "
+        f"of {r['items']:,}:",
+        table(["model", "same intent"], [["this", f"**{percent(r['student'])}**"], ["the teacher", percent(r["teacher"])]]),
+    ])
+
+
 def trained(training, size):
     """How it was made."""
     t = dict(training)
@@ -107,27 +123,33 @@ def trained(training, size):
 def figures(folder):
     """(training, evaluation) of a model."""
     pair = []
-    for name in ("training.json", "evaluation.json"):
+    judgement = "similarity.json" if os.path.exists(os.path.join(folder, "similarity.json")) else "evaluation.json"
+    for name in ("training.json", judgement):
         with open(os.path.join(folder, name), encoding="utf-8") as f:
             pair.append(json.load(f))
     if pair[0]["model"] != pair[1]["model"]:
-        raise ValueError(f"training.json is of {pair[0]['model']}, evaluation.json of {pair[1]['model']}")
+        raise ValueError(f"{folder}: training.json is of {pair[0]['model']}, {judgement} of {pair[1]['model']}")
     return pair
 
 
 def card(folder):
     training, evaluation = figures(folder)
-    return "\n\n".join([judged(evaluation), trained(training, served_bytes(folder))])
+    told = alike(evaluation) if "retrieval" in evaluation else judged(evaluation)
+    return "\n\n".join([told, trained(training, served_bytes(folder))])
 
 
 def overview(folders):
     """The table of the README: a row a model."""
     rows = []
     for folder in folders:
-        training, evaluation = figures(folder)
-        rows.append([f"[{evaluation['model']}](models/{evaluation['model']}/README.md)", evaluation["task"],
-                     training["data"].replace(" (", ",").split(",")[0], f"{percent(evaluation['accuracy'])} of {evaluation['items']:,}",
-                     percent(evaluation["macro"]["f1"]), f"{served_bytes(folder) / 1e6:.1f} MB"])
+        training, e = figures(folder)
+        if "retrieval" in e:
+            what = ["feature-extraction", training["data"],
+                    f"{percent(e['retrieval']['student'])}: the nearest text has the same intent", "-"]
+        else:
+            what = [e["task"], training["data"].replace(" (", ",").split(",")[0],
+                    f"{percent(e['accuracy'])} of {e['items']:,}", percent(e["macro"]["f1"])]
+        rows.append([f"[{e['model']}](models/{e['model']}/README.md)", *what, f"{served_bytes(folder) / 1e6:.1f} MB"])
     return table(["model", "task", "trained on", "accuracy", "macro F1", "size"], rows)
 
 
@@ -142,7 +164,7 @@ def replace(path, new, check):
     if new == text:
         return True
     if check:
-        print(f"{path}: the figures are not those of training.json and evaluation.json; run examples/write_card.py")
+        print(f"{path}: the figures are not those of the JSON files; run examples/write_card.py")
         return False
     with open(path, "w", encoding="utf-8") as f:
         f.write(new)
@@ -155,7 +177,7 @@ def main():
     parser.add_argument("folders", metavar="MODEL_DIR", nargs="*", help="default: those in models/ that have figures")
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a card says something else")
     args = parser.parse_args()
-    folders = args.folders or sorted(os.path.dirname(p) for p in glob.glob(os.path.join(TOP, "models/*/evaluation.json")))
+    folders = args.folders or sorted(os.path.dirname(p) for p in glob.glob(os.path.join(TOP, "models/*/training.json")))
     try:
         good = [replace(os.path.join(folder, "README.md"), card(folder), args.check) for folder in folders]
         if not args.folders:

@@ -72,6 +72,12 @@ class Demo(Asked):
             self.assertEqual(row["label"], DEMO[model][1], row)
             self.assertGreater(row["score"], 0.5, row)
 
+    def test_texts_of_like_meaning_are_near(self):
+        lost, found, rate = (self.embed("embeddings", text) for text in (
+            "My card is lost.", "I cannot find my card.", "What is the exchange rate for dollars?"))
+        near, far = (sum(a * b for a, b in zip(lost, other)) for other in (found, rate))
+        self.assertGreater(near, far + 0.3, (near, far))
+
     def test_enso_says_the_same(self):
         server = f"http://127.0.0.1:{self.d.port}"
         for model in FLOORS:
@@ -86,7 +92,7 @@ class Demo(Asked):
 class Logits(Asked):
     def test_they_are_those_of_pytorch_before_rounding(self):
         paths = sorted(glob.glob(os.path.join(GOLDEN, "*.json")))
-        self.assertEqual(set(FLOORS) - {os.path.basename(p)[:-5] for p in paths}, set())
+        self.assertEqual({os.path.basename(p)[:-5] for p in paths}, {*FLOORS, "embeddings"})
         for path in paths:
             golden = read(path)
             self.assertLessEqual(golden["tolerance"], {"F32": 1e-4, "F16": 2e-3}[golden["stored"]])
@@ -137,7 +143,7 @@ class Cards(unittest.TestCase):
             self.assertEqual(training["model"], model)
 
     def test_they_are_small(self):
-        for model in FLOORS:
+        for model in (*FLOORS, "embeddings"):
             size = sum(os.path.getsize(os.path.join(here, name))
                        for here, _, names in os.walk(os.path.join(BUNDLED, model)) for name in names)
             self.assertLessEqual(size, MAX_BYTES, model)

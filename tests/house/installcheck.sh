@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # make installcheck: what was installed works by itself, with the installed models and no argument
-# but an address: ready, the right labels of a sentence and two pictures, and a clean end. $1 is the folder of the programs.
+# but an address: ready, the right labels of a sentence and two pictures, a
+# vector, and a clean end. $1 is the folder of the programs.
 set -eu
 command -v curl >/dev/null || { echo "SKIP: curl is not installed"; exit 0; }
 dir=$(mktemp -d)
@@ -33,6 +34,7 @@ pictures=${top_srcdir:-.}/examples/pictures
 ask /v1/classify -d '{"model":"intents","input":"The machine swallowed my card."}' | right card_swallowed
 ask '/v1/classify?model=fashion' -H 'Content-Type: image/png' --data-binary "@$pictures/sneaker.png" | right Sneaker
 ask '/v1/classify?model=cifar' -H 'Content-Type: image/png' --data-binary "@$pictures/ship.png" | right ship
+ask /v1/embeddings -d '{"model":"embeddings","input":"My card is lost."}' | grep -q '"embedding":\['
 "$1/enso" --version
 kill "$daemon"
 wait "$daemon"
