@@ -70,21 +70,53 @@ def write_intents(folder, rng):
             f.write(f"\"{' '.join(words)}?\",{LABELS[i % 4]}\n")
 
 
+def write_texts(folder, rng):
+    """All the texts of train_embeddings.py: questions, tweets, two books."""
+    os.makedirs(os.path.join(folder, "banking77"))
+    write_intents(os.path.join(folder, "banking77"), rng)
+    with open(os.path.join(folder, "banking77", "train.csv"), encoding="utf-8") as f:
+        texts = [line.split('"')[1].replace("?", ".") for line in f.readlines()[1:]]
+    os.makedirs(os.path.join(folder, "wnut17-ner"))
+    with open(os.path.join(folder, "wnut17-ner", "train.conll"), "w", encoding="utf-8") as f:
+        f.writelines("".join(f"{word}\tO\n" for word in ["Tweet:", *text.split()]) + "\n" for text in texts[:60])
+    for book in ("tinyshakespeare", "botchan"):
+        with open(os.path.join(folder, book + ".txt"), "w", encoding="utf-8") as f:
+            f.writelines(f"{book} says {text}\n\n" for text in texts[:60])
+
+
+def write_teacher(folder):
+    """A teacher of two narrow layers that knows nothing."""
+    sys.path.insert(0, os.path.join(TOP, "examples"))
+    import texts
+    words = " ".join(LABELS).replace("_", " ") + ", please help me with my new bank account"
+    tokenizer = texts.train_vocabulary([words] * 9, 300)
+    torch.manual_seed(3)
+    transformers.BertModel(transformers.BertConfig(
+        vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128,
+        max_position_embeddings=128)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+SMALL = ["--epochs", "1", "--validation", "40", "--batch", "64"]
 CASES = {
-    "fashion": ("train_fashion.py", write_fashion, ["--epochs", "1", "--validation", "40", "--batch", "64"]),
-    "cifar": ("train_cifar.py", write_cifar, ["--epochs", "1", "--validation", "40", "--batch", "64"]),
-    "intents": ("train_intents.py", write_intents, ["--epochs", "1", "--validation", "40", "--vocabulary", "300",
-                                                    "--hidden", "64", "--inner", "64"]),
+    "fashion": ("train_fashion.py", write_fashion, SMALL),
+    "cifar": ("train_cifar.py", write_cifar, SMALL),
+    "intents": ("train_intents.py", write_intents, [*SMALL, "--vocabulary", "300", "--hidden", "64", "--inner", "64"]),
+    "taught": ("train_intents.py", write_intents, [*SMALL, "--vocabulary", "300", "--hidden", "64", "--inner", "64",
+                                                   "--teacher", "TEACHER", "--teacher-epochs", "1", "--variations", "1"]),
+    "embeddings": ("train_embeddings.py", write_texts, [*SMALL, "--vocabulary", "300", "--inner", "64",
+                                                        "--teacher", "TEACHER", "--variations", "1"]),
 }
 
 
 def train(name, folder):
-    """Run a script as a reader would; the largest file it wrote must be a model."""
+    """Run a script as a reader would; gives back the answers that it wrote down before it saved."""
     script, write, options = CASES[name]
     data, out = os.path.join(folder, "data", name), os.path.join(folder, "models", name)
     os.makedirs(data)
     write(data, numpy.random.default_rng(5))
     golden = os.path.join(folder, name + ".json")
+    options = [os.path.join(folder, "teacher") if o == "TEACHER" else o for o in options]
     run = subprocess.run([sys.executable, os.path.join(TOP, "examples", script), "--data", data, "--out", out,
                           "--golden", golden, "--threads", "2", *options],
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
@@ -95,8 +127,10 @@ def train(name, folder):
 
 
 def ask(daemon, model, item):
-    """The logits that ensod answers to an item of a golden file."""
-    if "text" in item:
+    """The logits, or the embedding, that ensod answers to an item of a golden file."""
+    if "embedding" in item:
+        status, _, answer = daemon.post("/v1/embeddings", {"model": model, "input": item["text"]})
+    elif "text" in item:
         status, _, answer = daemon.post("/v1/classify", {"model": model, "input": item["text"], "raw_scores": True})
     else:
         with open(os.path.join(TOP, item["file"]), "rb") as f:
@@ -105,7 +139,8 @@ def ask(daemon, model, item):
         answer = json.loads(body)
     if status != 200:
         raise RuntimeError(f"{model}: {answer}")
-    return answer["data"][0]["probs"]
+    row = answer["data"][0]
+    return row["embedding"] if "embedding" in item else row["probs"]
 
 
 def main():
@@ -118,17 +153,18 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory(prefix="ensod-examples-") as folder:
         golden = {}
+        write_teacher(os.path.join(folder, "teacher"))
         for name in CASES:
             started = time.monotonic()
             golden[name] = train(name, folder)
-            print(f"{CASES[name][0]:24} ran in {time.monotonic() - started:.0f} s", flush=True)
+            print(f"{name:12} {CASES[name][0]:22} ran in {time.monotonic() - started:.0f} s", flush=True)
         daemon = Daemon(models=(os.path.join(folder, "models"),))
         for name, told in golden.items():
-            off = max(float(numpy.abs(numpy.subtract(ask(daemon, name, item), item["logits"])).max())
-                      for item in told["items"])
+            pairs = [(ask(daemon, name, item), item.get("logits") or item["embedding"]) for item in told["items"]]
+            off = max(float(numpy.abs(numpy.subtract(*pair)).max()) for pair in pairs)
             good = off <= told["tolerance"]
             failed += not good
-            print(f"{name:24} {len(told['items'])} inputs, off by {off:.1e} of {told['tolerance']:g} allowed"
+            print(f"{name:35} {len(told['items'])} inputs, off by {off:.1e} of {told['tolerance']:g} allowed"
                   f"{'' if good else '  FAILED'}")
         daemon.stop()
     return 1 if failed else 0
