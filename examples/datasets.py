@@ -44,6 +44,8 @@ def read_idx_array(path):
 def read_idx(images_path):
     """Pictures, and the labels of the file beside them: X-images-idx3-ubyte, X-labels-idx1-ubyte."""
     folder, name = os.path.split(images_path)
+    if "images-idx3" not in name:
+        raise ValueError(f"{images_path}: the labels are found by the name, which must hold 'images-idx3'")
     labels_path = os.path.join(folder, name.replace("images-idx3", "labels-idx1"))
     pictures, labels = read_idx_array(images_path), read_idx_array(labels_path)
     if len(pictures) != len(labels):
@@ -79,7 +81,10 @@ def read_class_folders(path, size, within=""):
         folders = name.replace(os.sep, "/").split("/")[:-1]
         if not folders or (within and within not in folders[:-1]):
             continue
-        image = Image.open(io.BytesIO(data)).convert("RGB")
+        try:
+            image = Image.open(io.BytesIO(data)).convert("RGB")
+        except OSError as e:
+            raise ValueError(f"{path}: {name} is no picture, or a damaged one; take it out") from e
         if image.size != size:
             image = image.resize(size, Image.BILINEAR)
         pictures.append(numpy.asarray(image))

@@ -51,7 +51,10 @@ def arguments():
                    help="as many as the student shall have, each the teacher's layer to start from")
     p.add_argument("--temperature", type=float, default=2.0)
     p.add_argument("--dropout", type=float, default=0.1)
-    return p.parse_args()
+    args = p.parse_args()
+    if args.answers and not args.teacher:
+        p.error("--answers keeps a teacher's answers: name the --teacher, too")
+    return args
 
 
 class Teacher(nn.Module):

@@ -47,8 +47,6 @@ def write_fashion(folder, rng):
 def write_cifar(folder, rng):
     """JPEG files in a tar, a folder a class."""
     names = [f"class{i}" for i in range(10)]
-    with open(os.path.join(folder, "class-names.txt"), "w", encoding="utf-8") as f:
-        f.write("\n".join(names) + "\n")
     with tarfile.open(os.path.join(folder, "train-50000.tar.gz"), "w:gz") as archive:
         for i in range(ITEMS):
             file = io.BytesIO()
