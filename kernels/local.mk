@@ -1,4 +1,13 @@
 # Build fragment of kernels/: see Makefile.am.
+# What operators of all devices share and that touches no device: the CUDA module has it as well.
+kernel_nodes = \
+	kernels/nodes/activation.h \
+	kernels/nodes/broadcast.c kernels/nodes/broadcast.h \
+	kernels/nodes/node.c kernels/nodes/node.h \
+	kernels/nodes/strided.c kernels/nodes/strided.h \
+	kernels/nodes/view.c kernels/nodes/view.h \
+	kernels/nodes/window.c kernels/nodes/window.h
+
 # The portable kernels, and one library per instruction set with only its flags: nothing built with
 # wider instructions may be linked where they are not asked for.
 KERNEL_CFLAGS = $(AM_CFLAGS) -O3
@@ -8,7 +17,6 @@ kernels_libkernels_a_SOURCES = \
 	kernels/cpu/attention.c \
 	kernels/cpu/backend.c \
 	kernels/cpu/binary.c \
-	kernels/cpu/broadcast.c kernels/cpu/broadcast.h \
 	kernels/cpu/cast.c \
 	kernels/cpu/conv.c \
 	kernels/cpu/conv_nhwc.c \
@@ -31,7 +39,7 @@ kernels_libkernels_a_SOURCES = \
 	kernels/cpu/team.c kernels/cpu/team.h \
 	kernels/cpu/unary.c \
 	kernels/cpu/view.c \
-	kernels/cpu/window.c kernels/cpu/window.h
+	$(kernel_nodes)
 
 AVX2_LIBS =
 if HAVE_AVX2

@@ -7,10 +7,12 @@
  */
 #include "ensod_build.h"
 
+#include "kernels/cpu/cpu_internal.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "kernels/cpu/broadcast.h"
+#include "kernels/nodes/broadcast.h"
 
 /* y[i] = f(a[i·sa], b[i·sb]); sa and sb are 0 or 1; y may be a or b where that moves by 1. */
 typedef void (*pair_fn)(const void *a, size_t sa, const void *b, size_t sb, void *y, size_t n);

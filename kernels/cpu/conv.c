@@ -6,9 +6,11 @@
  */
 #include "ensod_build.h"
 
+#include "kernels/cpu/cpu_internal.h"
+
 #include <string.h>
 
-#include "kernels/cpu/window.h"
+#include "kernels/nodes/window.h"
 
 struct conv {
     struct enso_bound bound;

@@ -14,10 +14,12 @@
  */
 #include "ensod_build.h"
 
+#include "kernels/cpu/cpu_internal.h"
+
 #include <string.h>
 
 #include "base/memory.h"
-#include "kernels/cpu/window.h"
+#include "kernels/nodes/window.h"
 
 /* Output pixels of a unit of work: their pointers and partial sums stay in the second cache. */
 #define BLOCK 96

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Shared inside kernels/cpu/: what a bound node is, how a kernel gets at its tensors, how it uses
- * the team. One file per family of operators brings `enso__bind_<family>`; the table in backend.c
- * says which operator goes where.
+ * the team. What does not depend on the device (attributes, constants, shapes) is in
+ * kernels/nodes. One file per family of operators brings `enso__bind_<family>`; the table in
+ * backend.c says which operator goes where.
  *
  * Life of a node: bind reads attributes and constant inputs of the graph into a struct that begins
  * with struct enso_bound (loader thread, once); run reads only that struct and the tensors of the
@@ -17,6 +18,7 @@
 #include "engine/backend.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/team.h"
+#include "kernels/nodes/node.h"
 
 struct enso_device {
     char name[64];
@@ -49,13 +51,6 @@ struct enso_bound {
     void (*release)(struct enso_bound *bound); /* frees what it holds, not itself; NULL: nothing */
 };
 
-/* What bind functions get. */
-struct enso__bind {
-    const struct enso_device *device;
-    const struct enso_graph *graph;
-    const struct enso_node *node;
-};
-
 typedef int (*enso__bind_fn)(const struct enso__bind *b, struct enso_bound **ret_bound,
                              struct enso_error *err);
 
@@ -64,37 +59,10 @@ void *enso__bound_new(const struct enso__bind *b, size_t size_bytes, enso__run_f
                       struct enso_error *err) ENSO_MUST_CHECK;
 /* What unbind does; NULL is fine. For bind functions that fail half-way. */
 void enso__bound_free(struct enso_bound *bound);
-/* Refuse: ENSO_UNSUPPORTED naming operator, node and what is wrong with it. */
-int enso__unsupported(const struct enso__bind *b, struct enso_error *err, const char *format, ...)
-    ENSO_PRINTF(3, 4);
 /* A failure of a run: "Add 'name': ..." */
 int enso__run_error(const struct enso__call *call, struct enso_error *err, enum enso_status status,
                     const char *format, ...) ENSO_PRINTF(4, 5);
 
-/* Value of an input or output while binding; NULL when absent. */
-const struct enso_value *enso__bind_input(const struct enso__bind *b, size_t i);
-const struct enso_value *enso__bind_output(const struct enso__bind *b, size_t i);
-enum enso_dtype enso__bind_dtype(const struct enso__bind *b,
-                                 size_t i); /* of input i; F32 if absent */
-
-/* Input i when it is a constant: its elements as floats (any type), 64-byte aligned, padded with
- * zeros to `pad` elements (at least 1); the caller's to enso_free. ENSO_OK with *ret NULL when it
- * is absent or no constant. */
-int enso__constant_floats(const struct enso__bind *b, size_t i, size_t pad, float **ret_data,
-                          size_t *ret_n, struct enso_error *err);
-
-/* Up to ENSO__MAX_INTS integers that come from an attribute or a constant input at bind, or else
- * from input i's tensor at run. */
-#define ENSO__MAX_INTS (2 * ENSO_MAX_RANK)
-struct enso__ints {
-    bool known;   /* v and n are filled in */
-    bool present; /* given at all */
-    uint8_t input;
-    uint8_t n;
-    int64_t v[ENSO__MAX_INTS];
-};
-int enso__ints_bind(const struct enso__bind *b, size_t input, const char *attribute,
-                    struct enso__ints *ret, struct enso_error *err);
 /* *ret_v is borrowed (`storage` or the bound struct's). */
 int enso__ints_get(const struct enso__call *call, const struct enso__ints *ints,
                    struct enso__ints *storage, const struct enso__ints **ret_ints,
@@ -114,22 +82,6 @@ static inline struct enso_tensor *enso__out(const struct enso__call *call, size_
         return NULL;
     return &call->tensors[call->step->outputs[i]];
 }
-
-/* Shape helpers. */
-bool enso__same_dims(const struct enso_tensor *a, const struct enso_tensor *b);
-/* Strides in elements of t seen with `rank` dimensions dims, leading ones added; broadcast ones 0.
- * False when t does not broadcast to dims. */
-bool enso__broadcast_strides(const struct enso_tensor *t, size_t rank, const int64_t *dims,
-                             size_t *ret_strides);
-/* Product of dims[first .. last). */
-size_t enso__count(const int64_t *dims, size_t first, size_t last);
-/* Axis with negatives counted from the end; -1 when out of range. */
-int enso__axis(int64_t axis, size_t rank);
-/* "2x3x4" for messages. */
-struct enso__dims_text {
-    char s[128];
-};
-struct enso__dims_text enso__dims_text(const struct enso_tensor *t);
 
 /* Share [0, n) over the team; one item costs about `cost` multiplications or bytes moved. Small
  * work stays on the caller. */
@@ -170,9 +122,6 @@ size_t enso__panel_bytes(size_t k, size_t n);
 void enso__pack_run(const struct enso__call *call, const float *b, bool transposed, size_t k,
                     size_t n, float *panels);
 
-/* Attributes activation, activation_min, ... of linear and conv. */
-struct enso_activation_args enso__activation_args(const struct enso_node *node);
-
 /* Families. */
 int enso__bind_unary(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_cast(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
@@ -184,15 +133,10 @@ int enso__bind_copy(const struct enso__bind *b, struct enso_bound **ret, struct 
 int enso__bind_shape(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_fill(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_range(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
-int enso__bind_transpose(const struct enso__bind *b, struct enso_bound **ret,
-                         struct enso_error *err);
+int enso__bind_view(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_join(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
-int enso__bind_slice(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_pad(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
-int enso__bind_repeat(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_gather(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
-int enso__bind_depth_space(const struct enso__bind *b, struct enso_bound **ret,
-                           struct enso_error *err);
 int enso__bind_softmax(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_channel_norm(const struct enso__bind *b, struct enso_bound **ret,
                             struct enso_error *err);

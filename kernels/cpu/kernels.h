@@ -19,7 +19,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "engine/ops/ops.h"
+#include "kernels/nodes/activation.h"
 
 /* Columns of a panel of packed weights, and of a micro-kernel's tile. */
 #define ENSO_PANEL 16
@@ -34,13 +34,6 @@ static inline size_t enso_panels(size_t n_columns)
 {
     return (n_columns + ENSO_PANEL - 1) / ENSO_PANEL;
 }
-
-/* An activation with its parameters (enum enso_activation in engine/ops/ops.h). */
-struct enso_activation_args {
-    enum enso_activation kind;
-    float alpha, beta; /* slope of leaky ReLU, ELU and hard sigmoid; offset of hard sigmoid */
-    float min, max;    /* CLIP */
-};
 
 /* What happens to a finished tile of a product: y = act(x + bias + residual). */
 struct enso_epilogue {

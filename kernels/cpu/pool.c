@@ -7,10 +7,12 @@
  */
 #include "ensod_build.h"
 
+#include "kernels/cpu/cpu_internal.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "kernels/cpu/window.h"
+#include "kernels/nodes/window.h"
 
 struct pool {
     struct enso_bound bound;

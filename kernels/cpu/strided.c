@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Strided copies: see strided.h. Dimensions are merged first, so that most cases end as runs of
- * whole rows (memcpy) or as a plain two-dimensional transposition.
+ * Strided copies: see strided.h. Rows that run on evenly are one memcpy.
  */
 #include "ensod_build.h"
 
@@ -15,30 +14,6 @@ struct strided_work {
     unsigned char *y;
     size_t bytes; /* of an element */
 };
-
-/* Drop dimensions of 1 and merge neighbours that run on evenly. */
-static void simplify(struct enso__strided *s)
-{
-    size_t rank = 0;
-
-    for (size_t d = 0; d < s->rank; d++) {
-        if (s->dims[d] == 1)
-            continue;
-        if (rank > 0 && s->strides[rank - 1] == s->strides[d] * (ptrdiff_t)s->dims[d]) {
-            s->dims[rank - 1] *= s->dims[d];
-            s->strides[rank - 1] = s->strides[d];
-        } else {
-            s->dims[rank] = s->dims[d];
-            s->strides[rank++] = s->strides[d];
-        }
-    }
-    if (rank == 0) {
-        s->dims[0] = 1;
-        s->strides[0] = 1;
-        rank = 1;
-    }
-    s->rank = rank;
-}
 
 #define COPY_ROW(type)                                                                             \
     for (size_t i = 0; i < n; i++)                                                                 \
@@ -90,24 +65,12 @@ int enso__strided_copy(const struct enso__call *call, struct enso__strided *s,
                        const struct enso_tensor *x, const struct enso_tensor *y,
                        struct enso_error *err)
 {
-    size_t count = 1;
-    ptrdiff_t low = s->offset, high = s->offset;
+    size_t count;
+    int st = enso__strided_check(s, x, y, call->bound->op, call->bound->node, &count, err);
 
-    for (size_t d = 0; d < s->rank; d++)
-        count *= s->dims[d];
-    if (count != (size_t)enso_tensor_count(y))
-        return enso__run_error(call, err, ENSO_INTERNAL, "%s does not fit the result %s",
-                               enso__dims_text(x).s, enso__dims_text(y).s);
-    for (size_t d = 0; d < s->rank && count > 0; d++) {
-        ptrdiff_t reach = (ptrdiff_t)(s->dims[d] - 1) * s->strides[d];
-
-        low += reach < 0 ? reach : 0;
-        high += reach > 0 ? reach : 0;
-    }
-    if (count > 0 && (low < 0 || high >= (ptrdiff_t)enso_tensor_count(x)))
-        return enso__run_error(call, err, ENSO_INTERNAL, "reaches outside of its input %s",
-                               enso__dims_text(x).s);
-    simplify(s);
+    if (st != ENSO_OK)
+        return st;
+    enso__strided_simplify(s);
     size_t bytes = enso_dtype_row_bytes(x->dtype, 1);
     struct strided_work w = {s, x->data, y->data, bytes};
 

@@ -4,7 +4,7 @@
  */
 #include "ensod_build.h"
 
-#include "kernels/cpu/window.h"
+#include "kernels/nodes/window.h"
 
 #include <string.h>
 

@@ -4,10 +4,10 @@
  * is simplified first: dimensions of 1 go, neighbours merge where every operand runs through them
  * evenly. What is left are rows in which each operand moves by 0 or 1 element.
  */
-#ifndef ENSO_KERNELS_CPU_BROADCAST_H
-#define ENSO_KERNELS_CPU_BROADCAST_H
+#ifndef ENSO_KERNELS_NODES_BROADCAST_H
+#define ENSO_KERNELS_NODES_BROADCAST_H
 
-#include "kernels/cpu/cpu_internal.h"
+#include "kernels/nodes/node.h"
 
 #define ENSO__BROADCAST_MAX 3
 

@@ -4,7 +4,7 @@
  */
 #include "ensod_build.h"
 
-#include "kernels/cpu/broadcast.h"
+#include "kernels/nodes/broadcast.h"
 
 /* Dimensions d - 1 and d are one for every operand. */
 static bool merges(const struct enso__broadcast *b, size_t d, size_t dim,

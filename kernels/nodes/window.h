@@ -3,10 +3,10 @@
  * Sliding windows of convolutions and pools (ONNX: kernel_shape, strides, pads, dilations,
  * auto_pad) over one to three spatial dimensions, always seen as three (leading ones of length 1).
  */
-#ifndef ENSO_KERNELS_CPU_WINDOW_H
-#define ENSO_KERNELS_CPU_WINDOW_H
+#ifndef ENSO_KERNELS_NODES_WINDOW_H
+#define ENSO_KERNELS_NODES_WINDOW_H
 
-#include "kernels/cpu/cpu_internal.h"
+#include "kernels/nodes/node.h"
 
 #define ENSO__SPATIAL 3
 
