@@ -52,4 +52,15 @@ kernels_libkernels_avx2_a_SOURCES = \
 	kernels/cpu/rows_avx2.c
 endif
 
+# The CUDA module: the same files are compiled by nvcc (kernels/cuda/ensod-cuda.so) and, for tests, by
+# g++ with an emulated CUDA (tests/cuda_emulation/ensod-cuda-emulated.so).
+cuda_host_sources = \
+	kernels/cuda/cuda_internal.h \
+	kernels/cuda/device.h \
+	kernels/cuda/families.c \
+	kernels/cuda/launch.h \
+	kernels/cuda/node.c
+cuda_kernel_sources =
+EXTRA_DIST += $(cuda_host_sources) $(cuda_kernel_sources)
+
 EXTRA_DIST += kernels/README.md kernels/cpu/fit_coefficients.py

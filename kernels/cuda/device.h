@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A GPU: opening it with clear refusals, its memory, what its failures mean. Private to
+ * kernels/cuda.
+ *
+ * Errors of the CUDA runtime come in two kinds. Some concern one call (out of memory, a refused
+ * launch): the batch fails with ENSO_NO_MEMORY or ENSO_DEVICE and the lane goes on. All others are
+ * sticky, the driver repeats them for the life of the process: the device is down, every later
+ * call returns ENSO_UNAVAILABLE with a sentence, and teardown ignores further errors.
+ */
+#ifndef ENSO_KERNELS_CUDA_DEVICE_H
+#define ENSO_KERNELS_CUDA_DEVICE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "kernels/cuda/cuda_internal.h"
+
+struct enso__cuda_channel;
+
+struct enso_device {
+    char name[64]; /* "cuda:0" */
+    char description[128];
+    int ordinal;
+    int architecture; /* 80, 90, ... */
+    size_t memory_bytes;
+    _Atomic int down;           /* the sticky cudaError_t; 0: works */
+    pthread_mutex_t load_mutex; /* the loader's channel is used by one thread at a time */
+    struct enso__cuda_channel *loader;
+};
+
+int enso__cuda_device_open(const struct enso_device_options *options,
+                           struct enso_device **ret_device, struct enso_error *err) ENSO_MUST_CHECK;
+void enso__cuda_device_close(struct enso_device *device);
+void enso__cuda_device_info(const struct enso_device *device, struct enso_device_info *ret_info);
+
+/* Make it the calling thread's device; ENSO_UNAVAILABLE when it is down. */
+int enso__cuda_enter(struct enso_device *device, struct enso_error *err) ENSO_MUST_CHECK;
+
+/* What the failure `code` (a cudaError_t, not success) of `what` means: a status with a sentence;
+ * marks the device as down when the error is sticky. */
+int enso__cuda_failed(struct enso_device *device, int code, const char *what,
+                      struct enso_error *err);
+
+#endif
