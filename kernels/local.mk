@@ -60,7 +60,8 @@ cuda_host_sources = \
 	kernels/cuda/families.c \
 	kernels/cuda/launch.h \
 	kernels/cuda/node.c
-cuda_kernel_sources =
+cuda_kernel_sources = \
+	kernels/cuda/device.cuh
 EXTRA_DIST += $(cuda_host_sources) $(cuda_kernel_sources)
 
 EXTRA_DIST += kernels/README.md kernels/cpu/fit_coefficients.py
