@@ -17,8 +17,9 @@
 #include "engine/graph/graph.h"
 #include "engine/tensor.h"
 
-#define ENSO_BACKEND_ABI 1
+#define ENSO_BACKEND_ABI 2
 
+struct enso_host;   /* engine/host.h: what a module may call */
 struct enso_device; /* a backend's own */
 struct enso_bound;  /* a node bound to its kernel with packed weights; a backend's own */
 struct enso_lane;   /* per-lane state: thread team, stream; a backend's own */
@@ -65,6 +66,8 @@ struct enso_backend {
     /* Device memory for arenas, aligned to 64 bytes or more; NULL when there is none. */
     void *(*memory_alloc)(struct enso_device *device, size_t size_bytes);
     void (*memory_free)(struct enso_device *device, void *memory);
+    /* Free and total bytes of the device's memory, for messages; NULL: it is ordinary memory. */
+    void (*memory_info)(struct enso_device *device, size_t *ret_free, size_t *ret_total);
     /* Copies between host and device memory, ordered with the lane's runs. */
     int (*upload)(struct enso_lane *lane, void *dst, const void *src, size_t size_bytes,
                   struct enso_error *err);
@@ -91,6 +94,10 @@ struct enso_backend {
     void (*lane_close)(struct enso_lane *lane); /* NULL is fine */
     int (*run)(struct enso_lane *lane, const struct enso_run *run, struct enso_error *err);
 };
+
+/* What a module exports under the name enso_backend_entry; NULL when it was built for another ABI.
+ * The table and what it points to live as long as the process. */
+typedef const struct enso_backend *(*enso_backend_entry_fn)(const struct enso_host *host);
 
 /* The CPU backend (kernels/cpu/backend.c): built in, constant, never NULL. */
 const struct enso_backend *enso_backend_cpu(void);

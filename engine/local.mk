@@ -2,6 +2,7 @@
 noinst_LIBRARIES += engine/libengine.a
 engine_libengine_a_SOURCES = \
 	engine/backend.h \
+	engine/host.c engine/host.h \
 	engine/sample.c engine/sample.h \
 	engine/tensor.c engine/tensor.h
 

@@ -56,12 +56,17 @@ endif
 # g++ with an emulated CUDA (tests/cuda_emulation/ensod-cuda-emulated.so).
 cuda_host_sources = \
 	kernels/cuda/cuda_internal.h \
-	kernels/cuda/device.h \
+	kernels/cuda/device.c kernels/cuda/device.h \
 	kernels/cuda/families.c \
+	kernels/cuda/host_calls.c \
+	kernels/cuda/lane.c \
 	kernels/cuda/launch.h \
+	kernels/cuda/memory.c \
+	kernels/cuda/module.c kernels/cuda/module.h \
 	kernels/cuda/node.c
 cuda_kernel_sources = \
-	kernels/cuda/device.cuh
+	kernels/cuda/device.cuh \
+	kernels/cuda/probe.cu
 EXTRA_DIST += $(cuda_host_sources) $(cuda_kernel_sources)
 
 EXTRA_DIST += kernels/README.md kernels/cpu/fit_coefficients.py

@@ -16,8 +16,6 @@
 
 #include "kernels/cuda/cuda_internal.h"
 
-struct enso__cuda_channel;
-
 struct enso_device {
     char name[64]; /* "cuda:0" */
     char description[128];
@@ -25,14 +23,17 @@ struct enso_device {
     int architecture; /* 80, 90, ... */
     size_t memory_bytes;
     _Atomic int down;           /* the sticky cudaError_t; 0: works */
-    pthread_mutex_t load_mutex; /* the loader's channel is used by one thread at a time */
-    struct enso__cuda_channel *loader;
+    pthread_mutex_t load_mutex; /* guards loader */
+    struct enso_lane *loader;   /* through which bind functions copy weights up */
 };
 
 int enso__cuda_device_open(const struct enso_device_options *options,
                            struct enso_device **ret_device, struct enso_error *err) ENSO_MUST_CHECK;
 void enso__cuda_device_close(struct enso_device *device);
 void enso__cuda_device_info(const struct enso_device *device, struct enso_device_info *ret_info);
+
+/* Free and total bytes of the card; 0 when it does not say. */
+void enso__cuda_memory_info(struct enso_device *device, size_t *ret_free, size_t *ret_total);
 
 /* Make it the calling thread's device; ENSO_UNAVAILABLE when it is down. */
 int enso__cuda_enter(struct enso_device *device, struct enso_error *err) ENSO_MUST_CHECK;

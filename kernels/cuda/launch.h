@@ -27,6 +27,10 @@ enum enso_cuda_fault {
     ENSO_CUDA_FAULT_STARTS = 2, /* starts of sequences do not rise from 0 to the tokens */
 };
 
+/* probe.cu: *answer (an int) becomes ENSO_CUDA_PROBE_ANSWER. */
+#define ENSO_CUDA_PROBE_ANSWER 20640
+int enso_cuda_probe(void *answer, cudaStream_t stream);
+
 #ifdef __cplusplus
 }
 #endif

@@ -73,6 +73,7 @@ class Rules(unittest.TestCase):
 
     def test_floors_include_only_what_lies_below(self):
         allowed = {("kernels", path) for path in self.included_by_engine_backend()}
+        allowed.add(("kernels", "engine/host.h"))  # what the daemon lends to a module
         allowed.add(("kernels", "engine/ops/ops.h"))  # the operators' numbers and attribute names
         bad = []
         for path in files(FLOORS, (".c", ".h")):

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening a GPU, and what its failures mean: see device.h. Every refusal says what is missing and
+ * what to do about it, since on most machines it is the driver or the build, not ensod, that has to
+ * change. Last of all a probe kernel runs: only that shows whether the module holds code for this
+ * card.
+ */
+#include "ensod_build.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cuda/module.h"
+
+/* Compute capability of the oldest cards that kernels are built for. */
+#define OLDEST_ARCHITECTURE 75
+
+/* Errors that end with the call they concern: the next call works again. Anything else is taken as
+ * sticky, since going on with a broken context would only give every later batch the same error. */
+static bool ends_with_call(int code)
+{
+    switch (code) {
+    case cudaErrorInvalidValue:
+    case cudaErrorMemoryAllocation:
+    case cudaErrorInvalidConfiguration:
+    case cudaErrorInvalidPitchValue:
+    case cudaErrorInvalidSymbol:
+    case cudaErrorInvalidMemcpyDirection:
+    case cudaErrorInvalidDeviceFunction:
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorInvalidKernelImage:
+    case cudaErrorUnsupportedPtxVersion:
+    case cudaErrorJitCompilerNotFound:
+    case cudaErrorLaunchOutOfResources:
+    case cudaErrorInvalidResourceHandle:
+    case cudaErrorNotSupported:
+    case cudaErrorInvalidDevice:
+    case cudaErrorDevicesUnavailable:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_code_for_other_card(int code)
+{
+    return code == cudaErrorNoKernelImageForDevice || code == cudaErrorInvalidDeviceFunction ||
+           code == cudaErrorInvalidKernelImage || code == cudaErrorUnsupportedPtxVersion ||
+           code == cudaErrorJitCompilerNotFound;
+}
+
+static const char *error_text(int code)
+{
+    return cudaGetErrorString((cudaError_t)code);
+}
+
+int enso__cuda_failed(struct enso_device *device, int code, const char *what,
+                      struct enso_error *err)
+{
+    if (code == cudaErrorMemoryAllocation) {
+        (void)cudaGetLastError(); /* else the next launch would report it again */
+        return enso_error_set(err, ENSO_NO_MEMORY, "%s: %s is out of memory", what, device->name);
+    }
+    if (ends_with_call(code)) {
+        (void)cudaGetLastError();
+        return enso_error_set(err, ENSO_DEVICE, "%s: %s refused: %s", what, device->name,
+                              error_text(code));
+    }
+    int works = 0;
+    if (atomic_compare_exchange_strong(&device->down, &works, code))
+        enso_log(ENSO_LOG_ERROR, "device down", "device=%s code=%d error=\"%s\" during=\"%s\"",
+                 device->name, code, error_text(code), what);
+    return enso_error_set(err, ENSO_UNAVAILABLE,
+                          "%s failed during %s (%s) and stays down; restart ensod", device->name,
+                          what, error_text(code));
+}
+
+int enso__cuda_enter(struct enso_device *device, struct enso_error *err)
+{
+    int down = atomic_load(&device->down);
+
+    if (down != 0)
+        return enso_error_set(err, ENSO_UNAVAILABLE,
+                              "%s has failed (%s) and stays down; restart ensod", device->name,
+                              error_text(down));
+    int code = cudaSetDevice(device->ordinal);
+    return code == cudaSuccess ? ENSO_OK : enso__cuda_failed(device, code, "selecting it", err);
+}
+
+/* Is there a driver that is new enough, and how many cards does it show? */
+static int count_cards(int *ret_n, struct enso_error *err)
+{
+    int driver = 0, code = cudaDriverGetVersion(&driver), n = 0;
+
+    if (code != cudaSuccess || driver == 0) {
+        (void)cudaGetLastError();
+        return enso_error_set(err, ENSO_UNAVAILABLE,
+                              "there is no NVIDIA driver; install it (nvidia-smi must work), in a "
+                              "container give it the GPU, or use --device cpu");
+    }
+    code = cudaGetDeviceCount(&n);
+    if (code == cudaErrorInsufficientDriver)
+        return enso_error_set(err, ENSO_UNAVAILABLE,
+                              "the NVIDIA driver is too old: it knows CUDA %d.%d, this module was "
+                              "built with %d.%d; update the driver or use --device cpu",
+                              driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
+                              CUDART_VERSION % 1000 / 10);
+    if (code == cudaErrorNoDevice || (code == cudaSuccess && n == 0)) {
+        (void)cudaGetLastError();
+        return enso_error_set(err, ENSO_UNAVAILABLE,
+                              "there is no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it; use "
+                              "--device cpu");
+    }
+    if (code != cudaSuccess)
+        return enso_error_set(err, ENSO_UNAVAILABLE,
+                              "the NVIDIA driver does not answer: %s (CUDA error %d); see whether "
+                              "nvidia-smi works, or use --device cpu",
+                              error_text(code), code);
+    *ret_n = n;
+    return ENSO_OK;
+}
+
+/* "cuda" is card 0. */
+static int parse_ordinal(const char *name, int *ret_ordinal, struct enso_error *err)
+{
+    char *end;
+    long n = 0;
+
+    if (strcmp(name, "cuda") != 0) {
+        if (strncmp(name, "cuda:", 5) != 0 || name[5] < '0' || name[5] > '9')
+            return enso_error_set(err, ENSO_INVALID, "'%.60s' is no GPU; write cuda:0", name);
+        n = strtol(name + 5, &end, 10);
+        if (*end != '\0' || n > 1023)
+            return enso_error_set(err, ENSO_INVALID, "'%.60s' is no GPU; write cuda:0", name);
+    }
+    *ret_ordinal = (int)n;
+    return ENSO_OK;
+}
+
+static int describe(struct enso_device *device, struct enso_error *err)
+{
+    struct cudaDeviceProp properties;
+    int code = cudaGetDeviceProperties(&properties, device->ordinal);
+
+    if (code != cudaSuccess)
+        return enso__cuda_failed(device, code, "reading its properties", err);
+    device->architecture = properties.major * 10 + properties.minor;
+    device->memory_bytes = properties.totalGlobalMem;
+    snprintf(device->description, sizeof(device->description), "%.80s, sm_%d, %zu MiB",
+             properties.name, device->architecture, device->memory_bytes >> 20);
+    if (device->architecture < OLDEST_ARCHITECTURE)
+        return enso_error_set(err, ENSO_UNSUPPORTED,
+                              "%s (%s) is too old: kernels need sm_%d or later; use --device cpu",
+                              device->name, device->description, OLDEST_ARCHITECTURE);
+    return ENSO_OK;
+}
+
+/* The first call that makes the driver's context. */
+static int select_card(struct enso_device *device, struct enso_error *err)
+{
+    int code = cudaSetDevice(device->ordinal);
+
+    if (code == cudaSuccess)
+        code = cudaFree(NULL);
+    if (code == cudaSuccess)
+        return ENSO_OK;
+    (void)cudaGetLastError();
+    if (code == cudaErrorDevicesUnavailable)
+        return enso_error_set(err, ENSO_UNAVAILABLE,
+                              "%s (%s) is busy: another process uses it alone, or its compute mode "
+                              "forbids use; see nvidia-smi, or use another device",
+                              device->name, device->description);
+    if (code == cudaErrorMemoryAllocation)
+        return enso_error_set(err, ENSO_NO_MEMORY,
+                              "%s (%s) has no memory left even for a start; see nvidia-smi for who "
+                              "has it, or use another device",
+                              device->name, device->description);
+    return enso__cuda_failed(device, code, "its start", err);
+}
+
+static int probe(struct enso_device *device, struct enso_error *err)
+{
+    void *answer = NULL;
+    int got = 0, code;
+    int st = enso__cuda_alloc(device, sizeof(int), "a probe", &answer, err);
+
+    if (st != ENSO_OK)
+        return st;
+    code = enso_cuda_probe(answer, enso__cuda_lane_stream(device->loader));
+    if (is_code_for_other_card(code)) {
+        (void)cudaGetLastError();
+        st = enso_error_set(err, ENSO_UNSUPPORTED,
+                            "the module holds no code for %s (%s): %s; build ensod with "
+                            "--with-cuda-arch=%d, update the driver, or use --device cpu",
+                            device->name, device->description, error_text(code),
+                            device->architecture);
+    } else if (code != cudaSuccess) {
+        st = enso__cuda_failed(device, code, "a probe", err);
+    }
+    if (st == ENSO_OK)
+        st = enso__cuda_lane_download(device->loader, &got, answer, sizeof(got), err);
+    if (st == ENSO_OK && got != ENSO_CUDA_PROBE_ANSWER)
+        st = enso_error_set(err, ENSO_DEVICE,
+                            "%s (%s) computes wrong: a probe answered %d; do not use it",
+                            device->name, device->description, got);
+    enso__cuda_free(device, answer);
+    return st;
+}
+
+int enso__cuda_device_open(const struct enso_device_options *options,
+                           struct enso_device **ret_device, struct enso_error *err)
+{
+    const char *name = options->name != NULL ? options->name : "cuda";
+    int ordinal = 0, n = 0;
+    int st = parse_ordinal(name, &ordinal, err);
+
+    if (st == ENSO_OK)
+        st = count_cards(&n, err);
+    if (st != ENSO_OK)
+        return st;
+    if (ordinal >= n)
+        return enso_error_set(err, ENSO_NOT_FOUND,
+                              "there is no cuda:%d: this machine has %d GPU%s, the last is cuda:%d",
+                              ordinal, n, n == 1 ? "" : "s", n - 1);
+    struct enso_device *device = enso_alloc_zero(1, sizeof(*device));
+    if (device == NULL)
+        return enso_error_no_memory(err, "the GPU's device");
+    snprintf(device->name, sizeof(device->name), ENSO__CUDA_NAME ":%d", ordinal);
+    device->ordinal = ordinal;
+    pthread_mutex_init(&device->load_mutex, NULL);
+    st = describe(device, err);
+    if (st == ENSO_OK)
+        st = select_card(device, err);
+    if (st == ENSO_OK)
+        st = enso__cuda_lane_open(device, &device->loader, err);
+    if (st == ENSO_OK)
+        st = probe(device, err);
+    if (st != ENSO_OK) {
+        enso__cuda_device_close(device);
+        return st;
+    }
+    *ret_device = device;
+    return ENSO_OK;
+}
+
+void enso__cuda_device_close(struct enso_device *device)
+{
+    if (device == NULL)
+        return;
+    enso__cuda_lane_close(device->loader);
+    pthread_mutex_destroy(&device->load_mutex);
+    enso_free(device);
+}
+
+void enso__cuda_device_info(const struct enso_device *device, struct enso_device_info *ret_info)
+{
+    *ret_info = (struct enso_device_info){.n_threads = 0, .batch_invariant = true};
+    snprintf(ret_info->name, sizeof(ret_info->name), "%s", device->name);
+    snprintf(ret_info->description, sizeof(ret_info->description), "%s", device->description);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The CUDA backend as the daemon sees it: fills the contract of engine/backend.h. The module is
+ * loaded with dlopen and exports enso_backend_entry alone; it is never unloaded, since the CUDA
+ * runtime inside keeps state for the life of the process.
+ */
+#include "ensod_build.h"
+
+#include "kernels/cuda/module.h"
+
+static void *memory_alloc(struct enso_device *device, size_t size_bytes)
+{
+    void *memory = NULL;
+
+    return enso__cuda_alloc(device, size_bytes, "memory", &memory, NULL) == ENSO_OK ? memory : NULL;
+}
+
+static int bind(struct enso_device *device, const struct enso_graph *graph, int node,
+                struct enso_bound **ret_bound, struct enso_error *err)
+{
+    const struct enso__bind b = {device, graph, enso_graph_node(graph, node)};
+    enso__cuda_bind_fn fn = enso__cuda_family(b.node->op);
+    int st = enso__cuda_enter(device, err);
+
+    if (st != ENSO_OK)
+        return st;
+    if (fn == NULL)
+        return enso__unsupported(&b, err, "the GPU has no kernel for this operator");
+    return fn(&b, ret_bound, err);
+}
+
+static void unbind(struct enso_device *device, struct enso_bound *bound)
+{
+    (void)device;
+    enso__cuda_bound_free(bound);
+}
+
+static size_t bound_bytes(const struct enso_bound *bound)
+{
+    return bound->bytes;
+}
+
+static bool packs(const struct enso_bound *bound, size_t input)
+{
+    return input < 32 && (bound->packed >> input & 1) != 0;
+}
+
+static size_t workspace_bytes(const struct enso_bound *bound, const struct enso_step *step,
+                              const struct enso_tensor *tensors)
+{
+    return bound->workspace == NULL ? 0 : bound->workspace(bound, step, tensors);
+}
+
+const struct enso_backend *enso_backend_entry(const struct enso_host *given)
+{
+    static const struct enso_backend backend = {
+        .abi = ENSO_BACKEND_ABI,
+        .name = ENSO__CUDA_NAME,
+        .device_open = enso__cuda_device_open,
+        .device_close = enso__cuda_device_close,
+        .device_info = enso__cuda_device_info,
+        .memory_alloc = memory_alloc,
+        .memory_free = enso__cuda_free,
+        .memory_info = enso__cuda_memory_info,
+        .upload = enso__cuda_lane_upload,
+        .download = enso__cuda_lane_download,
+        .host_memory = false,
+        .bind = bind,
+        .unbind = unbind,
+        .bound_bytes = bound_bytes,
+        .packs = packs,
+        .workspace_bytes = workspace_bytes,
+        .lane_open = enso__cuda_lane_open,
+        .lane_close = enso__cuda_lane_close,
+        .run = enso__cuda_lane_run,
+    };
+
+    if (given->abi != ENSO_BACKEND_ABI)
+        return NULL;
+    enso__host_use(given);
+    return &backend;
+}
