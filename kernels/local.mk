@@ -60,13 +60,25 @@ cuda_host_sources = \
 	kernels/cuda/families.c \
 	kernels/cuda/host_calls.c \
 	kernels/cuda/lane.c \
-	kernels/cuda/launch.h \
+	kernels/cuda/launch.h kernels/cuda/launch_elements.h \
 	kernels/cuda/memory.c \
 	kernels/cuda/module.c kernels/cuda/module.h \
-	kernels/cuda/node.c
+	kernels/cuda/node.c \
+	kernels/cuda/node_binary.c \
+	kernels/cuda/node_move.c \
+	kernels/cuda/node_pad.c \
+	kernels/cuda/node_unary.c \
+	kernels/cuda/node_view.c
 cuda_kernel_sources = \
+	kernels/cuda/binary.cu \
+	kernels/cuda/cast.cu \
 	kernels/cuda/device.cuh \
-	kernels/cuda/probe.cu
+	kernels/cuda/elements.cuh \
+	kernels/cuda/move.cu \
+	kernels/cuda/pad.cu \
+	kernels/cuda/probe.cu \
+	kernels/cuda/strided.cu \
+	kernels/cuda/unary.cu
 EXTRA_DIST += $(cuda_host_sources) $(cuda_kernel_sources)
 
 EXTRA_DIST += kernels/README.md kernels/cpu/fit_coefficients.py

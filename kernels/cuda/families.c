@@ -9,7 +9,39 @@
 
 /* clang-format off */
 static const enso__cuda_bind_fn families[ENSO_N_OPS] = {
-    [ENSO_OP_NONE] = NULL,
+    /* element by element, and moves: launch_elements.h */
+#define UNARY(name) [ENSO_OP_##name] = enso__cuda_bind_unary,
+    UNARY(ABS) UNARY(CEIL) UNARY(CLIP) UNARY(COS) UNARY(ELU) UNARY(ERF) UNARY(EXP) UNARY(FLOOR)
+    UNARY(GELU) UNARY(HARD_SIGMOID) UNARY(HARD_SWISH) UNARY(LEAKY_RELU) UNARY(LOG) UNARY(MISH)
+    UNARY(NEG) UNARY(NOT) UNARY(RECIPROCAL) UNARY(RELU) UNARY(ROUND) UNARY(SELU) UNARY(SIGMOID)
+    UNARY(SIGN) UNARY(SILU) UNARY(SIN) UNARY(SOFTPLUS) UNARY(SOFTSIGN) UNARY(SQRT) UNARY(TANH)
+#undef UNARY
+    [ENSO_OP_CAST] = enso__cuda_bind_cast,
+#define BINARY(name) [ENSO_OP_##name] = enso__cuda_bind_binary,
+    BINARY(ADD) BINARY(AND) BINARY(DIV) BINARY(EQUAL) BINARY(GREATER) BINARY(GREATER_OR_EQUAL)
+    BINARY(LESS) BINARY(LESS_OR_EQUAL) BINARY(MAX) BINARY(MEAN) BINARY(MIN) BINARY(MOD) BINARY(MUL)
+    BINARY(OR) BINARY(POW) BINARY(PRELU) BINARY(SUB) BINARY(SUM) BINARY(XOR)
+#undef BINARY
+    [ENSO_OP_WHERE] = enso__cuda_bind_where,
+    [ENSO_OP_TRANSPOSE] = enso__cuda_bind_view,
+    [ENSO_OP_SLICE] = enso__cuda_bind_view,
+    [ENSO_OP_EXPAND] = enso__cuda_bind_view,
+    [ENSO_OP_TILE] = enso__cuda_bind_view,
+    [ENSO_OP_DEPTH_TO_SPACE] = enso__cuda_bind_view,
+    [ENSO_OP_SPACE_TO_DEPTH] = enso__cuda_bind_view,
+    [ENSO_OP_IDENTITY] = enso__cuda_bind_copy,
+    [ENSO_OP_RESHAPE] = enso__cuda_bind_copy,
+    [ENSO_OP_FLATTEN] = enso__cuda_bind_copy,
+    [ENSO_OP_SQUEEZE] = enso__cuda_bind_copy,
+    [ENSO_OP_UNSQUEEZE] = enso__cuda_bind_copy,
+    [ENSO_OP_SHAPE] = enso__cuda_bind_shape,
+    [ENSO_OP_SIZE] = enso__cuda_bind_shape,
+    [ENSO_OP_CONSTANT_OF_SHAPE] = enso__cuda_bind_fill,
+    [ENSO_OP_RANGE] = enso__cuda_bind_range,
+    [ENSO_OP_CONCAT] = enso__cuda_bind_join,
+    [ENSO_OP_SPLIT] = enso__cuda_bind_join,
+    [ENSO_OP_GATHER] = enso__cuda_bind_gather,
+    [ENSO_OP_PAD] = enso__cuda_bind_pad,
 };
 /* clang-format on */
 
