@@ -79,6 +79,40 @@ cuda_kernel_sources = \
 	kernels/cuda/probe.cu \
 	kernels/cuda/strided.cu \
 	kernels/cuda/unary.cu
-EXTRA_DIST += $(cuda_host_sources) $(cuda_kernel_sources)
+EXTRA_DIST += $(cuda_host_sources) $(cuda_kernel_sources) kernels/cuda/module.map
+
+if HAVE_CUDA
+# The host files are C and belong into a shared object, without a sanitizer (the module must load into
+# any build); all symbols but the entry are hidden.
+noinst_LIBRARIES += kernels/libcuda_host.a
+kernels_libcuda_host_a_CPPFLAGS = $(AM_CPPFLAGS) -isystem $(CUDA_INCLUDE)
+kernels_libcuda_host_a_CFLAGS = -std=gnu11 -pthread $(WARNING_CFLAGS) -O2 -fPIC -fvisibility=hidden
+kernels_libcuda_host_a_SOURCES = $(cuda_host_sources) $(kernel_nodes)
+
+# Spilled registers and warnings fail the build.
+NVCCFLAGS = -O3
+cuda_nvcc_flags = -std=c++17 $(CUDA_CODE) -I$(top_srcdir) -I$(top_builddir) \
+	-Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra \
+	-Xptxas -warn-spills,-warn-lmem-usage -Werror all-warnings $(NVCCFLAGS)
+cuda_objects = $(patsubst %.cu,%-cuda.o,$(filter %.cu,$(cuda_kernel_sources)))
+nvcc_verbose = $(nvcc_verbose_@AM_V@)
+nvcc_verbose_ = $(nvcc_verbose_@AM_DEFAULT_V@)
+nvcc_verbose_0 = @echo "  NVCC    " $@;
+
+$(cuda_objects): %-cuda.o: %.cu
+	@$(MKDIR_P) $(@D)
+	$(nvcc_verbose)$(NVCC) $(cuda_nvcc_flags) -MD -MF $@.d -MT $@ -c -o $@ $<
+
+cuda_module_objects = $(cuda_objects) $(kernels_libcuda_host_a_OBJECTS)
+kernels/cuda/ensod-cuda.so: $(cuda_module_objects) kernels/cuda/module.map
+	$(nvcc_verbose)$(NVCC) -shared -cudart static -o $@ $(cuda_module_objects) \
+		-Xlinker --version-script=$(top_srcdir)/kernels/cuda/module.map \
+		-Xlinker -z,defs -Xlinker -z,noexecstack -Xcompiler -static-libgcc,-static-libstdc++ -lpthread
+
+-include $(cuda_objects:.o=.o.d)
+cudamoduledir = $(pkglibdir)
+cudamodule_DATA = kernels/cuda/ensod-cuda.so
+CLEANFILES += kernels/cuda/ensod-cuda.so $(cuda_objects) $(cuda_objects:.o=.o.d)
+endif
 
 EXTRA_DIST += kernels/README.md kernels/cpu/fit_coefficients.py
