@@ -6,19 +6,48 @@
 
 #include "tests/kernels/rig.h"
 
+#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "engine/host.h"
+
+const struct enso_backend *rig_backend(void)
+{
+    static const struct enso_backend *backend;
+    const char *path = getenv("ENSO_TEST_BACKEND");
+
+    if (backend != NULL)
+        return backend;
+    if (path == NULL || path[0] == '\0')
+        return backend = enso_backend_cpu();
+    void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    ck_assert_msg(module != NULL, "%s", module != NULL ? "" : dlerror());
+    enso_backend_entry_fn entry;
+    *(void **)&entry = dlsym(module, "enso_backend_entry");
+    ck_assert_msg(entry != NULL, "%s has no enso_backend_entry", path);
+    backend = entry(enso_host());
+    ck_assert_msg(backend != NULL, "%s was built for another version", path);
+    return backend;
+}
+
+bool rig_on_gpu(void)
+{
+    return !rig_backend()->host_memory;
+}
 
 const char *const *rig_sets(void)
 {
+    static const char *const cuda[] = {"cuda", NULL};
     static const char *sets[3];
     struct enso_device *device;
     struct enso_device_options options = {.name = "cpu", .n_threads = 1, .isa = "avx2"};
 
+    if (rig_on_gpu())
+        return cuda;
     sets[0] = "generic";
     if (enso_backend_cpu()->device_open(&options, &device, NULL) == ENSO_OK) {
         sets[1] = "avx2";
@@ -29,11 +58,12 @@ const char *const *rig_sets(void)
 
 void rig_init(struct rig *r, const char *isa, unsigned n_threads)
 {
-    struct enso_device_options options = {.name = "cpu", .n_threads = n_threads, .isa = isa};
+    struct enso_device_options options = {
+        .name = rig_on_gpu() ? "cuda:0" : "cpu", .n_threads = n_threads, .isa = isa};
 
     *r = (struct rig){.graph = enso_graph_create("test")};
     ck_assert_ptr_nonnull(r->graph);
-    int st = enso_backend_cpu()->device_open(&options, &r->device, &r->err);
+    int st = rig_backend()->device_open(&options, &r->device, &r->err);
     ck_assert_msg(st == ENSO_OK, "%s", r->err.message);
 }
 
@@ -116,7 +146,7 @@ int rig_try_bind(struct rig *r)
     int st = enso_graph_infer(r->graph, &r->err);
 
     if (st == ENSO_OK)
-        st = enso_backend_cpu()->bind(r->device, r->graph, r->node, &r->bound, &r->err);
+        st = rig_backend()->bind(r->device, r->graph, r->node, &r->bound, &r->err);
     return st;
 }
 
@@ -141,17 +171,88 @@ static void make_outputs(struct rig *r)
     }
 }
 
+/* Device memory for a tensor, its content copied up when it has some. */
+static int raise(struct rig *r, size_t slot, struct enso_tensor *t, bool fill)
+{
+    const struct enso_backend *backend = rig_backend();
+    size_t bytes = enso_tensor_bytes(t);
+    void *host = t->data;
+
+    if (bytes == 0 || t->data == NULL)
+        return ENSO_OK;
+    r->on_device[slot] = t->data = backend->memory_alloc(r->device, bytes);
+    ck_assert_ptr_nonnull(t->data);
+    return fill ? backend->upload(r->lane, t->data, host, bytes, &r->err) : ENSO_OK;
+}
+
+static int raise_all(struct rig *r, struct enso_tensor tensors[2 * RIG_MAX])
+{
+    int st = ENSO_OK;
+
+    for (size_t i = 0; st == ENSO_OK && i < r->n_inputs; i++)
+        st = raise(r, i, &tensors[i], true);
+    for (size_t i = 0; st == ENSO_OK && i < r->n_outputs; i++)
+        if (i == 0 && r->in_place)
+            tensors[RIG_MAX].data = tensors[0].data;
+        else
+            st = raise(r, RIG_MAX + i, &tensors[RIG_MAX + i], true); /* the pattern goes up too */
+    return st;
+}
+
+/* Results back to ordinary memory; device memory released. */
+static int lower_all(struct rig *r, int st, struct enso_tensor tensors[2 * RIG_MAX])
+{
+    const struct enso_backend *backend = rig_backend();
+
+    for (size_t i = 0; st == ENSO_OK && i < r->n_outputs; i++) {
+        bool in_place = i == 0 && r->in_place;
+        size_t bytes = enso_tensor_bytes(&r->outputs[i]);
+
+        if (bytes > 0)
+            st = backend->download(r->lane, in_place ? r->inputs[0].data : r->outputs[i].data,
+                                   tensors[RIG_MAX + i].data, bytes, &r->err);
+    }
+    for (size_t i = 0; i < 2 * RIG_MAX; i++) {
+        backend->memory_free(r->device, r->on_device[i]);
+        r->on_device[i] = NULL;
+    }
+    return st;
+}
+
+static void *workspace_new(struct rig *r, size_t bytes)
+{
+    if (bytes == 0)
+        return NULL;
+    if (rig_on_gpu()) {
+        void *memory = rig_backend()->memory_alloc(r->device, bytes);
+
+        ck_assert_ptr_nonnull(memory);
+        return memory;
+    }
+    void *workspace = enso_test_guard_alloc(bytes);
+
+    memset(workspace, 0xff, bytes); /* NaN everywhere: nothing may count on zeros */
+    return workspace;
+}
+
+static void workspace_free(struct rig *r, void *workspace, size_t bytes)
+{
+    if (rig_on_gpu())
+        rig_backend()->memory_free(r->device, workspace);
+    else if (bytes > 0)
+        enso_test_guard_free(workspace, bytes);
+}
+
 int rig_try_run(struct rig *r)
 {
-    const struct enso_backend *cpu = enso_backend_cpu();
+    const struct enso_backend *backend = rig_backend();
     struct enso_tensor tensors[2 * RIG_MAX];
-    int inputs[RIG_MAX], outputs[RIG_MAX];
+    int inputs[RIG_MAX], outputs[RIG_MAX], st = ENSO_OK;
 
     if (r->bound == NULL) {
-        int st = rig_try_bind(r);
-
+        st = rig_try_bind(r);
         if (st == ENSO_OK)
-            st = cpu->lane_open(r->device, &r->lane, &r->err);
+            st = backend->lane_open(r->device, &r->lane, &r->err);
         if (st != ENSO_OK)
             return st;
         make_outputs(r);
@@ -159,7 +260,7 @@ int rig_try_run(struct rig *r)
     for (size_t i = 0; i < r->n_inputs; i++) {
         tensors[i] = r->inputs[i];
         inputs[i] = r->values[i] == ENSO_NO_VALUE ? ENSO_NO_VALUE : (int)i;
-        if (cpu->packs(r->bound, i)) /* the engine would have let go of it */
+        if (backend->packs(r->bound, i)) /* the engine would have let go of it */
             tensors[i].data = NULL;
     }
     for (size_t i = 0; i < r->n_outputs; i++) {
@@ -174,20 +275,22 @@ int rig_try_run(struct rig *r)
                                    .n_inputs = (uint16_t)r->n_inputs,
                                    .n_outputs = (uint16_t)r->n_outputs};
     const struct enso_extents none = {0, 0, 0};
-    size_t bytes = (cpu->workspace_bytes(r->bound, &step, tensors) + 63) & ~(size_t)63;
-    void *workspace = bytes > 0 ? enso_test_guard_alloc(bytes) : NULL;
+    size_t bytes = (backend->workspace_bytes(r->bound, &step, tensors) + 63) & ~(size_t)63;
+    void *workspace = workspace_new(r, bytes);
 
-    if (bytes > 0)
-        memset(workspace, 0xff, bytes); /* NaN everywhere: nothing may count on zeros */
-    int st = cpu->run(r->lane,
-                      &(struct enso_run){.steps = &step,
-                                         .n_steps = 1,
-                                         .tensors = tensors,
-                                         .extents = &none,
-                                         .workspace = workspace},
-                      &r->err);
-    if (bytes > 0)
-        enso_test_guard_free(workspace, bytes);
+    if (rig_on_gpu())
+        st = raise_all(r, tensors);
+    if (st == ENSO_OK)
+        st = backend->run(r->lane,
+                          &(struct enso_run){.steps = &step,
+                                             .n_steps = 1,
+                                             .tensors = tensors,
+                                             .extents = &none,
+                                             .workspace = workspace},
+                          &r->err);
+    if (rig_on_gpu())
+        st = lower_all(r, st, tensors);
+    workspace_free(r, workspace, bytes);
     return st;
 }
 
@@ -200,7 +303,7 @@ void rig_run(struct rig *r)
 
 void rig_done(struct rig *r)
 {
-    const struct enso_backend *cpu = enso_backend_cpu();
+    const struct enso_backend *backend = rig_backend();
 
     for (size_t i = 0; i < r->n_inputs; i++)
         if (r->inputs[i].data != NULL)
@@ -208,9 +311,9 @@ void rig_done(struct rig *r)
     for (size_t i = 0; i < r->n_outputs; i++)
         if (r->outputs[i].data != NULL)
             enso_test_guard_free(r->outputs[i].data, enso_tensor_bytes(&r->outputs[i]));
-    cpu->lane_close(r->lane);
-    cpu->unbind(r->device, r->bound);
-    cpu->device_close(r->device);
+    backend->lane_close(r->lane);
+    backend->unbind(r->device, r->bound);
+    backend->device_close(r->device);
     enso_graph_destroy(r->graph);
 }
 

@@ -3,6 +3,11 @@
  * One operator on the bench: a graph of one node is inferred, bound to the CPU backend and run,
  * with every tensor ending at a guard page. Used by all tests of kernels.
  *
+ * With ENSO_TEST_BACKEND=/path/to/ensod-cuda.so (or its emulated twin) in the environment the
+ * module's backend is used instead: the same tests, the same references, other kernels. Then there
+ * is one instruction set, called "cuda", and inputs and outputs live in device memory of exactly
+ * their size. Cases that a GPU refuses by design ask rig_on_gpu().
+ *
  *     struct rig r;
  *     rig_init(&r, "avx2", 2);
  *     rig_input(&r, ENSO_DTYPE_F32, 2, (int64_t[]){3, 4}, x);      (copied)
@@ -32,8 +37,12 @@ struct rig {
     bool in_place; /* set before running: output 0 is input 0's memory */
     int values[RIG_MAX];
     struct enso_tensor inputs[RIG_MAX], outputs[RIG_MAX];
+    void *on_device[2 * RIG_MAX]; /* GPU: inputs' and outputs' device memory while a run lasts */
 };
 
+/* The backend under test. */
+const struct enso_backend *rig_backend(void);
+bool rig_on_gpu(void);
 /* Instruction sets this processor has, NULL at the end. */
 const char *const *rig_sets(void);
 
