@@ -102,7 +102,7 @@ static __global__ void gather(const T *x, const void *indices, T *y, struct gath
             index += (int64_t)g.dim;
         if (index < 0 || index >= (int64_t)g.dim) {
             y[i] = T{};
-            *fault = ENSO_CUDA_FAULT_INDEX;
+            atomicExch(fault, (int)ENSO_CUDA_FAULT_INDEX);
         } else {
             y[i] = x[(outer * g.dim + (uint64_t)index) * g.width + column];
         }

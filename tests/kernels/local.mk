@@ -20,6 +20,13 @@ tests_kernels_check_elementwise_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_elementwise_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_elementwise_LDADD = $(KERNEL_TEST_LIBS)
 
+check_PROGRAMS += tests/kernels/check_corners
+TESTS += tests/kernels/check_corners
+tests_kernels_check_corners_SOURCES = tests/kernels/check_corners.c
+tests_kernels_check_corners_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_corners_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_corners_LDADD = $(KERNEL_TEST_LIBS)
+
 check_PROGRAMS += tests/kernels/check_move
 TESTS += tests/kernels/check_move
 tests_kernels_check_move_SOURCES = tests/kernels/check_move.c

@@ -1,0 +1,986 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Corners of the elementwise and moving operators that hold on every device: all integer types at
+ * their limits against 128-bit arithmetic, casts of all pairs (halves included) against one exact
+ * rounding, every element size and rank, empty tensors, indices out of range, and rows that must
+ * not see their neighbours. All results are exact.
+ */
+#include "ensod_build.h"
+
+#include "tests/kernels/rig.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define F32 ENSO_DTYPE_F32
+#define I64 ENSO_DTYPE_I64
+#define DIMS(...)                                                                                  \
+    (const int64_t[])                                                                              \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
+__extension__ typedef __int128 wide;
+__extension__ typedef unsigned __int128 uwide;
+
+struct whole {
+    enum enso_dtype dtype;
+    unsigned bits;
+    bool is_signed;
+};
+
+static const struct whole wholes[] = {
+    {ENSO_DTYPE_I8, 8, true},    {ENSO_DTYPE_U8, 8, false},   {ENSO_DTYPE_I16, 16, true},
+    {ENSO_DTYPE_U16, 16, false}, {ENSO_DTYPE_I32, 32, true},  {ENSO_DTYPE_U32, 32, false},
+    {ENSO_DTYPE_I64, 64, true},  {ENSO_DTYPE_U64, 64, false},
+};
+
+/* The number a type keeps of v: its low bits. */
+static wide wrap(const struct whole *t, uwide v)
+{
+    wide low = (wide)(v & (((uwide)1 << t->bits) - 1));
+
+    return t->is_signed && (low >> (t->bits - 1)) != 0 ? low - ((wide)1 << t->bits) : low;
+}
+
+static void put(const struct whole *t, void *data, size_t i, wide v)
+{
+    memcpy((unsigned char *)data + i * t->bits / 8, &v, t->bits / 8); /* little-endian */
+}
+
+static wide take(const struct whole *t, const void *data, size_t i)
+{
+    uwide v = 0;
+
+    memcpy(&v, (const unsigned char *)data + i * t->bits / 8, t->bits / 8);
+    return wrap(t, v);
+}
+
+#define N_EDGES 9
+
+/* Numbers at the limits and around zero. */
+static void edges(const struct whole *t, wide *v)
+{
+    wide least = t->is_signed ? -((wide)1 << (t->bits - 1)) : 0;
+    wide most = least + (((wide)1 << t->bits) - 1);
+    const wide all[N_EDGES] = {least,    least + 1, t->is_signed ? -1 : most / 2, 0, 1, 2, 7,
+                               most - 1, most};
+
+    memcpy(v, all, sizeof(all));
+}
+
+/* Division of C (towards zero), its remainder, and the remainder with the divisor's sign. */
+static wide pair(enum enso_op op, bool fmod_attribute, const struct whole *t, wide p, wide q)
+{
+    wide rest = q == 0 ? 0 : p % q;
+
+    switch (op) {
+    case ENSO_OP_ADD:
+        return wrap(t, (uwide)p + (uwide)q);
+    case ENSO_OP_SUB:
+        return wrap(t, (uwide)p - (uwide)q);
+    case ENSO_OP_MUL:
+        return wrap(t, (uwide)p * (uwide)q);
+    case ENSO_OP_DIV:
+        return q == 0 ? 0 : wrap(t, (uwide)(p / q));
+    case ENSO_OP_MOD:
+        return !fmod_attribute && rest != 0 && (rest < 0) != (q < 0) ? rest + q : rest;
+    case ENSO_OP_MAX:
+        return p > q ? p : q;
+    case ENSO_OP_MIN:
+        return p < q ? p : q;
+    case ENSO_OP_PRELU:
+        return p < 0 ? wrap(t, (uwide)p * (uwide)q) : p;
+    case ENSO_OP_EQUAL:
+        return p == q;
+    case ENSO_OP_LESS:
+        return p < q;
+    case ENSO_OP_LESS_OR_EQUAL:
+        return p <= q;
+    case ENSO_OP_GREATER:
+        return p > q;
+    default:
+        return p >= q;
+    }
+}
+
+/* All pairs of edges, as [9, 1] with [9, 9] or [1, 9]. */
+static void check_pairs(const struct whole *t, enum enso_op op, bool fmod_attribute)
+{
+    static const struct whole truth = {ENSO_DTYPE_BOOL, 8, false};
+    unsigned char a[N_EDGES * 8], b[N_EDGES * N_EDGES * 8];
+    bool slopes = op == ENSO_OP_PRELU; /* its slope must broadcast to the other */
+    wide v[N_EDGES];
+    struct rig r;
+
+    edges(t, v);
+    for (size_t i = 0; i < N_EDGES; i++)
+        put(t, a, i, v[i]);
+    for (size_t i = 0; i < N_EDGES * N_EDGES; i++)
+        put(t, b, i, v[i / N_EDGES]);
+    rig_init(&r, "auto", 1);
+    rig_input(&r, t->dtype, 2, slopes ? DIMS(N_EDGES, N_EDGES) : DIMS(N_EDGES, 1), slopes ? b : a);
+    rig_input(&r, t->dtype, 2, DIMS(1, N_EDGES), a);
+    rig_node(&r, op, 1);
+    enso_graph_set_int(r.graph, r.node, "fmod", fmod_attribute);
+    rig_run(&r);
+    const struct whole *result = r.outputs[0].dtype == ENSO_DTYPE_BOOL ? &truth : t;
+    for (size_t i = 0; i < N_EDGES * N_EDGES; i++) {
+        wide p = v[i / N_EDGES], q = v[i % N_EDGES];
+        wide got = take(result, r.outputs[0].data, i), want = pair(op, fmod_attribute, t, p, q);
+
+        ck_assert_msg(got == want, "%s in %s of %lld and %lld is %lld, should be %lld",
+                      enso_op_name(op), enso_dtype_name(t->dtype), (long long)p, (long long)q,
+                      (long long)got, (long long)want);
+    }
+    rig_done(&r);
+}
+
+START_TEST(test_whole_pairs)
+{
+    static const enum enso_op ops[] = {ENSO_OP_ADD,
+                                       ENSO_OP_SUB,
+                                       ENSO_OP_MUL,
+                                       ENSO_OP_DIV,
+                                       ENSO_OP_MOD,
+                                       ENSO_OP_MAX,
+                                       ENSO_OP_MIN,
+                                       ENSO_OP_PRELU,
+                                       ENSO_OP_EQUAL,
+                                       ENSO_OP_LESS,
+                                       ENSO_OP_GREATER,
+                                       ENSO_OP_LESS_OR_EQUAL,
+                                       ENSO_OP_GREATER_OR_EQUAL};
+
+    for (size_t t = 0; t < ENSO_ARRAY_SIZE(wholes); t++) {
+        for (size_t o = 0; o < ENSO_ARRAY_SIZE(ops); o++)
+            check_pairs(&wholes[t], ops[o], false);
+        check_pairs(&wholes[t], ENSO_OP_MOD, true);
+    }
+}
+END_TEST
+
+static wide single(enum enso_op op, const struct whole *t, wide v)
+{
+    switch (op) {
+    case ENSO_OP_ABS:
+        return v < 0 ? wrap(t, (uwide)-v) : v;
+    case ENSO_OP_NEG:
+        return wrap(t, (uwide)-v);
+    case ENSO_OP_RELU:
+        return v < 0 ? 0 : v;
+    case ENSO_OP_SIGN:
+        return (v > 0) - (v < 0);
+    default: /* Clip to [1, 5] */
+        return v < 1 ? 1 : v > 5 ? 5 : v;
+    }
+}
+
+START_TEST(test_whole_singles)
+{
+    static const enum enso_op ops[] = {ENSO_OP_ABS, ENSO_OP_SIGN, ENSO_OP_CLIP, ENSO_OP_NEG,
+                                       ENSO_OP_RELU};
+
+    for (size_t t = 0; t < ENSO_ARRAY_SIZE(wholes); t++)
+        for (size_t o = 0; o < (wholes[t].is_signed ? 5 : 3); o++) {
+            unsigned char x[N_EDGES * 8], one[8], five[8];
+            wide v[N_EDGES];
+            struct rig r;
+
+            edges(&wholes[t], v);
+            for (size_t i = 0; i < N_EDGES; i++)
+                put(&wholes[t], x, i, v[i]);
+            put(&wholes[t], one, 0, 1);
+            put(&wholes[t], five, 0, 5);
+            rig_init(&r, "auto", 1);
+            rig_input(&r, wholes[t].dtype, 1, DIMS(N_EDGES), x);
+            if (ops[o] == ENSO_OP_CLIP) {
+                rig_input(&r, wholes[t].dtype, 0, NULL, one);
+                rig_constant(&r, wholes[t].dtype, 0, NULL, five);
+            }
+            rig_node(&r, ops[o], 1);
+            rig_run(&r);
+            for (size_t i = 0; i < N_EDGES; i++)
+                ck_assert_msg(take(&wholes[t], r.outputs[0].data, i) ==
+                                  single(ops[o], &wholes[t], v[i]),
+                              "%s in %s of %lld is %lld", enso_op_name(ops[o]),
+                              enso_dtype_name(wholes[t].dtype), (long long)v[i],
+                              (long long)take(&wholes[t], r.outputs[0].data, i));
+            rig_done(&r);
+        }
+}
+END_TEST
+
+START_TEST(test_logic)
+{
+    static const enum enso_op ops[] = {ENSO_OP_AND, ENSO_OP_OR, ENSO_OP_XOR, ENSO_OP_EQUAL,
+                                       ENSO_OP_NOT};
+    const uint8_t a[4] = {0, 0, 1, 1}, b[4] = {0, 1, 0, 1};
+    const uint8_t want[5][4] = {
+        {0, 0, 0, 1}, {0, 1, 1, 1}, {0, 1, 1, 0}, {1, 0, 0, 1}, {1, 1, 0, 0}};
+
+    for (size_t o = 0; o < 5; o++) {
+        struct rig r;
+
+        rig_init(&r, "auto", 1);
+        rig_input(&r, ENSO_DTYPE_BOOL, 1, DIMS(4), a);
+        if (ops[o] != ENSO_OP_NOT)
+            rig_input(&r, ENSO_DTYPE_BOOL, 1, DIMS(4), b);
+        rig_node(&r, ops[o], 1);
+        rig_run(&r);
+        ck_assert_mem_eq(r.outputs[0].data, want[o], 4);
+        rig_done(&r);
+    }
+}
+END_TEST
+
+/* Pow of each base type with each exponent type: (±1, 2, 3) to the 0, 1, 2 and 5. */
+START_TEST(test_powers_of_all_types)
+{
+    static const enum enso_dtype bases[] = {F32, ENSO_DTYPE_F64, ENSO_DTYPE_I32, I64};
+    static const enum enso_dtype exponents[] = {F32,
+                                                ENSO_DTYPE_F64,
+                                                ENSO_DTYPE_I8,
+                                                ENSO_DTYPE_U8,
+                                                ENSO_DTYPE_I16,
+                                                ENSO_DTYPE_U16,
+                                                ENSO_DTYPE_I32,
+                                                ENSO_DTYPE_U32,
+                                                I64,
+                                                ENSO_DTYPE_U64};
+    const int numbers[4] = {-1, 1, 2, 3}, powers[4] = {0, 1, 2, 5};
+
+    for (size_t a = 0; a < ENSO_ARRAY_SIZE(bases); a++)
+        for (size_t b = 0; b < ENSO_ARRAY_SIZE(exponents); b++) {
+            unsigned char x[32], e[32];
+            struct rig r;
+
+            for (size_t i = 0; i < 4; i++) {
+                const double n = numbers[i], p = powers[i];
+                const float nf = (float)n, pf = (float)p;
+                const int64_t ni = numbers[i], pi = powers[i];
+                size_t nb = enso_dtype_row_bytes(bases[a], 1);
+                size_t pb = enso_dtype_row_bytes(exponents[b], 1);
+
+                memcpy(x + i * nb,
+                       a == 0   ? (const void *)&nf
+                       : a == 1 ? (const void *)&n
+                                : &ni,
+                       nb);
+                memcpy(e + i * pb,
+                       b == 0   ? (const void *)&pf
+                       : b == 1 ? (const void *)&p
+                                : &pi,
+                       pb);
+            }
+            rig_init(&r, "auto", 1);
+            rig_input(&r, bases[a], 2, DIMS(4, 1), x);
+            rig_input(&r, exponents[b], 1, DIMS(4), e);
+            rig_node(&r, ENSO_OP_POW, 1);
+            rig_run(&r);
+            for (size_t i = 0; i < 16; i++) {
+                const void *y = r.outputs[0].data;
+                double got = a == 0   ? (double)((const float *)y)[i]
+                             : a == 1 ? ((const double *)y)[i]
+                             : a == 2 ? ((const int32_t *)y)[i]
+                                      : (double)((const int64_t *)y)[i];
+
+                ck_assert_double_eq_tol(got, pow(numbers[i / 4], powers[i % 4]), 1e-4);
+            }
+            rig_done(&r);
+        }
+}
+END_TEST
+
+/* ---- casts ---- */
+
+static const enum enso_dtype all_types[] = {
+    F32,           ENSO_DTYPE_F16, ENSO_DTYPE_BF16, ENSO_DTYPE_F64, ENSO_DTYPE_I8,
+    ENSO_DTYPE_U8, ENSO_DTYPE_I16, ENSO_DTYPE_U16,  ENSO_DTYPE_I32, ENSO_DTYPE_U32,
+    I64,           ENSO_DTYPE_U64, ENSO_DTYPE_BOOL};
+
+static bool is_real(enum enso_dtype dtype)
+{
+    return dtype == F32 || dtype == ENSO_DTYPE_F16 || dtype == ENSO_DTYPE_BF16 ||
+           dtype == ENSO_DTYPE_F64;
+}
+
+/* v rounded once, to nearest even, to `digits` bits with least exponent `low` and largest number
+ * below 2^high. */
+static long double rounded(long double v, int digits, int low, int high)
+{
+    if (v == 0 || isnan(v) || isinf(v))
+        return v;
+    int exponent = ENSO_MAX(ilogbl(v), low);
+    long double step = ldexpl(1, exponent - digits + 1), r = nearbyintl(v / step) * step;
+
+    return fabsl(r) >= ldexpl(1, high) ? copysignl(INFINITY, v) : r;
+}
+
+static const struct whole *whole_of(enum enso_dtype dtype)
+{
+    static const struct whole truth = {ENSO_DTYPE_BOOL, 8, false};
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(wholes); i++)
+        if (wholes[i].dtype == dtype)
+            return &wholes[i];
+    return &truth;
+}
+
+/* Element i of any type; long double holds them all exactly. */
+static long double value_of(enum enso_dtype dtype, const void *data, size_t i)
+{
+    float f;
+
+    switch (dtype) {
+    case ENSO_DTYPE_F32:
+        return (long double)((const float *)data)[i];
+    case ENSO_DTYPE_F64:
+        return (long double)((const double *)data)[i];
+    case ENSO_DTYPE_F16:
+        enso_f16_to_f32((const uint16_t *)data + i, &f, 1);
+        return (long double)f;
+    case ENSO_DTYPE_BF16:
+        enso_bf16_to_f32((const uint16_t *)data + i, &f, 1);
+        return (long double)f;
+    default:
+        return (long double)take(whole_of(dtype), data, i);
+    }
+}
+
+/* What Cast must make of v, whose type is `from`. */
+static long double cast_of(enum enso_dtype from, long double v, enum enso_dtype to)
+{
+    /* integers come to halves through F32, as the operator says */
+    long double narrow = is_real(from) ? v : (long double)(float)v;
+
+    switch (to) {
+    case ENSO_DTYPE_F32:
+        return rounded(v, 24, -126, 128);
+    case ENSO_DTYPE_F64:
+        return rounded(v, 53, -1022, 1024);
+    case ENSO_DTYPE_F16:
+        return rounded(narrow, 11, -14, 16);
+    case ENSO_DTYPE_BF16:
+        return rounded(narrow, 8, -126, 128);
+    case ENSO_DTYPE_BOOL:
+        return v != 0;
+    default:
+        break;
+    }
+    const struct whole *t = whole_of(to);
+
+    if (!is_real(from))
+        return (long double)wrap(t, (uwide)(wide)v);
+    long double least = t->is_signed ? -ldexpl(1, (int)t->bits - 1) : 0;
+    long double most = least + ldexpl(1, (int)t->bits) - 1;
+
+    return isnan(v) ? 0 : v <= least ? least : v >= most ? most : truncl(v);
+}
+
+/* Numbers on the edges of all types, and ties of the halves with and without a bit far below. */
+static const double reals[] = {0.0,
+                               -0.0,
+                               0.5,
+                               -0.5,
+                               1.5,
+                               2.5,
+                               -1.9,
+                               127.5,
+                               -128.5,
+                               -129.0,
+                               255.9,
+                               256.0,
+                               32767.5,
+                               -32769.0,
+                               65504.0,
+                               65519.0,
+                               65520.0,
+                               6e-8,
+                               2.9e-8,
+                               -1e-8,
+                               2147483647,
+                               2147483648,
+                               -3e9,
+                               4294967295.0,
+                               4294967296.0,
+                               9007199254740993.0,
+                               9.3e18,
+                               -9.3e18,
+                               1.9e19,
+                               1e20,
+                               3.4e38,
+                               3.5e38,
+                               1e300,
+                               -1e300,
+                               1e-40,
+                               1e-46,
+                               -1e-310,
+                               1.0 + 0x1p-11,
+                               1.0 + 0x1p-11 + 0x1p-40,
+                               1.0 + 0x1p-8,
+                               1.0 + 0x1p-8 + 0x1p-45,
+                               1.0 + 3 * 0x1p-8 - 0x1p-45,
+                               NAN,
+                               INFINITY,
+                               -INFINITY};
+#define MAX_VALUES 64
+
+/* A row of values of a type; their count. */
+static size_t make_values(enum enso_dtype dtype, void *data)
+{
+    size_t n = 0;
+
+    if (!is_real(dtype)) {
+        wide v[N_EDGES];
+
+        if (dtype == ENSO_DTYPE_BOOL)
+            return memcpy(data, "\0\1", 2), 2;
+        edges(whole_of(dtype), v);
+        for (; n < N_EDGES; n++)
+            put(whole_of(dtype), data, n, v[n]);
+        return n;
+    }
+    for (; n < ENSO_ARRAY_SIZE(reals); n++) {
+        float f = (float)reals[n];
+
+        if (dtype == ENSO_DTYPE_F64)
+            ((double *)data)[n] = reals[n];
+        else if (dtype == F32)
+            ((float *)data)[n] = f;
+        else if (dtype == ENSO_DTYPE_F16)
+            enso_f32_to_f16(&f, (uint16_t *)data + n, 1);
+        else
+            enso_f32_to_bf16(&f, (uint16_t *)data + n, 1);
+    }
+    return n;
+}
+
+START_TEST(test_cast_every_pair_at_its_edges)
+{
+    for (size_t a = 0; a < ENSO_ARRAY_SIZE(all_types); a++)
+        for (size_t b = 0; b < ENSO_ARRAY_SIZE(all_types); b++) {
+            enum enso_dtype from = all_types[a], to = all_types[b];
+            uint64_t x[MAX_VALUES];
+            size_t n = make_values(from, x);
+            struct rig r;
+
+            rig_init(&r, "auto", 1);
+            rig_input(&r, from, 1, DIMS((int64_t)n), x);
+            rig_node(&r, ENSO_OP_CAST, 1);
+            enso_graph_set_int(r.graph, r.node, "to", to);
+            rig_run(&r);
+            for (size_t i = 0; i < n; i++) {
+                long double v = value_of(from, x, i), want = cast_of(from, v, to);
+                long double got = value_of(to, r.outputs[0].data, i);
+
+                ck_assert_msg((isnan(got) && isnan(want)) ||
+                                  (got == want && (!is_real(to) || signbit(got) == signbit(want))),
+                              "%s %.20Lg as %s is %.20Lg, should be %.20Lg", enso_dtype_name(from),
+                              v, enso_dtype_name(to), got, want);
+            }
+            rig_done(&r);
+        }
+}
+END_TEST
+
+/* ---- moves of every element size ---- */
+
+static const enum enso_dtype sizes[] = {ENSO_DTYPE_U8, ENSO_DTYPE_F16, F32, I64};
+
+/* Element i is i in the low bytes, so that every size can tell its elements apart. */
+static void fill_numbers(void *data, size_t bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t v = i;
+
+        memcpy((unsigned char *)data + i * bytes, &v, bytes);
+    }
+}
+
+static void expect_number(const struct rig *r, size_t i, uint64_t want)
+{
+    size_t bytes = enso_dtype_row_bytes(r->outputs[0].dtype, 1);
+    uint64_t got = 0;
+
+    memcpy(&got, (const unsigned char *)r->outputs[0].data + i * bytes, bytes);
+    if (bytes < 8)
+        want &= ((uint64_t)1 << (8 * bytes)) - 1;
+    ck_assert_msg(got == want, "element %zu is %llu, should be %llu", i, (unsigned long long)got,
+                  (unsigned long long)want);
+}
+
+#define N_RANK8 (2 * 3 * 2 * 1 * 2 * 3 * 2 * 2)
+
+/* Eight dimensions that do not merge: reversed, tiled, cut backwards. */
+START_TEST(test_strided_of_rank_eight)
+{
+    const int64_t dims[8] = {2, 3, 2, 1, 2, 3, 2, 2};
+    const int64_t perm[8] = {7, 6, 5, 4, 3, 2, 1, 0};
+
+    for (size_t s = 0; s < ENSO_ARRAY_SIZE(sizes); s++) {
+        uint64_t x[N_RANK8];
+        struct rig r;
+
+        fill_numbers(x, enso_dtype_row_bytes(sizes[s], 1), N_RANK8);
+        rig_init(&r, "auto", 1);
+        rig_input(&r, sizes[s], 8, dims, x);
+        rig_node(&r, ENSO_OP_TRANSPOSE, 1);
+        enso_graph_set_ints(r.graph, r.node, "perm", perm, 8);
+        rig_run(&r);
+        for (size_t i = 0; i < N_RANK8; i++) {
+            size_t at = i, from = 0, stride = 1, index[8];
+
+            for (size_t d = 8; d-- > 0; at /= (size_t)dims[7 - d])
+                index[7 - d] = at % (size_t)dims[7 - d];
+            for (size_t d = 8; d-- > 0; stride *= (size_t)dims[d])
+                from += index[d] * stride;
+            expect_number(&r, i, from);
+        }
+        rig_done(&r);
+
+        rig_init(&r, "auto", 1);
+        rig_input(&r, sizes[s], 8, dims, x);
+        rig_constant(&r, I64, 1, DIMS(8), DIMS(2, 1, 2, 3, 1, 2, 1, 2));
+        rig_node(&r, ENSO_OP_TILE, 1);
+        rig_run(&r);
+        for (size_t i = 0; i < N_RANK8 * 48; i++) {
+            size_t at = i, from = 0, stride = 1;
+
+            for (size_t d = 8; d-- > 0;) {
+                size_t n = (size_t)r.outputs[0].dims[d];
+
+                from += at % n % (size_t)dims[d] * stride;
+                stride *= (size_t)dims[d];
+                at /= n;
+            }
+            expect_number(&r, i, from);
+        }
+        rig_done(&r);
+
+        rig_init(&r, "auto", 1);
+        rig_input(&r, sizes[s], 2, DIMS(4, 72), x);
+        rig_constant(&r, I64, 1, DIMS(2), DIMS(-1, 70));
+        rig_constant(&r, I64, 1, DIMS(2), DIMS(INT64_MIN, 1));
+        rig_constant(&r, I64, 1, DIMS(2), DIMS(0, 1));
+        rig_constant(&r, I64, 1, DIMS(2), DIMS(-2, -7));
+        rig_node(&r, ENSO_OP_SLICE, 1);
+        rig_run(&r);
+        ck_assert_int_eq(enso_tensor_count(&r.outputs[0]), 20);
+        for (size_t i = 0; i < 20; i++)
+            expect_number(&r, i, (3 - i / 10 * 2) * 72 + 70 - i % 10 * 7);
+        rig_done(&r);
+    }
+}
+END_TEST
+
+/* Parts whose width and place allow units of 1 to 16 bytes. */
+START_TEST(test_join_of_every_width)
+{
+    for (size_t s = 0; s < ENSO_ARRAY_SIZE(sizes); s++)
+        for (int64_t width = 1; width <= 17; width++) {
+            size_t bytes = enso_dtype_row_bytes(sizes[s], 1), whole = (size_t)(width + 16 + 3);
+            unsigned char x[3 * 36 * 8], part[3][3 * 17 * 8];
+            const int64_t widths[3] = {width, 16, 3};
+            struct rig r;
+
+            fill_numbers(x, bytes, 3 * whole);
+            for (size_t p = 0, at = 0; p < 3; at += (size_t)widths[p++])
+                for (size_t row = 0; row < 3; row++)
+                    memcpy(part[p] + row * (size_t)widths[p] * bytes,
+                           x + (row * whole + at) * bytes, (size_t)widths[p] * bytes);
+            rig_init(&r, "auto", 1);
+            for (size_t p = 0; p < 3; p++)
+                rig_input(&r, sizes[s], 2, DIMS(3, widths[p]), part[p]);
+            rig_node(&r, ENSO_OP_CONCAT, 1);
+            enso_graph_set_int(r.graph, r.node, "axis", 1);
+            rig_run(&r);
+            ck_assert_mem_eq(r.outputs[0].data, x, 3 * whole * bytes);
+            rig_done(&r);
+
+            rig_init(&r, "auto", 1);
+            rig_input(&r, sizes[s], 2, DIMS(3, (int64_t)whole), x);
+            rig_constant(&r, I64, 1, DIMS(3), widths);
+            rig_node(&r, ENSO_OP_SPLIT, 3);
+            enso_graph_set_int(r.graph, r.node, "axis", 1);
+            rig_run(&r);
+            for (size_t p = 0; p < 3; p++)
+                ck_assert_mem_eq(r.outputs[p].data, part[p], 3 * (size_t)widths[p] * bytes);
+            rig_done(&r);
+        }
+}
+END_TEST
+
+static size_t pad_source(const char *mode, int64_t i, int64_t n)
+{
+    while (strcmp(mode, "edge") != 0 && (i < 0 || i >= n)) /* step by step */
+        i = mode[0] == 'w' ? (i < 0 ? i + n : i - n) : n == 1 ? 0 : i < 0 ? -i : 2 * (n - 1) - i;
+    return (size_t)ENSO_MAX(ENSO_MIN(i, n - 1), (int64_t)0);
+}
+
+/* Further than the input is long, from rows of one and of four; some cut away. */
+START_TEST(test_pad_far)
+{
+    static const char *const modes[] = {"constant", "edge", "reflect", "wrap"};
+
+    for (size_t s = 0; s < ENSO_ARRAY_SIZE(sizes); s++)
+        for (size_t m = 0; m < ENSO_ARRAY_SIZE(modes); m++)
+            for (int64_t n = 1; n <= 4; n += 3) {
+                const uint64_t seven = 7;
+                uint64_t x[12];
+                struct rig r;
+
+                fill_numbers(x, enso_dtype_row_bytes(sizes[s], 1), (size_t)(3 * n));
+                rig_init(&r, "auto", 1);
+                rig_input(&r, sizes[s], 3, DIMS(1, 3, n), x);
+                rig_constant(&r, I64, 1, DIMS(6), DIMS(0, -1, 9, 1, 2, 11));
+                rig_input(&r, sizes[s], 0, NULL, &seven);
+                rig_node(&r, ENSO_OP_PAD, 1);
+                enso_graph_set_string(r.graph, r.node, "mode", modes[m]);
+                rig_run(&r);
+                int64_t width = n + 20;
+                ck_assert_int_eq(enso_tensor_count(&r.outputs[0]), 2 * 4 * width);
+                for (int64_t i = 0; i < 2 * 4 * width; i++) {
+                    int64_t c = i % width - 9, b = i / width % 4 + 1, a = i / width / 4;
+                    bool inside = a < 1 && b < 3 && c >= 0 && c < n;
+
+                    expect_number(&r, (size_t)i,
+                                  m == 0 && !inside ? seven
+                                                    : pad_source(modes[m], b, 3) * (size_t)n +
+                                                          pad_source(modes[m], c, n));
+                }
+                rig_done(&r);
+            }
+}
+END_TEST
+
+START_TEST(test_makers_of_every_type)
+{
+    static const enum enso_dtype numbers[] = {F32, ENSO_DTYPE_F64, ENSO_DTYPE_I16, ENSO_DTYPE_I32,
+                                              I64};
+
+    for (size_t s = 0; s < ENSO_ARRAY_SIZE(sizes); s++) {
+        const uint64_t value = UINT64_C(0x1122334455667788);
+        struct rig r;
+
+        rig_init(&r, "auto", 1);
+        rig_constant(&r, I64, 1, DIMS(2), DIMS(3, 5));
+        rig_constant(&r, sizes[s], 1, DIMS(1), &value);
+        rig_node(&r, ENSO_OP_CONSTANT_OF_SHAPE, 1);
+        rig_run(&r);
+        for (size_t i = 0; i < 15; i++)
+            expect_number(&r, i, value);
+        rig_done(&r);
+    }
+    for (size_t t = 0; t < ENSO_ARRAY_SIZE(numbers); t++) {
+        uint64_t from[1], to[1], step[1];
+        struct rig r;
+
+        for (size_t i = 0; i < 3; i++) { /* 10, 6, 2, -2 */
+            const int64_t v = i == 0 ? 10 : i == 1 ? -3 : -4;
+            const double d = (double)v;
+            const float f = (float)v;
+
+            memcpy(i == 0   ? from
+                   : i == 1 ? to
+                            : step,
+                   numbers[t] == F32              ? (const void *)&f
+                   : numbers[t] == ENSO_DTYPE_F64 ? (const void *)&d
+                                                  : &v,
+                   enso_dtype_row_bytes(numbers[t], 1));
+        }
+        rig_init(&r, "auto", 1);
+        rig_constant(&r, numbers[t], 0, NULL, from);
+        rig_constant(&r, numbers[t], 0, NULL, to);
+        rig_constant(&r, numbers[t], 0, NULL, step);
+        rig_node(&r, ENSO_OP_RANGE, 1);
+        if (rig_try_run(&r) == ENSO_OK) {
+            ck_assert_int_eq(r.outputs[0].dims[0], 4);
+            for (size_t i = 0; i < 4; i++)
+                ck_assert(value_of(numbers[t], r.outputs[0].data, i) == 10 - 4 * (long double)i);
+        } else {
+            /* inference must know the length: only integers tell it */
+            ck_assert_int_ne(numbers[t], I64);
+        }
+        rig_done(&r);
+    }
+    struct rig r;
+
+    rig_init(&r, "auto", 1);
+    rig_input(&r, ENSO_DTYPE_U8, 3, DIMS(2, 3, 0), NULL);
+    rig_node(&r, ENSO_OP_SIZE, 1);
+    rig_run(&r);
+    ck_assert_int_eq(*(int64_t *)r.outputs[0].data, 0);
+    rig_done(&r);
+
+    rig_init(&r, "auto", 1);
+    rig_input(&r, ENSO_DTYPE_U8, 8, DIMS(2, 3, 0, 4, 5, 6, 7, 8), NULL);
+    rig_node(&r, ENSO_OP_SHAPE, 1);
+    enso_graph_set_int(r.graph, r.node, "start", -6);
+    rig_run(&r);
+    for (int64_t i = 0; i < 6; i++)
+        ck_assert_int_eq(((int64_t *)r.outputs[0].data)[i], i == 0 ? 0 : 3 + i);
+    rig_done(&r);
+}
+END_TEST
+
+/* ---- gather ---- */
+
+/* Whole rows of 1 to 40 bytes, both index types, from either end. */
+START_TEST(test_gather_rows_of_every_width)
+{
+    const int64_t wide_indices[4] = {-5, 4, 0, -1};
+    const int32_t indices[4] = {-5, 4, 0, -1};
+
+    for (size_t s = 0; s < ENSO_ARRAY_SIZE(sizes); s++)
+        for (int64_t width = 1; width <= 5; width++)
+            for (unsigned is_wide = 0; is_wide < 2; is_wide++) {
+                uint64_t x[2 * 5 * 5];
+                struct rig r;
+
+                fill_numbers(x, enso_dtype_row_bytes(sizes[s], 1), (size_t)(10 * width));
+                rig_init(&r, "auto", 1);
+                rig_input(&r, sizes[s], 3, DIMS(2, 5, width), x);
+                rig_input(&r, is_wide ? I64 : ENSO_DTYPE_I32, 2, DIMS(2, 2),
+                          is_wide ? (const void *)wide_indices : indices);
+                rig_node(&r, ENSO_OP_GATHER, 1);
+                enso_graph_set_int(r.graph, r.node, "axis", 1);
+                rig_run(&r);
+                ck_assert_int_eq(r.outputs[0].rank, 4);
+                for (size_t i = 0; i < (size_t)(8 * width); i++) {
+                    size_t w = (size_t)width, row = i / w;
+                    size_t index = (size_t)((wide_indices[row % 4] + 5) % 5);
+
+                    expect_number(&r, i, (row / 4 * 5 + index) * w + i % w);
+                }
+                rig_done(&r);
+            }
+}
+END_TEST
+
+START_TEST(test_gather_refuses_and_goes_on)
+{
+    static const int64_t bad[] = {5, -6, INT64_MAX, INT64_MIN, (int64_t)1 << 32};
+    const float x[10] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    struct rig r;
+
+    rig_init(&r, "auto", 1);
+    rig_input(&r, F32, 2, DIMS(5, 2), x);
+    rig_input(&r, I64, 1, DIMS(3), DIMS(0, 1, 2));
+    rig_node(&r, ENSO_OP_GATHER, 1);
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(bad); i++)
+        for (size_t at = 0; at < 3; at++) {
+            ((int64_t *)r.inputs[1].data)[at] = bad[i];
+            r.err = (struct enso_error){0};
+            ck_assert_int_eq(rig_try_run(&r), ENSO_INVALID);
+            ck_assert_ptr_nonnull(strstr(r.err.message, "Gather 'node'"));
+            ((int64_t *)r.inputs[1].data)[at] = (int64_t)at;
+            rig_run(&r);
+            ck_assert_mem_eq(r.outputs[0].data, x, 6 * sizeof(float));
+        }
+    rig_done(&r);
+
+    rig_init(&r, "auto", 1); /* no row to choose from */
+    rig_input(&r, F32, 2, DIMS(0, 2), NULL);
+    rig_input(&r, I64, 1, DIMS(1), DIMS(0));
+    rig_node(&r, ENSO_OP_GATHER, 1);
+    ck_assert_int_eq(rig_try_run(&r), ENSO_INVALID);
+    rig_done(&r);
+}
+END_TEST
+
+/* ---- nothing to do, neighbours, many elements ---- */
+
+START_TEST(test_empty_tensors)
+{
+    for (unsigned which = 0; which < 9; which++) {
+        struct rig r;
+
+        rig_init(&r, "auto", 1);
+        switch (which) {
+        case 0:
+            rig_input(&r, F32, 2, DIMS(0, 3), NULL);
+            rig_node(&r, ENSO_OP_GELU, 1);
+            break;
+        case 1:
+            rig_input(&r, I64, 2, DIMS(3, 0), NULL);
+            rig_node(&r, ENSO_OP_CAST, 1);
+            enso_graph_set_int(r.graph, r.node, "to", F32);
+            break;
+        case 2:
+            rig_input(&r, F32, 2, DIMS(0, 3), NULL);
+            rig_input(&r, F32, 1, DIMS(3), (const float[]){1, 2, 3});
+            rig_node(&r, ENSO_OP_ADD, 1);
+            break;
+        case 3:
+            rig_input(&r, ENSO_DTYPE_BOOL, 1, DIMS(0), NULL);
+            rig_input(&r, F32, 1, DIMS(1), (const float[]){1});
+            rig_input(&r, F32, 1, DIMS(0), NULL);
+            rig_node(&r, ENSO_OP_WHERE, 1);
+            break;
+        case 4:
+            rig_input(&r, F32, 3, DIMS(2, 0, 3), NULL);
+            rig_node(&r, ENSO_OP_TRANSPOSE, 1);
+            break;
+        case 5:
+            rig_input(&r, F32, 2, DIMS(2, 0), NULL);
+            rig_input(&r, F32, 2, DIMS(2, 0), NULL);
+            rig_node(&r, ENSO_OP_CONCAT, 1);
+            enso_graph_set_int(r.graph, r.node, "axis", 1);
+            break;
+        case 6:
+            rig_input(&r, F32, 2, DIMS(2, 3), (const float[]){1, 2, 3, 4, 5, 6});
+            rig_input(&r, I64, 1, DIMS(0), NULL);
+            rig_node(&r, ENSO_OP_GATHER, 1);
+            break;
+        case 7:
+            rig_input(&r, F32, 2, DIMS(2, 0), NULL);
+            rig_constant(&r, I64, 1, DIMS(4), DIMS(1, 0, 1, 0));
+            rig_node(&r, ENSO_OP_PAD, 1);
+            break;
+        default:
+            rig_input(&r, F32, 2, DIMS(2, 0), NULL);
+            rig_node(&r, ENSO_OP_IDENTITY, 1);
+        }
+        rig_run(&r);
+        ck_assert_int_eq(enso_tensor_count(&r.outputs[0]), 0);
+        rig_done(&r);
+    }
+}
+END_TEST
+
+#define N_CASES 6
+#define COLUMNS 37
+
+/* A case of [4, COLUMNS] in, [4, ...] out. */
+static void build_rows(struct rig *r, unsigned which, const float *x)
+{
+    rig_init(r, "auto", 1);
+    rig_input(r, F32, 2, DIMS(4, COLUMNS), x);
+    switch (which) {
+    case 0:
+        rig_node(r, ENSO_OP_GELU, 1);
+        break;
+    case 1:
+        rig_input(r, F32, 1, DIMS(COLUMNS), x);
+        rig_node(r, ENSO_OP_MUL, 1);
+        break;
+    case 2:
+        rig_constant(r, I64, 1, DIMS(1), DIMS(3));
+        rig_constant(r, I64, 1, DIMS(1), DIMS(30));
+        rig_constant(r, I64, 1, DIMS(1), DIMS(1));
+        rig_constant(r, I64, 1, DIMS(1), DIMS(3));
+        rig_node(r, ENSO_OP_SLICE, 1);
+        break;
+    case 3:
+        rig_constant(r, I64, 1, DIMS(4), DIMS(0, 40, 0, 40));
+        rig_node(r, ENSO_OP_PAD, 1);
+        enso_graph_set_string(r->graph, r->node, "mode", "reflect");
+        break;
+    case 4:
+        rig_input(r, I64, 1, DIMS(3), DIMS(36, 0, 5));
+        rig_node(r, ENSO_OP_GATHER, 1);
+        enso_graph_set_int(r->graph, r->node, "axis", 1);
+        break;
+    default:
+        rig_input(r, F32, 2, DIMS(4, COLUMNS), x);
+        rig_node(r, ENSO_OP_CONCAT, 1);
+        enso_graph_set_int(r->graph, r->node, "axis", 1);
+    }
+}
+
+/* NaN in all other rows leaves a row's bits as they were. */
+START_TEST(test_rows_do_not_see_neighbours)
+{
+    float *x = rig_random_new(4 * COLUMNS, 5), *poisoned = malloc(4 * COLUMNS * sizeof(float));
+
+    ck_assert_ptr_nonnull(poisoned);
+    for (unsigned which = 0; which < N_CASES; which++) {
+        struct rig plain, other;
+
+        build_rows(&plain, which, x);
+        rig_run(&plain);
+        size_t bytes = enso_tensor_bytes(&plain.outputs[0]) / 4;
+        for (size_t row = 0; row < 4; row++) {
+            for (size_t i = 0; i < 4 * COLUMNS; i++)
+                poisoned[i] = i / COLUMNS == row ? x[i] : i % 2 == 0 ? NAN : INFINITY;
+            build_rows(&other, which, x);
+            memcpy(other.inputs[0].data, poisoned, 4 * COLUMNS * sizeof(float));
+            if (which == 5)
+                memcpy(other.inputs[1].data, poisoned, 4 * COLUMNS * sizeof(float));
+            rig_run(&other);
+            ck_assert_mem_eq((const unsigned char *)other.outputs[0].data + row * bytes,
+                             (const unsigned char *)plain.outputs[0].data + row * bytes, bytes);
+            rig_done(&other);
+        }
+        rig_done(&plain);
+    }
+    free(poisoned);
+    free(x);
+}
+END_TEST
+
+/* More elements than a block, a few blocks or a small grid has threads, and no multiple of any. */
+START_TEST(test_many_elements)
+{
+    const size_t n = 70001;
+    float *x = rig_random_new(n, 6);
+    struct rig r;
+
+    rig_init(&r, "auto", 2);
+    rig_input(&r, F32, 1, DIMS((int64_t)n), x);
+    rig_node(&r, ENSO_OP_NEG, 1);
+    rig_run(&r);
+    for (size_t i = 0; i < n; i++)
+        ck_assert(((const float *)r.outputs[0].data)[i] == -x[i]);
+    rig_done(&r);
+
+    rig_init(&r, "auto", 2);
+    rig_input(&r, F32, 2, DIMS((int64_t)n, 1), x);
+    rig_input(&r, F32, 1, DIMS(3), (const float[]){1, 2, 4});
+    rig_node(&r, ENSO_OP_MUL, 1);
+    rig_run(&r);
+    for (size_t i = 0; i < 3 * n; i++)
+        ck_assert(((const float *)r.outputs[0].data)[i] == x[i / 3] * (float)(1 << i % 3));
+    rig_done(&r);
+
+    rig_init(&r, "auto", 2);
+    rig_input(&r, F32, 2, DIMS(7, 10000), x);
+    rig_node(&r, ENSO_OP_TRANSPOSE, 1);
+    rig_run(&r);
+    for (size_t i = 0; i < 70000; i++)
+        ck_assert(((const float *)r.outputs[0].data)[i] == x[i % 7 * 10000 + i / 7]);
+    rig_done(&r);
+    free(x);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("kernels/corners");
+    TCase *core = tcase_create("core");
+    tcase_add_test(core, test_logic);
+    tcase_add_test(core, test_powers_of_all_types);
+    tcase_add_test(core, test_strided_of_rank_eight);
+    tcase_add_test(core, test_join_of_every_width);
+    tcase_add_test(core, test_gather_rows_of_every_width);
+    tcase_add_test(core, test_makers_of_every_type);
+    tcase_add_test(core, test_rows_do_not_see_neighbours);
+    suite_add_tcase(s, core);
+    TCase *limits = tcase_create("limits");
+    tcase_add_test(limits, test_whole_pairs);
+    tcase_add_test(limits, test_whole_singles);
+    tcase_add_test(limits, test_cast_every_pair_at_its_edges);
+    tcase_add_test(limits, test_pad_far);
+    tcase_add_test(limits, test_empty_tensors);
+    tcase_add_test(limits, test_many_elements);
+    suite_add_tcase(s, limits);
+    TCase *errors = tcase_create("errors");
+    tcase_add_test(errors, test_gather_refuses_and_goes_on);
+    suite_add_tcase(s, errors);
+    return s;
+}
+
+ENSO_TEST_MAIN(suite)
