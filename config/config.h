@@ -100,7 +100,8 @@ struct enso_config {
     /* [device] */
     const char *device; /* "auto", "cpu" or "cuda:N" */
     int64_t threads;    /* 0 = as many as the process may use */
-    int isa;            /* enum enso_config_isa */
+    const char *cuda_module;
+    int isa; /* enum enso_config_isa */
 
     /* [log] */
     int log_level;          /* enum enso_log_level */

@@ -29,7 +29,7 @@ static enum enso_status check_device(const char *value, struct enso_error *err)
 {
     int64_t n;
 
-    if (strcmp(value, "auto") == 0 || strcmp(value, "cpu") == 0)
+    if (strcmp(value, "auto") == 0 || strcmp(value, "cpu") == 0 || strcmp(value, "cuda") == 0)
         return ENSO_OK;
     if (strncmp(value, "cuda:", 5) == 0 &&
         enso_number_parse_i64(value + 5, 0, 1023, &n, NULL) == ENSO_OK)
@@ -333,8 +333,17 @@ const struct enso_option enso_options[] = {
      .environment = "ENSOD_DEVICE",
      .flag = "--device",
      .argument = "auto|cpu|cuda:N",
-     .help = "What computes: cpu, cuda:N for the N-th GPU (from 0), or auto: the first GPU if "
+     .help = "What computes: cpu, cuda:N for the N-th GPU (from 0; cuda is cuda:0), or auto: the "
+             "first GPU if "
              "there is one, else the processor."},
+    {.section = "device",
+     .name = "cuda_module",
+     .type = ENSO_OPTION_STRING,
+     AT(cuda_module),
+     .default_text = "",
+     .environment = "ENSOD_CUDA_MODULE",
+     .help = "Path of the GPU module, ensod-cuda.so; empty: where it is installed, else beside the "
+             "executable."},
     {.section = "device",
      .name = "threads",
      .type = ENSO_OPTION_INT,

@@ -22,7 +22,7 @@ struct enso_meters;
 struct enso_metrics;
 struct enso_registry;
 struct enso_request;
-struct enso_scheduler;
+struct enso_devices;
 struct enso_tidy;
 struct enso_timer;
 struct enso_wakeup;
@@ -31,10 +31,10 @@ struct enso_app {
     const struct enso_config *config;
     struct enso_loop *loop;
     struct enso_http *http;
-    struct enso_budget *budget;       /* any thread */
-    struct enso_metrics *metrics;     /* any thread */
-    struct enso_meters *meters;       /* any thread */
-    struct enso_scheduler *scheduler; /* any thread */
+    struct enso_budget *budget;   /* any thread */
+    struct enso_metrics *metrics; /* any thread */
+    struct enso_meters *meters;   /* any thread */
+    struct enso_devices *devices; /* their schedulers: any thread */
     struct enso_registry *registry;
     struct enso_tidy *tidy;
     bool draining;

@@ -55,7 +55,9 @@ static void print_model(const struct enso_model_info *info)
 
 int enso_daemon_check_model(const struct enso_config *config, struct enso_error *err)
 {
-    struct enso_device_choice choice = {0};
+    struct enso_devices devices = {0};
+    const struct enso_place *place;
+    struct enso_error fallback = {0};
     char id[256];
     struct enso_model_options options = {.path = config->check_dir,
                                          .max_pixels = (uint64_t)config->max_image_pixels};
@@ -64,18 +66,16 @@ int enso_daemon_check_model(const struct enso_config *config, struct enso_error 
 
     enso_json_init();
     enso_log_set_level(ENSO_LOG_WARNING);
-    st = enso_device_choose(config, &choice, err);
+    st = enso_devices_open(config, &devices, err);
     if (st != ENSO_OK)
         return st;
     enso_registry_default_id(config->check_dir, id, sizeof id);
     options.id = id;
-    options.backend = choice.backend;
-    options.device = choice.device;
-    st = enso_model_load(&options, &model, err);
+    st = enso_devices_load(&devices, &options, &model, &place, &fallback, err);
     if (st == ENSO_OK) {
         print_model(enso_model_info(model));
         enso_model_unref(model);
     }
-    enso_device_close(&choice);
+    enso_devices_close(&devices);
     return st;
 }

@@ -47,8 +47,7 @@ struct daemon {
     struct enso_app app; /* first: callbacks get the app */
     struct enso_config *config;
     const struct enso_reload_source *source;
-    struct enso_device_choice device;
-    struct enso_lanes *lanes;
+    struct enso_devices devices;
     struct enso_listener *listeners[MAX_LISTENERS];
     size_t n_listeners;
     struct enso_signal *term, *interrupt, *hangup;
@@ -323,14 +322,12 @@ static int start(struct daemon *d, struct enso_error *err)
     if (st == ENSO_OK)
         st = enso_tidy_create(app->loop, app->budget, &app->tidy, err);
     if (st == ENSO_OK)
-        st = enso_device_choose(d->config, &d->device, err);
+        st = enso_devices_open(d->config, &d->devices, err);
     if (st == ENSO_OK)
-        st = enso_lanes_start(d->device.backend, d->device.device, 1, &d->lanes, err);
+        st = enso_devices_start(&d->devices, err);
     if (st != ENSO_OK)
         return st;
-    app->scheduler = enso_lanes_scheduler(d->lanes);
-    registry.backend = d->device.backend;
-    registry.device = d->device.device;
+    app->devices = &d->devices;
     st = enso_registry_create(&registry, &app->registry, err);
     if (st == ENSO_OK)
         st = create_http(d, err);
@@ -354,9 +351,8 @@ static void end_requests(struct daemon *d)
         enso_http_stop_accepting(app->http);
         enso_http_finish(app->http, FINISH_WAIT_MS);
     }
-    if (d->lanes != NULL)
-        enso_lanes_stop(d->lanes); /* ends every job that is left */
-    enso_http_destroy(app->http);  /* ends requests whose bodies were still coming */
+    enso_devices_stop(&d->devices); /* ends every job that is left */
+    enso_http_destroy(app->http);   /* ends requests whose bodies were still coming */
     while (app->n_requests != 0 && enso_loop_run_once(app->loop))
         ; /* pool workers and ended jobs come home */
 }
@@ -387,8 +383,7 @@ static void end(struct daemon *d)
 
     enso_registry_destroy(app->registry);
     enso_service_destroy(d->service);
-    enso_lanes_destroy(d->lanes);
-    enso_device_close(&d->device);
+    enso_devices_close(&d->devices);
     enso_timer_destroy(d->drain_timer);
     end_signals(d);
     if (app->loop != NULL && app->done_bell != NULL)

@@ -1,12 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Choosing a device: see device.h.
+ * Opening devices: see device.h. The module is looked for where the configuration says, else where
+ * it is installed, else beside the executable (a build folder, a bundle). It stays loaded for the
+ * life of the process: the CUDA runtime in it keeps threads and handlers that cannot be taken back.
  */
 #include "server/device.h"
 
+#include <dlfcn.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
+#include "batching/lanes.h"
+#include "engine/host.h"
+
+#define MODULE_NAME "ensod-cuda.so"
+#define PATH_SIZE 4096
 
 static const char *isa_name(int isa)
 {
@@ -21,32 +31,188 @@ static const char *isa_name(int isa)
     return "auto";
 }
 
-int enso_device_choose(const struct enso_config *config, struct enso_device_choice *ret,
+/* ---- the module ---- */
+
+static bool beside_executable(const char *below, char path[PATH_SIZE])
+{
+    char self[PATH_SIZE], *slash;
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (n <= 0)
+        return false;
+    self[n] = '\0';
+    slash = strrchr(self, '/');
+    if (slash == NULL)
+        return false;
+    *slash = '\0';
+    return snprintf(path, PATH_SIZE, "%s/%s" MODULE_NAME, self, below) < PATH_SIZE &&
+           access(path, R_OK) == 0;
+}
+
+/* ENSO_NOT_FOUND when ensod was built or installed without it. */
+static int find_module(const struct enso_config *config, char path[PATH_SIZE],
                        struct enso_error *err)
 {
-    struct enso_device_options options = {
-        .name = "cpu", .n_threads = (unsigned)config->threads, .isa = isa_name(config->isa)};
-    struct enso_device_info info;
-    int st;
+    if (config->cuda_module[0] != '\0') {
+        (void)snprintf(path, PATH_SIZE, "%s", config->cuda_module);
+        return access(path, R_OK) == 0
+                   ? ENSO_OK
+                   : enso_error_set(err, ENSO_UNAVAILABLE,
+                                    "cannot read the GPU module '%.300s' (cuda_module)",
+                                    config->cuda_module);
+    }
+    (void)snprintf(path, PATH_SIZE, "%s", ENSO_MODULE_DIR "/" MODULE_NAME);
+    if (access(path, R_OK) == 0 || beside_executable("", path) ||
+        beside_executable("kernels/cuda/", path))
+        return ENSO_OK;
+    return enso_error_set(
+        err, ENSO_NOT_FOUND,
+        "there is no GPU module (%s); build ensod where nvcc is installed, or say "
+        "where it is with cuda_module",
+        ENSO_MODULE_DIR "/" MODULE_NAME);
+}
 
-    if (strncmp(config->device, "cuda", 4) == 0)
-        return enso_error_set(err, ENSO_UNSUPPORTED,
-                              "device '%s' was asked for, but this build of ensod has no GPU "
-                              "module; use --device cpu or auto",
-                              config->device);
-    ret->backend = enso_backend_cpu();
-    st = ret->backend->device_open(&options, &ret->device, err);
-    if (st != ENSO_OK)
-        return st;
-    ret->backend->device_info(ret->device, &info);
-    enso_log(ENSO_LOG_NOTICE, "device open", "device=%s kind=%s threads=%u", info.name,
-             info.description, info.n_threads);
+static int load_module(const char *path, const struct enso_backend **ret_backend,
+                       struct enso_error *err)
+{
+    enso_backend_entry_fn entry;
+    void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+
+    if (module == NULL)
+        return enso_error_set(err, ENSO_UNAVAILABLE, "the GPU module cannot be loaded: %.400s",
+                              dlerror());
+    *(void **)&entry = dlsym(module, "enso_backend_entry"); /* POSIX's way to write it */
+    if (entry == NULL)
+        return enso_error_set(err, ENSO_UNAVAILABLE, "'%.300s' is no module of ensod", path);
+    *ret_backend = entry(enso_host());
+    if (*ret_backend == NULL || (*ret_backend)->abi != ENSO_BACKEND_ABI)
+        return enso_error_set(err, ENSO_UNAVAILABLE,
+                              "the GPU module '%.300s' is of another version than this ensod; "
+                              "install both from one build",
+                              path);
     return ENSO_OK;
 }
 
-void enso_device_close(struct enso_device_choice *choice)
+/* ---- opening ---- */
+
+static int open_place(struct enso_devices *devices, const struct enso_backend *backend,
+                      const struct enso_device_options *options, struct enso_error *err)
 {
-    if (choice->device != NULL)
-        choice->backend->device_close(choice->device);
-    choice->device = NULL;
+    struct enso_place *place = &devices->places[devices->n];
+    struct enso_device_info info = {0};
+    int st = backend->device_open(options, &place->device, err);
+
+    if (st != ENSO_OK)
+        return st;
+    place->backend = backend;
+    devices->n++;
+    backend->device_info(place->device, &info);
+    if (backend->host_memory)
+        enso_log(ENSO_LOG_NOTICE, "device open", "device=%s kind=%s threads=%u", info.name,
+                 info.description, info.n_threads);
+    else
+        enso_log(ENSO_LOG_NOTICE, "device open", "device=%s kind=%s", info.name, info.description);
+    return ENSO_OK;
+}
+
+static int open_gpu(const struct enso_config *config, const char *name,
+                    struct enso_devices *devices, struct enso_error *err)
+{
+    const struct enso_device_options options = {.name = name};
+    const struct enso_backend *backend = NULL;
+    char path[PATH_SIZE];
+    int st = find_module(config, path, err);
+
+    if (st == ENSO_OK)
+        st = load_module(path, &backend, err);
+    return st == ENSO_OK ? open_place(devices, backend, &options, err) : st;
+}
+
+int enso_devices_open(const struct enso_config *config, struct enso_devices *ret,
+                      struct enso_error *err)
+{
+    const struct enso_device_options cpu = {
+        .name = "cpu", .n_threads = (unsigned)config->threads, .isa = isa_name(config->isa)};
+    int st = ENSO_OK;
+
+    if (strncmp(config->device, "cuda", 4) == 0) {
+        st = open_gpu(config, config->device, ret, err);
+        if (st != ENSO_OK)
+            enso_error_prefix(err, "device '%s': ", config->device);
+    } else if (strcmp(config->device, "auto") == 0) {
+        int gpu = open_gpu(config, "cuda:0", ret, &ret->fallback);
+
+        /* That there is no GPU is no news; that there is one which cannot be used is. */
+        if (gpu != ENSO_OK)
+            enso_log(gpu == ENSO_NOT_FOUND ? ENSO_LOG_INFO : ENSO_LOG_WARNING, "no GPU",
+                     "device=cpu reason=%s", ret->fallback.message);
+    }
+    return st == ENSO_OK ? open_place(ret, enso_backend_cpu(), &cpu, err) : st;
+}
+
+int enso_devices_start(struct enso_devices *devices, struct enso_error *err)
+{
+    for (size_t i = 0; i < devices->n; i++) {
+        struct enso_place *place = &devices->places[i];
+        int st = enso_lanes_start(place->backend, place->device, 1, &place->lanes, err);
+
+        if (st != ENSO_OK)
+            return st;
+        place->scheduler = enso_lanes_scheduler(place->lanes);
+    }
+    return ENSO_OK;
+}
+
+void enso_devices_stop(struct enso_devices *devices)
+{
+    for (size_t i = 0; i < devices->n; i++)
+        if (devices->places[i].lanes != NULL)
+            enso_lanes_stop(devices->places[i].lanes);
+}
+
+void enso_devices_close(struct enso_devices *devices)
+{
+    while (devices->n > 0) {
+        struct enso_place *place = &devices->places[--devices->n];
+
+        enso_lanes_destroy(place->lanes);
+        place->backend->device_close(place->device);
+        *place = (struct enso_place){0};
+    }
+}
+
+/* ---- models ---- */
+
+int enso_devices_load(const struct enso_devices *devices, struct enso_model_options *options,
+                      struct enso_model **ret_model, const struct enso_place **ret_place,
+                      struct enso_error *ret_fallback, struct enso_error *err)
+{
+    struct enso_error why = devices->fallback;
+    int st = ENSO_UNSUPPORTED;
+
+    for (size_t i = 0; i < devices->n && st == ENSO_UNSUPPORTED; i++) {
+        const struct enso_place *place = &devices->places[i];
+        bool last = i + 1 == devices->n;
+
+        options->backend = place->backend;
+        options->device = place->device;
+        if (!last) {
+            enso_error_clear(&why);
+            st = enso_model_load(options, ret_model, &why);
+            if (st != ENSO_OK && st != ENSO_UNSUPPORTED) {
+                (void)enso_error_set(err, (enum enso_status)st, "%s", why.message);
+                return st;
+            }
+        } else {
+            st = enso_model_load(options, ret_model, err);
+        }
+        if (st == ENSO_OK) {
+            *ret_place = place;
+            *ret_fallback = i == 0 ? devices->fallback : why;
+        }
+        if (st == ENSO_OK && i != 0)
+            enso_log(ENSO_LOG_WARNING, "model not on the GPU", "model=%s reason=%s", options->id,
+                     why.message);
+    }
+    return st;
 }

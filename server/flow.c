@@ -17,6 +17,7 @@
 #include "batching/scheduler.h"
 #include "server/access_log.h"
 #include "server/budget.h"
+#include "server/device.h"
 #include "server/dialect.h"
 #include "server/loop.h"
 #include "server/meters.h"
@@ -258,7 +259,13 @@ static void on_expire_timer(void *user)
 {
     struct enso_app *app = user;
     uint64_t now_ns = enso_clock_now_ns();
-    uint64_t next_ns = enso_scheduler_expire(app->scheduler, now_ns);
+    uint64_t next_ns = UINT64_MAX;
+
+    for (size_t i = 0; i < app->devices->n; i++) {
+        uint64_t at_ns = enso_scheduler_expire(app->devices->places[i].scheduler, now_ns);
+
+        next_ns = ENSO_MIN(next_ns, at_ns);
+    }
 
     app->expire_at_ns = next_ns;
     if (next_ns != UINT64_MAX)
@@ -275,6 +282,12 @@ static void watch_deadline(struct enso_app *app, uint64_t deadline_ns, uint64_t 
                      deadline_ns > now_ns ? (deadline_ns - now_ns) / ENSO_NS_PER_MS + 1 : 1, 0);
 }
 
+static void wake_lanes(struct enso_app *app)
+{
+    for (size_t i = 0; i < app->devices->n; i++)
+        enso_scheduler_wake(app->devices->places[i].scheduler);
+}
+
 /* Requests that come in one turn of the loop wake the lane once, at the turn's end, or when the
  * first of them has waited long enough. */
 static void owe_wake(struct enso_app *app, uint64_t now_ns)
@@ -284,7 +297,7 @@ static void owe_wake(struct enso_app *app, uint64_t now_ns)
         app->wake_owed_ns = now_ns;
     } else if (now_ns - app->wake_owed_ns > MAX_WAKE_DELAY_NS) {
         app->wake_owed = false;
-        enso_scheduler_wake(app->scheduler);
+        wake_lanes(app);
     }
 }
 
@@ -296,7 +309,7 @@ static void on_turn(void *user)
     if (!app->wake_owed)
         return;
     app->wake_owed = false;
-    enso_scheduler_wake(app->scheduler);
+    wake_lanes(app);
 }
 
 /* A plain route has written its answer. */
@@ -337,8 +350,8 @@ static void submit(struct flight *f)
     now_ns = enso_clock_now_ns();
     f->place = AT_QUEUE;
     f->n_holders++;
-    st = enso_scheduler_submit_quietly(req->app->scheduler, req->served->queue, req->job, now_ns,
-                                       &req->error);
+    st = enso_scheduler_submit_quietly(req->served->place->scheduler, req->served->queue, req->job,
+                                       now_ns, &req->error);
     if (st == ENSO_OK) {
         owe_wake(req->app, now_ns);
         watch_deadline(req->app, req->deadline_ns, now_ns);

@@ -16,6 +16,7 @@
 #include "server/app.h"
 #include "server/budget.h"
 #include "server/dialect.h"
+#include "server/device.h"
 #include "server/http.h"
 #include "server/registry.h"
 #include "server/request.h"
@@ -28,7 +29,8 @@ struct enso_meters {
     struct enso_app *app;
     struct enso_metrics_family *requests, *request_seconds, *queue_seconds, *pre_seconds,
         *compute_seconds, *batch_items, *batch_tokens, *tokens, *rejected, *cancelled,
-        *deadline_missed, *model_loaded, *model_bytes, *model_load_seconds, *predicted, *confidence;
+        *deadline_missed, *model_loaded, *model_bytes, *model_fallback, *model_load_seconds,
+        *predicted, *confidence;
     struct enso_answer_counters answers; /* of requests that came to no model */
 };
 
@@ -122,6 +124,11 @@ static int add_families(struct enso_meters *m, struct enso_error *err)
           .name = "ensod_model_bytes",
           .help = "Memory that the model's weights take on their device.",
           .labels = {"model"}}},
+        {FAMILY(model_fallback),
+         {.type = ENSO_METRICS_GAUGE,
+          .name = "ensod_model_device_fallback",
+          .help = "1 when the model runs on the processor because a GPU could not be used.",
+          .labels = {"model"}}},
         {FAMILY(model_load_seconds),
          {.type = ENSO_METRICS_GAUGE,
           .name = "ensod_model_load_seconds",
@@ -174,9 +181,21 @@ static double read_log_dropped(void *context)
     return (double)enso_log_dropped();
 }
 
-static void scheduler_stats(void *context, struct enso_scheduler_stats *s)
+/* Of all devices; the backlog is that of the busiest. */
+static void scheduler_stats(void *context, struct enso_scheduler_stats *ret)
 {
-    enso_scheduler_stats(((struct enso_app *)context)->scheduler, enso_clock_now_ns(), s);
+    const struct enso_devices *devices = ((struct enso_app *)context)->devices;
+
+    *ret = (struct enso_scheduler_stats){0};
+    for (size_t i = 0; devices != NULL && i < devices->n; i++) {
+        struct enso_scheduler_stats s;
+
+        enso_scheduler_stats(devices->places[i].scheduler, enso_clock_now_ns(), &s);
+        ret->n_items += s.n_items;
+        ret->n_tokens += s.n_tokens;
+        ret->n_busy += s.n_busy;
+        ret->backlog_ns = ENSO_MAX(ret->backlog_ns, s.backlog_ns);
+    }
 }
 
 static double read_queue_items(void *context)
@@ -326,6 +345,7 @@ int enso_meters_model(struct enso_meters *m, const struct enso_model_info *info,
     mm->deadline_missed = enso_metrics_counter(m->deadline_missed, model);
     mm->loaded = enso_metrics_gauge(m->model_loaded, model);
     mm->bytes = enso_metrics_gauge(m->model_bytes, model);
+    mm->fallback = enso_metrics_gauge(m->model_fallback, model);
     mm->load_seconds = info->load_seconds;
     mm->tells_load_seconds =
         enso_metrics_callback(m->model_load_seconds, model, read_load_seconds, mm);
@@ -333,11 +353,16 @@ int enso_meters_model(struct enso_meters *m, const struct enso_model_info *info,
         mm->compute_seconds == NULL || mm->batch_items == NULL || mm->batch_tokens == NULL ||
         mm->confidence == NULL || mm->tokens_input == NULL || mm->tokens_wasted == NULL ||
         mm->deadline_missed == NULL || mm->loaded == NULL || mm->bytes == NULL ||
-        !mm->tells_load_seconds)
+        mm->fallback == NULL || !mm->tells_load_seconds)
         return enso_error_no_memory(err, "the metrics");
     enso_gauge_set(mm->loaded, 1);
     enso_gauge_set(mm->bytes, (int64_t)info->weight_bytes);
     return add_labels(m, info, mm, err);
+}
+
+void enso_meters_model_fallback(struct enso_model_meters *mm)
+{
+    enso_gauge_set(mm->fallback, 1);
 }
 
 void enso_meters_model_done(struct enso_model_meters *mm)
@@ -358,6 +383,7 @@ void enso_meters_model_done(struct enso_model_meters *mm)
     enso_counter_release(m->deadline_missed, mm->deadline_missed);
     enso_gauge_release(m->model_loaded, mm->loaded);
     enso_gauge_release(m->model_bytes, mm->bytes);
+    enso_gauge_release(m->model_fallback, mm->fallback);
     if (mm->tells_load_seconds)
         enso_metrics_callback_release(m->model_load_seconds, (const char *[]){mm->model});
     for (uint32_t i = 0; i < mm->n_labels; i++)

@@ -53,6 +53,8 @@ static void put_facts(struct enso_buffer *b, const struct enso_served *s, bool w
     put_string(b, "architecture", info->architecture);
     put_string(b, "format", info->format);
     put_string(b, "device", info->device);
+    if (s->fallback.status != ENSO_OK)
+        put_string(b, "device_fallback", s->fallback.message);
     put_string(b, "dtype", info->dtype);
     enso_buffer_printf(
         b, ",\"weight_bytes\":%llu,\"load_seconds\":", (unsigned long long)info->weight_bytes);

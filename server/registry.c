@@ -23,6 +23,7 @@
 #include "batching/queue.h"
 #include "batching/scheduler.h"
 #include "server/app.h"
+#include "server/device.h"
 #include "server/loop.h"
 
 #define MAX_ENTRIES 1000
@@ -38,8 +39,6 @@ struct alias {
 
 struct enso_registry {
     struct enso_app *app;
-    const struct enso_backend *backend;
-    struct enso_device *device;
     void (*on_change)(struct enso_app *app);
     struct enso_arena arena; /* entries' strings */
     struct enso_entry *entries[MAX_ENTRIES];
@@ -333,12 +332,13 @@ static int apply_settings(struct enso_registry *r, const struct enso_config_mode
 /* --- loading -------------------------------------------------------------------------------- */
 
 /* Two short runs teach the cost curve before the first request does. */
-static int seed(struct enso_registry *r, struct enso_served *s, struct enso_error *err)
+static int seed(struct enso_served *s, struct enso_error *err)
 {
     static const uint32_t tokens[] = {8, 64};
     const struct enso_model_info *info = enso_model_info(s->model);
     struct enso_lane *lane;
-    int st = r->backend->lane_open(r->device, &lane, err);
+    const struct enso_backend *backend = s->place->backend;
+    int st = backend->lane_open(s->place->device, &lane, err);
 
     for (size_t i = 0; st == ENSO_OK && i < ENSO_ARRAY_SIZE(tokens); i++) {
         double scale = info->max_tokens > tokens[i] ? (double)tokens[i] / info->max_tokens : 1;
@@ -358,7 +358,7 @@ static int seed(struct enso_registry *r, struct enso_served *s, struct enso_erro
     }
     if (st == ENSO_OK)
         enso_model_forget_lane(s->model, lane);
-    r->backend->lane_close(lane);
+    backend->lane_close(lane);
     return st;
 }
 
@@ -377,11 +377,8 @@ static void queue_limits(const struct enso_entry *e, const struct enso_model_inf
 static int load(struct enso_registry *r, struct enso_entry *e, struct enso_served **ret,
                 struct enso_error *err)
 {
-    struct enso_model_options options = {.path = e->path,
-                                         .id = e->id,
-                                         .backend = r->backend,
-                                         .device = r->device,
-                                         .max_pixels = (uint64_t)r->app->config->max_image_pixels};
+    struct enso_model_options options = {
+        .path = e->path, .id = e->id, .max_pixels = (uint64_t)r->app->config->max_image_pixels};
     struct enso_served *s = enso_alloc_zero(1, sizeof *s);
     struct enso_queue_limits limits;
     int st;
@@ -392,17 +389,19 @@ static int load(struct enso_registry *r, struct enso_entry *e, struct enso_serve
     s->id = e->id;
     s->truncate = e->batching.truncate;
     s->created = enso_clock_wall_seconds();
-    st = enso_model_load(&options, &s->model, err);
+    st = enso_devices_load(r->app->devices, &options, &s->model, &s->place, &s->fallback, err);
     if (st == ENSO_OK)
         st = enso_meters_model(r->app->meters, enso_model_info(s->model), &s->meters, err);
     if (st == ENSO_OK) {
+        if (s->fallback.status != ENSO_OK)
+            enso_meters_model_fallback(&s->meters);
         s->observer = enso_meters_observer(&s->meters);
         s->runner = (struct enso_runner){s->model, enso_model_run};
         queue_limits(e, enso_model_info(s->model), &limits);
         st = enso_queue_create(e->id, &limits, &s->runner, &s->observer, &s->queue, err);
     }
     if (st == ENSO_OK)
-        st = seed(r, s, err);
+        st = seed(s, err);
     if (st != ENSO_OK) {
         enso_served_unref(s);
         return st;
@@ -415,7 +414,7 @@ static void publish(struct enso_registry *r, struct enso_entry *e, struct enso_s
                     const struct enso_error *err)
 {
     if (s != NULL)
-        enso_scheduler_add_queue(r->app->scheduler, s->queue);
+        enso_scheduler_add_queue(s->place->scheduler, s->queue);
     (void)pthread_mutex_lock(&r->lock); /* a plain mutex: locking cannot fail */
     e->served = s;
     e->error = *err;
@@ -471,8 +470,6 @@ int enso_registry_create(const struct enso_registry_options *options,
     if (r == NULL)
         return enso_error_no_memory(err, "the list of models");
     r->app = options->app;
-    r->backend = options->backend;
-    r->device = options->device;
     r->on_change = options->on_change;
     (void)pthread_mutex_init(&r->lock, NULL); /* cannot fail with default attributes */
     for (size_t i = 0; st == ENSO_OK && i < config->n_model_entries; i++)
@@ -535,7 +532,8 @@ void enso_registry_destroy(struct enso_registry *r)
         struct enso_entry *e = r->entries[i];
 
         if (e->served != NULL)
-            enso_scheduler_remove_queue(r->app->scheduler, e->served->queue, enso_clock_now_ns());
+            enso_scheduler_remove_queue(e->served->place->scheduler, e->served->queue,
+                                        enso_clock_now_ns());
         enso_served_unref(e->served);
     }
     enso_wakeup_destroy(r->bell);

@@ -32,7 +32,9 @@ struct enso_registry;
 struct enso_served {
     atomic_uint refs;
     struct enso_model *model;
-    struct enso_queue *queue; /* owned by the scheduler */
+    const struct enso_place *place;
+    struct enso_error fallback; /* why it is not where it was wanted, or empty */
+    struct enso_queue *queue;   /* on the place's scheduler */
     struct enso_observer observer;
     struct enso_model_meters meters;
     struct enso_runner runner;
@@ -57,8 +59,6 @@ struct enso_entry {
 
 struct enso_registry_options {
     struct enso_app *app;
-    const struct enso_backend *backend;
-    struct enso_device *device;
     /* Loop thread, by the app's wake-up: an entry became ready or failed. */
     void (*on_change)(struct enso_app *app);
 };

@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "batching/scheduler.h"
 #include "server/app.h"
+#include "server/device.h"
 #include "server/loop.h"
 
 struct enso_service {
@@ -28,8 +29,11 @@ struct enso_service {
 static void feed(void *user)
 {
     struct enso_service *s = user;
+    bool healthy = true;
 
-    if (enso_scheduler_healthy(s->app->scheduler, enso_clock_now_ns()))
+    for (size_t i = 0; healthy && i < s->app->devices->n; i++)
+        healthy = enso_scheduler_healthy(s->app->devices->places[i].scheduler, enso_clock_now_ns());
+    if (healthy)
         (void)sd_notify(0, "WATCHDOG=1"); /* nothing to be done about a refusal */
 }
 

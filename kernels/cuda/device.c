@@ -69,7 +69,7 @@ int enso__cuda_failed(struct enso_device *device, int code, const char *what,
     }
     int works = 0;
     if (atomic_compare_exchange_strong(&device->down, &works, code))
-        enso_log(ENSO_LOG_ERROR, "device down", "device=%s code=%d error=\"%s\" during=\"%s\"",
+        enso_log(ENSO_LOG_ERROR, "device down", "device=%s code=%d error=%s during=%s",
                  device->name, code, error_text(code), what);
     return enso_error_set(err, ENSO_UNAVAILABLE,
                           "%s failed during %s (%s) and stays down; restart ensod", device->name,
@@ -95,7 +95,7 @@ static int count_cards(int *ret_n, struct enso_error *err)
 
     if (code != cudaSuccess || driver == 0) {
         (void)cudaGetLastError();
-        return enso_error_set(err, ENSO_UNAVAILABLE,
+        return enso_error_set(err, ENSO_NOT_FOUND,
                               "there is no NVIDIA driver; install it (nvidia-smi must work), in a "
                               "container give it the GPU, or use --device cpu");
     }
@@ -108,7 +108,7 @@ static int count_cards(int *ret_n, struct enso_error *err)
                               CUDART_VERSION % 1000 / 10);
     if (code == cudaErrorNoDevice || (code == cudaSuccess && n == 0)) {
         (void)cudaGetLastError();
-        return enso_error_set(err, ENSO_UNAVAILABLE,
+        return enso_error_set(err, ENSO_NOT_FOUND,
                               "there is no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it; use "
                               "--device cpu");
     }

@@ -27,6 +27,9 @@ struct enso_device {
     struct enso_lane *loader;   /* through which bind functions copy weights up */
 };
 
+/* ENSO_NOT_FOUND: no driver, no card, not that many cards. ENSO_UNSUPPORTED: the card is too old,
+ * or the module holds no code for it. ENSO_UNAVAILABLE: the driver is too old or does not answer,
+ * the card is busy. ENSO_NO_MEMORY: it is full. */
 int enso__cuda_device_open(const struct enso_device_options *options,
                            struct enso_device **ret_device, struct enso_error *err) ENSO_MUST_CHECK;
 void enso__cuda_device_close(struct enso_device *device);

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "batching/scheduler.h"
 #include "server/app.h"
+#include "server/device.h"
 #include "server/loop.h"
 
 static bool healthy;
@@ -35,6 +36,7 @@ bool enso_scheduler_healthy(struct enso_scheduler *scheduler, uint64_t now_ns)
 static char *dir;
 static int fd;
 static struct enso_app app;
+static struct enso_devices devices = {.n = 1};
 
 static void setup(void)
 {
@@ -48,7 +50,7 @@ static void setup(void)
     ck_assert_int_eq(setenv("NOTIFY_SOCKET", address.sun_path, 1), 0);
     ck_assert_int_eq(setenv("WATCHDOG_USEC", "40000", 1), 0);
     ck_assert_int_eq(unsetenv("WATCHDOG_PID"), 0);
-    app = (struct enso_app){.loop = enso_loop_create(NULL)};
+    app = (struct enso_app){.loop = enso_loop_create(NULL), .devices = &devices};
     ck_assert_ptr_nonnull(app.loop);
     healthy = true;
 }
