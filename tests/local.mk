@@ -25,6 +25,7 @@ tests_support_libsupport_a_CPPFLAGS = $(TEST_CPPFLAGS)
 include tests/base/local.mk
 include tests/config/local.mk
 include tests/kernels/local.mk
+include tests/cuda_emulation/local.mk
 include tests/engine/local.mk
 include tests/batching/local.mk
 include tests/server/local.mk

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What compiled kernels and the emulation's shadow headers call of the emulator. Kernel files see
+ * this through <cuda_runtime.h>; they name nothing of it themselves (device.cuh does).
+ *
+ * One launch runs at a time in a process, on the thread that makes it, so nothing here is locked.
+ */
+#ifndef ENSO_EMULATED_H
+#define ENSO_EMULATED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cuda_runtime_api.h"
+
+namespace enso_emulated
+{
+
+/* A place in a kernel's source: the same place is the same file and line, as an optimiser may copy
+ * or merge calls. */
+struct place {
+    const char *file;
+    int line;
+};
+
+/* One ENSO_SHARED of one kernel; the last two members cache where it is in the running block. */
+struct shared_site {
+    const char *name;
+    const char *file;
+    int line;
+    size_t bytes, alignment;
+    uint64_t block;
+    void *memory;
+};
+
+void *shared_static(shared_site *site);
+void *shared_dynamic(void);
+
+/* __syncthreads(): returns when all threads of the block that have not exited wait here. */
+void block_barrier(place at);
+
+enum class collective : unsigned char {
+    sync,
+    shuffle_index,
+    shuffle_up,
+    shuffle_down,
+    shuffle_xor,
+    ballot,
+};
+
+/* Returns when all lanes of mask that have not exited are here with the same mask and operation:
+ * what this lane gets. value, operand and width as the warp function's parameters. */
+uint64_t warp_collective(collective kind, unsigned mask, uint64_t value, int operand, int width,
+                         place at);
+
+/* A kernel and its arguments, which live until launch returns. */
+struct kernel_call {
+    const void *kernel; /* identity: the function */
+    void (*invoke)(const void *arguments);
+    const void *arguments;
+};
+
+cudaError_t launch(const kernel_call &call, dim3 grid, dim3 block, size_t dynamic_bytes,
+                   cudaStream_t stream);
+/* The text of the next launch's arguments, for reports. */
+void name_next_launch(const char *arguments);
+cudaError_t set_max_dynamic_shared(const void *kernel, int bytes);
+
+} // namespace enso_emulated
+
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A launch: refused where the card would refuse it, else run to its end block after block, in an
+ * order drawn by the seed. Counts what each kernel did; with ENSO_CUDA_EMULATED_COUNTERS set the
+ * table is written to stderr when the process ends.
+ */
+#include "tests/cuda_emulation/emulator.h"
+
+#include <stdlib.h>
+
+#include <mutex>
+#include <unordered_map>
+
+namespace enso_emulated
+{
+
+running_launch launched;
+
+namespace
+{
+std::mutex lock; /* one launch at a time; kernels too */
+std::unordered_map<const void *, kernel> kernels;
+thread_local const char *next_name;
+uint64_t n_launches;
+
+struct order {
+    uint64_t n, left, at, step;
+};
+
+order blocks;
+
+uint64_t common_divisor(uint64_t a, uint64_t b)
+{
+    while (b != 0) {
+        uint64_t rest = a % b;
+
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* All blocks once: a start and a step without a common divisor with their number. */
+void shuffle_blocks(uint64_t n)
+{
+    uint64_t random = seed() ^ (launched.number << 20);
+
+    blocks = {n, n, 0, 1};
+    if (seed() == 0 || n < 2)
+        return;
+    blocks.at = random_next(&random) % n;
+    do {
+        blocks.step = 1 + random_next(&random) % (n - 1);
+    } while (common_divisor(blocks.step, n) != 1);
+}
+
+/* The first argument of enso_launch, with its template arguments. */
+void copy_name(char *to, size_t size, const char *arguments)
+{
+    int depth = 0;
+    size_t n = 0;
+
+    for (; arguments[n] != '\0' && (arguments[n] != ',' || depth > 0) && n + 1 < size; n++) {
+        depth += arguments[n] == '<' || arguments[n] == '(';
+        depth -= arguments[n] == '>' || arguments[n] == ')';
+        to[n] = arguments[n];
+    }
+    to[n] = '\0';
+}
+
+void print_counters(void)
+{
+    fprintf(stderr, "%-48s %10s %12s %14s %12s %14s\n", "kernel", "launches", "blocks", "threads",
+            "barriers", "collectives");
+    for (const auto &entry : kernels) {
+        const kernel &k = entry.second;
+
+        fprintf(stderr, "%-48s %10llu %12llu %14llu %12llu %14llu\n", k.name,
+                (unsigned long long)k.launches, (unsigned long long)k.blocks,
+                (unsigned long long)k.threads, (unsigned long long)k.barriers,
+                (unsigned long long)k.collectives);
+    }
+}
+
+kernel &kernel_of(const void *function)
+{
+    kernel &k = kernels[function];
+
+    if (k.function == nullptr) {
+        if (kernels.size() == 1 && getenv("ENSO_CUDA_EMULATED_COUNTERS") != nullptr)
+            atexit(print_counters);
+        k.function = function;
+        snprintf(k.name, sizeof(k.name), "at %p", function);
+    }
+    return k;
+}
+
+cudaError_t check_launch(const kernel &k, dim3 grid, dim3 block, size_t dynamic_bytes)
+{
+    const profile &card = device_profile();
+
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || block.x == 0 || block.y == 0 || block.z == 0 ||
+        grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535 || block.x > 1024 ||
+        block.y > 1024 || block.z > 64 || (uint64_t)block.x * block.y * block.z > 1024)
+        return cudaErrorInvalidConfiguration;
+    if (dynamic_bytes > (k.max_dynamic > 0 ? k.max_dynamic : card.shared_per_block) ||
+        k.static_bytes + dynamic_bytes >
+            (k.max_dynamic > 0 ? card.shared_optin : card.shared_per_block))
+        return cudaErrorInvalidValue;
+    return cudaSuccess;
+}
+
+} // namespace
+
+bool next_block(void)
+{
+    if (blocks.left == 0)
+        return false;
+    blockIdx.x = (unsigned)(blocks.at % gridDim.x);
+    blockIdx.y = (unsigned)(blocks.at / gridDim.x % gridDim.y);
+    blockIdx.z = (unsigned)(blocks.at / gridDim.x / gridDim.y);
+    blocks.at = (blocks.at + blocks.step) % blocks.n;
+    blocks.left--;
+    return true;
+}
+
+void name_next_launch(const char *arguments)
+{
+    next_name = arguments;
+}
+
+cudaError_t set_max_dynamic_shared(const void *kernel, int bytes)
+{
+    std::lock_guard<std::mutex> hold(lock);
+    auto &k = kernel_of(kernel);
+
+    if (bytes < 0 || (size_t)bytes + k.static_bytes > device_profile().shared_optin)
+        return answer(cudaErrorInvalidValue);
+    k.max_dynamic = (size_t)bytes;
+    return cudaSuccess;
+}
+
+cudaError_t launch(const kernel_call &call, dim3 grid, dim3 block, size_t dynamic_bytes,
+                   cudaStream_t stream)
+{
+    std::lock_guard<std::mutex> hold(lock);
+    kernel &k = kernel_of(call.kernel);
+    cudaError_t error;
+
+    if (next_name != nullptr)
+        copy_name(k.name, sizeof(k.name), next_name);
+    next_name = nullptr;
+    launched.running = &k;
+    if (stream == nullptr)
+        report_launch("launched on the default stream, which orders all others");
+    error = check_launch(k, grid, block, dynamic_bytes);
+    if (error != cudaSuccess) {
+        launched.running = nullptr;
+        return answer(error);
+    }
+    gridDim = grid;
+    blockDim = block;
+    launched.call = call;
+    launched.dynamic_bytes = dynamic_bytes;
+    launched.number = ++n_launches;
+    shuffle_blocks((uint64_t)grid.x * grid.y * grid.z);
+    k.launches++;
+    k.blocks += blocks.n;
+    k.threads += blocks.n * block.x * block.y * block.z;
+    report_arm();
+    run_grid(block.x * block.y * block.z);
+    memory_check_tails();
+    report_disarm();
+    launched.running = nullptr;
+    return cudaSuccess;
+}
+
+} // namespace enso_emulated

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Memory of the device, and pinned memory of the host: each allocation stands between pages that
+ * nobody may touch, filled with a NaN pattern, aligned to 256 bytes as CUDA does it. The bytes
+ * between its end and the guard page (at most 255) are looked at after every launch. Freed memory
+ * stays reserved for a while, so that a late reader is told what it reads.
+ */
+#include "tests/cuda_emulation/emulator.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <deque>
+#include <map>
+#include <mutex>
+
+namespace enso_emulated
+{
+
+namespace
+{
+constexpr size_t ALIGNMENT = 256, MAX_GRAVES = 256;
+
+struct allocation {
+    char *map; /* with both guards */
+    size_t map_bytes;
+    size_t bytes;
+    uint64_t number; /* from 1 */
+    memory_kind kind;
+    bool freed;
+};
+
+std::mutex lock;
+std::map<const char *, allocation> allocations; /* by start; freed ones until they are unmapped */
+std::deque<const char *> graves;
+size_t used;
+uint64_t n_made;
+
+size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* The allocation whose map holds the address. */
+const allocation *find(const char *address, const char **ret_start)
+{
+    auto it = allocations.upper_bound(address);
+
+    /* The address may be in the guard before the start of the next one. */
+    if (it != allocations.end() && address >= it->second.map) {
+        *ret_start = it->first;
+        return &it->second;
+    }
+    if (it == allocations.begin())
+        return nullptr;
+    --it;
+    if (address >= it->second.map + it->second.map_bytes)
+        return nullptr;
+    *ret_start = it->first;
+    return &it->second;
+}
+
+bool on_device(const void *memory, size_t bytes)
+{
+    const char *address = static_cast<const char *>(memory), *start;
+    const allocation *a = find(address, &start);
+
+    return a != nullptr && a->kind == memory_kind::device && !a->freed && address >= start &&
+           address <= start + a->bytes && bytes <= (size_t)(start + a->bytes - address);
+}
+
+} // namespace
+
+void *memory_new(memory_kind kind, size_t bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t padded = round_up(bytes, ALIGNMENT), room = round_up(padded, page);
+    std::lock_guard<std::mutex> hold(lock);
+    char *map, *start;
+
+    if (padded < bytes || room < padded ||
+        (kind == memory_kind::device && padded > device_profile().memory_bytes - used))
+        return nullptr;
+    map = static_cast<char *>(mmap(nullptr, room + 2 * page, PROT_NONE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (map == MAP_FAILED)
+        return nullptr;
+    if (mprotect(map + page, room, PROT_READ | PROT_WRITE) != 0) {
+        munmap(map, room + 2 * page);
+        return nullptr;
+    }
+    start = map + page + room - padded;
+    poison(start, DEVICE_POISON, padded);
+    allocations[start] = {map, room + 2 * page, bytes, ++n_made, kind, false};
+    if (kind == memory_kind::device)
+        used += padded;
+    return start;
+}
+
+bool memory_delete(memory_kind kind, void *memory)
+{
+    std::lock_guard<std::mutex> hold(lock);
+    auto it = allocations.find(static_cast<const char *>(memory));
+
+    if (it == allocations.end() || it->second.kind != kind || it->second.freed)
+        return false;
+    if (kind == memory_kind::device)
+        used -= round_up(it->second.bytes, ALIGNMENT);
+    it->second.freed = true;
+    /* A new mapping over the old: its pages go back to the system. */
+    mmap(it->second.map, it->second.map_bytes, PROT_NONE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    graves.push_back(it->first);
+    if (graves.size() > MAX_GRAVES) {
+        auto oldest = allocations.find(graves.front());
+
+        munmap(oldest->second.map, oldest->second.map_bytes);
+        allocations.erase(oldest);
+        graves.pop_front();
+    }
+    return true;
+}
+
+bool memory_on_device(const void *memory, size_t bytes)
+{
+    std::lock_guard<std::mutex> hold(lock);
+
+    return on_device(memory, bytes);
+}
+
+bool memory_is_device(const void *memory)
+{
+    std::lock_guard<std::mutex> hold(lock);
+
+    return on_device(memory, 0);
+}
+
+size_t memory_used(void)
+{
+    std::lock_guard<std::mutex> hold(lock);
+
+    return used;
+}
+
+void memory_check_tails(void)
+{
+    std::lock_guard<std::mutex> hold(lock);
+
+    for (const auto &entry : allocations) {
+        const allocation &a = entry.second;
+        const unsigned char *tail = reinterpret_cast<const unsigned char *>(entry.first) + a.bytes;
+        uint32_t pattern = DEVICE_POISON;
+        size_t n = round_up(a.bytes, ALIGNMENT) - a.bytes;
+
+        if (a.freed)
+            continue;
+        /* poison() began at the start, so the pattern's phase is the offset's. */
+        for (size_t i = 0; i < n; i++)
+            if (tail[i] != reinterpret_cast<const unsigned char *>(&pattern)[(a.bytes + i) % 4])
+                report_launch("a write %zu bytes past the end of allocation %llu (%zu bytes)", i,
+                              (unsigned long long)a.number, a.bytes);
+    }
+}
+
+/* Called from a signal handler whose thread may hold the lock: it goes without. */
+bool memory_describe(const void *address, char *text, size_t size)
+{
+    const char *at = static_cast<const char *>(address), *start;
+    const allocation *a = find(at, &start);
+    const char *what;
+
+    if (a == nullptr)
+        return false;
+    what = a->kind == memory_kind::device ? "device allocation" : "pinned host allocation";
+    if (a->freed)
+        snprintf(text, size, "%s %llu (%zu bytes) after it was freed", what,
+                 (unsigned long long)a->number, a->bytes);
+    else if (at < start)
+        snprintf(text, size, "%zu bytes before the start of %s %llu (%zu bytes)",
+                 (size_t)(start - at), what, (unsigned long long)a->number, a->bytes);
+    else
+        snprintf(text, size, "%zu bytes past the end of %s %llu (%zu bytes)",
+                 (size_t)(at - start) - a->bytes, what, (unsigned long long)a->number, a->bytes);
+    return true;
+}
+
+} // namespace enso_emulated

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cards whose limits the emulation can take on, from the CUDA programming guide's table of compute
+ * capabilities and NVIDIA's data sheets. All of them take 1,024 threads a block, 65,535 blocks in y
+ * and z and 48 KiB of shared memory without asking; they differ in what a kernel may ask for.
+ */
+#include "tests/cuda_emulation/emulator.h"
+
+#include <stdlib.h>
+
+namespace enso_emulated
+{
+
+namespace
+{
+constexpr size_t KIB = 1024, MIB = KIB * KIB, GIB = KIB * MIB;
+
+const profile profiles[] = {
+    {"A100", "NVIDIA A100-SXM4-40GB (emulated)", 8, 0, 108, 40 * GIB, 48 * KIB, 163 * KIB,
+     164 * KIB, 2048, 40 * MIB},
+    {"T4", "Tesla T4 (emulated)", 7, 5, 40, 15 * GIB, 48 * KIB, 64 * KIB, 64 * KIB, 1024, 4 * MIB},
+    {"L4", "NVIDIA L4 (emulated)", 8, 9, 58, 22 * GIB, 48 * KIB, 99 * KIB, 100 * KIB, 1536,
+     48 * MIB},
+    {"H100", "NVIDIA H100 80GB HBM3 (emulated)", 9, 0, 132, 79 * GIB, 48 * KIB, 227 * KIB,
+     228 * KIB, 2048, 50 * MIB},
+    {"B200", "NVIDIA B200 (emulated)", 10, 0, 148, 179 * GIB, 48 * KIB, 227 * KIB, 228 * KIB, 2048,
+     126 * MIB},
+    {"RTX50", "NVIDIA GeForce RTX 5090 (emulated)", 12, 0, 170, 31 * GIB, 48 * KIB, 99 * KIB,
+     100 * KIB, 1536, 96 * MIB},
+};
+
+profile choose(void)
+{
+    const char *name = getenv("ENSO_CUDA_EMULATED"), *memory = getenv("ENSO_CUDA_EMULATED_MEMORY");
+    profile chosen = profiles[0];
+
+    for (const profile &p : profiles)
+        if (name != nullptr && strcmp(name, p.name) == 0)
+            chosen = p;
+    if (memory != nullptr)
+        chosen.memory_bytes = strtoull(memory, nullptr, 10);
+    return chosen;
+}
+
+} // namespace
+
+const profile &device_profile(void)
+{
+    static const profile chosen = choose();
+
+    return chosen;
+}
+
+uint64_t seed(void)
+{
+    static const char *const text = getenv("ENSO_CUDA_EMULATED_SEED");
+    static const uint64_t value = text != nullptr ? strtoull(text, nullptr, 10) : 1;
+
+    return value;
+}
+
+} // namespace enso_emulated
