@@ -163,9 +163,7 @@ static int grow_arena(struct enso_context *c, size_t bytes, struct enso_error *e
     c->arena_bytes = 0;
     c->arena = p->backend->memory_alloc(p->device, bytes);
     if (c->arena == NULL)
-        return enso_error_set(err, ENSO_NO_MEMORY,
-                              "a batch of '%s' needs %zu bytes, which the device does not have",
-                              p->name, bytes);
+        return enso__program_no_room(p, "a batch", bytes, err);
     c->arena_bytes = bytes;
     return ENSO_OK;
 }

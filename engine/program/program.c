@@ -12,6 +12,7 @@
 #include "engine/program/program_internal.h"
 
 /* Slice in which constants travel to a device that is not ordinary memory. */
+#define MIB ((double)(1 << 20))
 #define UPLOAD_BYTES (1 << 20)
 
 struct enso_program *enso_program_ref(struct enso_program *program)
@@ -306,6 +307,23 @@ static int place_constants(struct maker *m, size_t *ret_total)
     return ENSO_OK;
 }
 
+int enso__program_no_room(const struct enso_program *p, const char *what, size_t size_bytes,
+                          struct enso_error *err)
+{
+    const char *name = p->name != NULL ? p->name : "";
+    size_t free_bytes, total_bytes;
+
+    if (p->backend->memory_info == NULL)
+        return enso_error_set(err, ENSO_NO_MEMORY, "no room for the %zu bytes of %s of '%s'",
+                              size_bytes, what, name);
+    p->backend->memory_info(p->device, &free_bytes, &total_bytes);
+    return enso_error_set(
+        err, ENSO_NO_MEMORY,
+        "no room for the %.1f MiB of %s of '%s': the device has %.1f of its %.1f MiB "
+        "free",
+        (double)size_bytes / MIB, what, name, (double)free_bytes / MIB, (double)total_bytes / MIB);
+}
+
 static int load_constants(struct maker *m)
 {
     struct enso_program *p = m->p;
@@ -317,8 +335,7 @@ static int load_constants(struct maker *m)
         return st;
     p->constants = p->backend->memory_alloc(p->device, total);
     if (p->constants == NULL)
-        return enso_error_set(m->err, ENSO_NO_MEMORY,
-                              "the device has no room for %zu bytes of constants", total);
+        return enso__program_no_room(p, "the constants", total, m->err);
     p->weight_bytes += total;
     if (!p->backend->host_memory)
         st = p->backend->lane_open(p->device, &lane, m->err);

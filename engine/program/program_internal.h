@@ -75,6 +75,11 @@ struct enso_plan {
     size_t workspace_bytes;
 };
 
+/* ENSO_NO_MEMORY: `what` needs `size_bytes` that the device does not have, with the device's own
+ * numbers where it tells them. */
+int enso__program_no_room(const struct enso_program *program, const char *what, size_t size_bytes,
+                          struct enso_error *err);
+
 /* Dims of a value for a batch; false on overflow. */
 bool enso__value_tensor(const struct enso__program_value *v, const struct enso_extents *e,
                         struct enso_tensor *ret_tensor);
