@@ -2,8 +2,12 @@
 # What operators of all devices share and that touches no device: the CUDA module has it as well.
 kernel_nodes = \
 	kernels/nodes/activation.h \
+	kernels/nodes/batch_norm.c kernels/nodes/batch_norm.h \
 	kernels/nodes/broadcast.c kernels/nodes/broadcast.h \
+	kernels/nodes/conv.c kernels/nodes/conv.h \
+	kernels/nodes/matmul.c kernels/nodes/matmul.h \
 	kernels/nodes/node.c kernels/nodes/node.h \
+	kernels/nodes/reduction.c kernels/nodes/reduction.h \
 	kernels/nodes/strided.c kernels/nodes/strided.h \
 	kernels/nodes/view.c kernels/nodes/view.h \
 	kernels/nodes/window.c kernels/nodes/window.h

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/nodes/conv.h"
 #include "kernels/nodes/window.h"
 
 /* Output pixels of a unit of work: their pointers and partial sums stay in the second cache. */
@@ -58,15 +59,6 @@ static size_t inner(const struct conv_fused *c)
     return n_taps(c) * (c->n_in / c->group);
 }
 
-/* [rows][C][taps] to [rows][taps][C] */
-static void channels_last(const float *w, size_t n_rows, size_t channels, size_t taps, float *y)
-{
-    for (size_t r = 0; r < n_rows; r++, w += channels * taps)
-        for (size_t t = 0; t < taps; t++)
-            for (size_t c = 0; c < channels; c++)
-                *y++ = w[c * taps + t];
-}
-
 /* Panel by panel: sixteen output channels are read, put in order and transposed. */
 static int pack_weights(struct conv_fused *c, const struct enso_constant *w, float *slice,
                         struct enso_error *err)
@@ -82,7 +74,7 @@ static int pack_weights(struct conv_fused *c, const struct enso_constant *w, flo
 
             if (st != ENSO_OK)
                 return st;
-            channels_last(slice, n, channels, n_taps(c), ordered);
+            enso__channels_last(slice, n, channels, n_taps(c), ordered);
             c->bound.kernels->pack_transposed(ordered, k, k, n, panels);
         }
     return ENSO_OK;
@@ -107,7 +99,7 @@ static int bind_weights(struct conv_fused *c, const struct enso_constant *w, str
     } else if (c->depthwise) {
         st = enso_constant_read(w, 0, (int64_t)(n_taps(c) * c->n_out), slice, err);
         if (st == ENSO_OK) /* [C][taps] is [C rows = "channels"][taps] of one row */
-            channels_last(slice, 1, c->n_out, n_taps(c), c->weights);
+            enso__channels_last(slice, 1, c->n_out, n_taps(c), c->weights);
     } else {
         st = pack_weights(c, w, slice, err);
     }
@@ -387,27 +379,10 @@ static int conv_run(const struct enso__call *call, struct enso_error *err)
     return ENSO_OK;
 }
 
-static int check_weights(const struct enso__bind *b, struct enso_error *err)
-{
-    const struct enso_value *x = enso__bind_input(b, 0), *w = enso__bind_input(b, 1);
-    int64_t group = enso_node_int(b->node, "group", 1);
-
-    if (x == NULL || x->dtype != ENSO_DTYPE_F32 || w == NULL || w->dtype != ENSO_DTYPE_F32 ||
-        w->constant == NULL || w->constant->rank != 4)
-        return enso__unsupported(b, err, "needs FP32 and constant weights [M, C/group, kh, kw]");
-    const int64_t *d = w->constant->dims;
-    if (group < 1 || d[0] < 1 || d[1] < 1 || d[2] < 1 || d[3] < 1 || d[0] % group != 0 ||
-        group > d[0] || d[2] > INT32_MAX || d[3] > INT32_MAX || d[1] > INT32_MAX)
-        return enso__unsupported(b, err, "weights %lldx%lldx%lldx%lld in %lld groups",
-                                 (long long)d[0], (long long)d[1], (long long)d[2], (long long)d[3],
-                                 (long long)group);
-    return ENSO_OK;
-}
-
 int enso__bind_conv_fused(const struct enso__bind *b, struct enso_bound **ret,
                           struct enso_error *err)
 {
-    int st = check_weights(b, err);
+    int st = enso__conv_fused_check(b, err);
 
     if (st != ENSO_OK)
         return st;

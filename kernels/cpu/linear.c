@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/nodes/matmul.h"
 
 /* A second factor, packed if it is constant. */
 struct linear {
@@ -300,48 +301,8 @@ int enso__bind_gemm(const struct enso__bind *b, struct enso_bound **ret, struct 
     return ENSO_OK;
 }
 
-/* MatMul: numpy's rules; stacks of matrices broadcast, vectors gain a dimension of 1. */
-struct matmul_shape {
-    size_t rank; /* of the stack */
-    int64_t dims[ENSO_MAX_RANK];
-    size_t a_strides[ENSO_MAX_RANK], b_strides[ENSO_MAX_RANK]; /* in matrices */
-    size_t n_matrices, m, k, n;
-};
-
-/* The stack of t without its matrix dimensions, against the stack dims. */
-static bool stack_strides(const struct enso_tensor *t, const struct matmul_shape *s,
-                          size_t *ret_strides)
-{
-    struct enso_tensor stack = *t;
-
-    stack.rank = t->rank < 2 ? 0 : (uint8_t)(t->rank - 2);
-    return enso__broadcast_strides(&stack, s->rank, s->dims, ret_strides);
-}
-
-static bool matmul_shapes(const struct enso_tensor *a, const struct enso_tensor *b,
-                          struct matmul_shape *s)
-{
-    if (a->rank < 1 || b->rank < 1)
-        return false;
-    s->m = a->rank < 2 ? 1 : (size_t)a->dims[a->rank - 2];
-    s->k = (size_t)a->dims[a->rank - 1];
-    s->n = b->rank < 2 ? 1 : (size_t)b->dims[b->rank - 1];
-    if ((size_t)b->dims[b->rank < 2 ? 0 : b->rank - 2] != s->k)
-        return false;
-    size_t ra = a->rank < 2 ? 0 : a->rank - 2u, rb = b->rank < 2 ? 0 : b->rank - 2u;
-
-    s->rank = ENSO_MAX(ra, rb);
-    s->n_matrices = 1;
-    for (size_t i = 0; i < s->rank; i++) { /* i from the end */
-        int64_t da = i < ra ? a->dims[ra - 1 - i] : 1, db = i < rb ? b->dims[rb - 1 - i] : 1;
-
-        s->dims[s->rank - 1 - i] = da == 1 ? db : da;
-        s->n_matrices *= (size_t)s->dims[s->rank - 1 - i];
-    }
-    return stack_strides(a, s, s->a_strides) && stack_strides(b, s, s->b_strides);
-}
-
-static void matrix_at(const struct matmul_shape *s, size_t i, size_t *ret_a, size_t *ret_b)
+/* MatMul (kernels/nodes/matmul.h). */
+static void matrix_at(const struct enso__matmul *s, size_t i, size_t *ret_a, size_t *ret_b)
 {
     *ret_a = *ret_b = 0;
     for (size_t d = s->rank; d-- > 0;) {
@@ -375,7 +336,7 @@ PLAIN_MATMUL(U64, uint64_t, uint64_t)
 
 struct matmul_work {
     const struct enso__call *call;
-    const struct matmul_shape *shape;
+    const struct enso__matmul *shape;
     const unsigned char *a, *b;
     unsigned char *y;
     size_t element, panel_bytes;
@@ -386,7 +347,7 @@ static void matmul_piece(void *arg, size_t first, size_t last, unsigned thread)
 {
     const struct matmul_work *w = arg;
     const struct linear *l = (const struct linear *)w->call->bound;
-    const struct matmul_shape *s = w->shape;
+    const struct enso__matmul *s = w->shape;
 
     for (size_t i = first; i < last; i++) {
         size_t at_a, at_b;
@@ -433,10 +394,10 @@ static size_t matmul_workspace(const struct enso_bound *bound, const struct enso
                                const struct enso_tensor *tensors)
 {
     const struct linear *l = (const struct linear *)bound;
-    struct matmul_shape s;
+    struct enso__matmul s;
 
     if (l->panels != NULL || l->dtype != ENSO_DTYPE_F32 ||
-        !matmul_shapes(&tensors[step->inputs[0]], &tensors[step->inputs[1]], &s))
+        !enso__matmul_shapes(&tensors[step->inputs[0]], &tensors[step->inputs[1]], &s))
         return 0;
     return (s.n_matrices > 1 ? bound->n_threads : 1) * enso__align(enso__panel_bytes(s.k, s.n));
 }
@@ -446,9 +407,9 @@ static int matmul_run(const struct enso__call *call, struct enso_error *err)
     const struct linear *l = (const struct linear *)call->bound;
     const struct enso_tensor *a = enso__in(call, 0), *b = enso__in(call, 1);
     const struct enso_tensor *y = enso__out(call, 0);
-    struct matmul_shape s;
+    struct enso__matmul s;
 
-    if (!matmul_shapes(a, b, &s) || (size_t)enso_tensor_count(y) != s.n_matrices * s.m * s.n)
+    if (!enso__matmul_shapes(a, b, &s) || (size_t)enso_tensor_count(y) != s.n_matrices * s.m * s.n)
         return enso__run_error(call, err, ENSO_INVALID, "%s times %s does not give %s",
                                enso__dims_text(a).s, enso__dims_text(b).s, enso__dims_text(y).s);
     /* one matrix B for all of a stack of As: one tall product */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/nodes/batch_norm.h"
 
 struct softmax {
     struct enso_bound bound;
@@ -117,17 +118,6 @@ static void channel_norm_release(struct enso_bound *bound)
     enso_free(((struct channel_norm *)bound)->scale_shift);
 }
 
-static void fold_statistics(size_t n, const float *gamma, const float *beta, const float *mean,
-                            const float *variance, float epsilon, float *scale_shift)
-{
-    for (size_t c = 0; c < n; c++) {
-        double scale = (double)gamma[c] / sqrt((double)variance[c] + (double)epsilon);
-
-        scale_shift[c] = (float)scale;
-        scale_shift[n + c] = (float)((double)beta[c] - (double)mean[c] * scale);
-    }
-}
-
 struct channel_work {
     const struct channel_norm *op;
     const float *x, *gamma, *beta, *scale_shift;
@@ -216,8 +206,8 @@ static int channel_norm_run(const struct enso__call *call, struct enso_error *er
     if (batch && w.scale_shift == NULL) {
         float *scale_shift = (float *)call->workspace;
 
-        fold_statistics(w.n_channels, parameters[0], parameters[1], parameters[2], parameters[3],
-                        op->epsilon, scale_shift);
+        enso__batch_norm_fold(w.n_channels, parameters[0], parameters[1], parameters[2],
+                              parameters[3], op->epsilon, scale_shift);
         w.scale_shift = scale_shift;
     }
     w.gamma = parameters[0];
@@ -230,26 +220,12 @@ static int channel_norm_run(const struct enso__call *call, struct enso_error *er
 static int bind_statistics(const struct enso__bind *b, struct channel_norm *op,
                            struct enso_error *err)
 {
-    float *p[4] = {NULL};
-    size_t n[4] = {0};
-    int st = ENSO_OK;
+    int st = enso__batch_norm_constant(b, op->epsilon, &op->scale_shift, &op->n_channels, err);
 
-    for (size_t i = 0; i < 4 && st == ENSO_OK; i++)
-        st = enso__constant_floats(b, i + 1, 1, &p[i], &n[i], err);
-    if (st == ENSO_OK && p[0] != NULL && p[1] != NULL && p[2] != NULL && p[3] != NULL &&
-        n[0] == n[1] && n[1] == n[2] && n[2] == n[3]) {
-        op->scale_shift = enso_alloc_array(2 * n[0], sizeof(float));
-        if (op->scale_shift == NULL) {
-            st = enso_error_no_memory(err, "folded statistics");
-        } else {
-            fold_statistics(n[0], p[0], p[1], p[2], p[3], op->epsilon, op->scale_shift);
-            op->n_channels = n[0];
-            op->bound.packed = 0x1e;
-            op->bound.bytes += 2 * n[0] * sizeof(float);
-        }
+    if (st == ENSO_OK && op->scale_shift != NULL) {
+        op->bound.packed = 0x1e;
+        op->bound.bytes += 2 * op->n_channels * sizeof(float);
     }
-    for (size_t i = 0; i < 4; i++)
-        enso_free(p[i]);
     return st;
 }
 

@@ -12,6 +12,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/nodes/reduction.h"
+
 #define SLICE 256
 
 struct reduce {
@@ -19,14 +21,6 @@ struct reduce {
     enum enso_dtype dtype;
     bool floats, noop_when_empty;
     struct enso__ints axes;
-};
-
-/* The walk over one output element's inputs: reduced dimensions with their strides. */
-struct reduce_walk {
-    size_t n_kept, n_reduced;
-    size_t kept_dims[ENSO_MAX_RANK], kept_strides[ENSO_MAX_RANK];
-    size_t reduced_dims[ENSO_MAX_RANK], reduced_strides[ENSO_MAX_RANK];
-    size_t rows; /* product of all reduced dimensions but the last */
 };
 
 struct accumulator {
@@ -135,7 +129,7 @@ static void start(struct accumulator *a, enum enso_op op)
     }
 }
 
-static void walk(const struct reduce *r, const struct reduce_walk *w, const unsigned char *x,
+static void walk(const struct reduce *r, const struct enso__reduction *w, const unsigned char *x,
                  struct accumulator *a)
 {
     size_t last = w->n_reduced - 1, bytes = enso_dtype_row_bytes(r->dtype, 1);
@@ -224,7 +218,7 @@ static void store(enum enso_dtype dtype, void *y, size_t at, double f, int64_t i
 
 struct reduce_work {
     const struct reduce *op;
-    struct reduce_walk walk;
+    struct enso__reduction walk;
     const unsigned char *x;
     void *y;
 };
@@ -259,37 +253,6 @@ static void reduce_piece(void *arg, size_t first, size_t last, unsigned thread)
     }
 }
 
-static void plan_walk(const struct enso_tensor *x, uint32_t reduced, struct reduce_walk *w)
-{
-    size_t stride = 1, strides[ENSO_MAX_RANK];
-
-    for (size_t d = x->rank; d-- > 0; stride *= (size_t)x->dims[d])
-        strides[d] = stride;
-    w->n_kept = w->n_reduced = 0;
-    for (size_t d = 0; d < x->rank; d++) {
-        size_t *n = (reduced >> d & 1) != 0 ? &w->n_reduced : &w->n_kept;
-        size_t *dims = (reduced >> d & 1) != 0 ? w->reduced_dims : w->kept_dims;
-        size_t *steps = (reduced >> d & 1) != 0 ? w->reduced_strides : w->kept_strides;
-        size_t dim = (size_t)x->dims[d];
-
-        if (*n > 0 && steps[*n - 1] == strides[d] * dim) { /* runs on evenly */
-            dims[*n - 1] *= dim;
-            steps[*n - 1] = strides[d];
-        } else {
-            dims[*n] = dim;
-            steps[(*n)++] = strides[d];
-        }
-    }
-    if (w->n_reduced == 0) {
-        w->n_reduced = 1;
-        w->reduced_dims[0] = 1;
-        w->reduced_strides[0] = 1;
-    }
-    w->rows = 1;
-    for (size_t d = 0; d + 1 < w->n_reduced; d++)
-        w->rows *= w->reduced_dims[d];
-}
-
 static int reduce_run(const struct enso__call *call, struct enso_error *err)
 {
     const struct reduce *r = (const struct reduce *)call->bound;
@@ -297,26 +260,19 @@ static int reduce_run(const struct enso__call *call, struct enso_error *err)
     struct enso__ints storage;
     const struct enso__ints *axes;
     uint32_t reduced = 0;
+    int64_t axis = 0;
     int st = enso__ints_get(call, &r->axes, &storage, &axes, err);
 
     if (st != ENSO_OK)
         return st;
-    if (axes->n == 0 && !r->noop_when_empty)
-        reduced = UINT32_MAX;
-    for (size_t i = 0; i < axes->n; i++) {
-        int axis = enso__axis(axes->v[i], x->rank);
-
-        if (axis < 0)
-            return enso__run_error(call, err, ENSO_INVALID, "axis %lld of a tensor of rank %u",
-                                   (long long)axes->v[i], x->rank);
-        reduced |= 1u << axis;
-    }
+    if (!enso__reduction_axes(axes, r->noop_when_empty, x->rank, &reduced, &axis))
+        return enso__run_error(call, err, ENSO_INVALID, "axis %lld of a tensor of rank %u",
+                               (long long)axis, x->rank);
     struct reduce_work w = {.op = r, .x = x->data, .y = y->data};
-    size_t n_outputs = 1;
 
-    plan_walk(x, reduced, &w.walk);
-    for (size_t d = 0; d < w.walk.n_kept; d++)
-        n_outputs *= w.walk.kept_dims[d];
+    enso__reduction_plan(x, reduced, &w.walk);
+    const size_t n_outputs = w.walk.n_outputs;
+
     if (n_outputs != (size_t)enso_tensor_count(y))
         return enso__run_error(call, err, ENSO_INTERNAL, "%s does not reduce to %s",
                                enso__dims_text(x).s, enso__dims_text(y).s);
