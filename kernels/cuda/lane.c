@@ -204,9 +204,9 @@ static int check_faults(const struct enso_lane *lane, const struct enso_run *run
         if (faults[i] == ENSO_CUDA_FAULT_INDEX)
             return enso__op_error(bound->op, bound->node, err, ENSO_INVALID,
                                   "an index is out of range");
-        if (faults[i] != ENSO_CUDA_FAULT_NONE)
-            return enso__op_error(bound->op, bound->node, err, ENSO_INVALID,
-                                  "the starts of the sequences do not fit the tokens");
+        if (faults[i] != ENSO_CUDA_FAULT_NONE) /* the engine makes them: no request is to blame */
+            return enso__op_error(bound->op, bound->node, err, ENSO_INTERNAL,
+                                  "starts must rise from 0 to the number of tokens");
     }
     return ENSO_OK;
 }
