@@ -64,25 +64,43 @@ cuda_host_sources = \
 	kernels/cuda/families.c \
 	kernels/cuda/host_calls.c \
 	kernels/cuda/lane.c \
-	kernels/cuda/launch.h kernels/cuda/launch_elements.h \
+	kernels/cuda/launch.h kernels/cuda/launch_elements.h kernels/cuda/launch_network.h \
 	kernels/cuda/memory.c \
 	kernels/cuda/module.c kernels/cuda/module.h \
 	kernels/cuda/node.c \
 	kernels/cuda/node_binary.c \
+	kernels/cuda/node_conv.c \
 	kernels/cuda/node_move.c \
+	kernels/cuda/node_norm.c \
 	kernels/cuda/node_pad.c \
+	kernels/cuda/node_pool.c \
+	kernels/cuda/node_product.c \
+	kernels/cuda/node_ragged.c \
+	kernels/cuda/node_reduce.c \
 	kernels/cuda/node_unary.c \
-	kernels/cuda/node_view.c
+	kernels/cuda/node_view.c \
+	kernels/cuda/node_window.h
 cuda_kernel_sources = \
+	kernels/cuda/activation.cuh \
+	kernels/cuda/attention.cu \
 	kernels/cuda/binary.cu \
 	kernels/cuda/cast.cu \
+	kernels/cuda/conv.cu \
 	kernels/cuda/device.cuh \
 	kernels/cuda/elements.cuh \
+	kernels/cuda/embedding.cu \
 	kernels/cuda/move.cu \
+	kernels/cuda/norm.cu \
 	kernels/cuda/pad.cu \
+	kernels/cuda/pool.cu \
 	kernels/cuda/probe.cu \
+	kernels/cuda/product.cu \
+	kernels/cuda/ragged.cuh \
+	kernels/cuda/reduce.cu \
+	kernels/cuda/rows.cuh \
 	kernels/cuda/strided.cu \
-	kernels/cuda/unary.cu
+	kernels/cuda/unary.cu \
+	kernels/cuda/window.cuh
 EXTRA_DIST += $(cuda_host_sources) $(cuda_kernel_sources) kernels/cuda/module.map
 
 if HAVE_CUDA

@@ -42,6 +42,33 @@ static const enso__cuda_bind_fn families[ENSO_N_OPS] = {
     [ENSO_OP_SPLIT] = enso__cuda_bind_join,
     [ENSO_OP_GATHER] = enso__cuda_bind_gather,
     [ENSO_OP_PAD] = enso__cuda_bind_pad,
+    /* networks: launch_network.h */
+#define REDUCE(name) [ENSO_OP_REDUCE_##name] = enso__cuda_bind_reduce,
+    REDUCE(SUM) REDUCE(MEAN) REDUCE(MAX) REDUCE(MIN) REDUCE(PROD) REDUCE(L1) REDUCE(L2)
+    REDUCE(SUM_SQUARE) REDUCE(LOG_SUM) REDUCE(LOG_SUM_EXP)
+#undef REDUCE
+    [ENSO_OP_ARG_MAX] = enso__cuda_bind_arg,
+    [ENSO_OP_ARG_MIN] = enso__cuda_bind_arg,
+    [ENSO_OP_SOFTMAX] = enso__cuda_bind_softmax,
+    [ENSO_OP_LOG_SOFTMAX] = enso__cuda_bind_softmax,
+    [ENSO_OP_BATCH_NORM] = enso__cuda_bind_channel_norm,
+    [ENSO_OP_INSTANCE_NORM] = enso__cuda_bind_channel_norm,
+    [ENSO_OP_LRN] = enso__cuda_bind_lrn,
+    [ENSO_OP_LAYER_NORM] = enso__cuda_bind_row_norm,
+    [ENSO_OP_RMS_NORM] = enso__cuda_bind_row_norm,
+    [ENSO_OP_L2_NORMALIZE] = enso__cuda_bind_row_norm,
+    [ENSO_OP_MAX_POOL] = enso__cuda_bind_pool,
+    [ENSO_OP_AVERAGE_POOL] = enso__cuda_bind_pool,
+    [ENSO_OP_GLOBAL_AVERAGE_POOL] = enso__cuda_bind_pool,
+    [ENSO_OP_GLOBAL_MAX_POOL] = enso__cuda_bind_pool,
+    [ENSO_OP_CONV] = enso__cuda_bind_conv,
+    [ENSO_OP_CONV_FUSED] = enso__cuda_bind_conv_fused,
+    [ENSO_OP_MATMUL] = enso__cuda_bind_matmul,
+    [ENSO_OP_GEMM] = enso__cuda_bind_gemm,
+    [ENSO_OP_LINEAR] = enso__cuda_bind_linear,
+    [ENSO_OP_ATTENTION] = enso__cuda_bind_attention,
+    [ENSO_OP_EMBEDDING] = enso__cuda_bind_embedding,
+    [ENSO_OP_SEQUENCE_POOL] = enso__cuda_bind_sequence_pool,
 };
 /* clang-format on */
 

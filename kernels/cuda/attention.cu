@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ATTENTION (engine/ops/ops.h) over a ragged batch: the plain kernel, and the check of the batch's
+ * starts.
+ *
+ * A warp takes one query of one head. It goes over the keys of its own sequence 32 at a time, a key
+ * a lane: the lane computes its score, the warp the tile's largest and sum; then the tile's values
+ * are added up, now a lane a place of the head (neighbouring lanes, neighbouring floats), after
+ * what came before has been scaled to the new maximum (online softmax: Milakov and Gimelshein,
+ * arXiv:1805.02867). So scores are never stored and every size of sequence needs the same memory:
+ * 32 weights a warp. Up to 256 places of a head stay in registers; larger heads go over the keys
+ * once for each 256.
+ *
+ * Bits: tiles begin at the sequence's start and nothing outside of the sequence is read, so a
+ * sequence has the same bits whatever stands beside it. No timings yet: no card has been seen.
+ */
+#include "kernels/cuda/ragged.cuh"
+
+#include <math.h>
+
+#include "kernels/cuda/launch_network.h"
+
+#define WARPS 4
+#define BLOCK (32 * WARPS)
+
+/* starts[n_sequences] as one thread sees it; more than one may note the same fault. */
+static __global__ void __launch_bounds__(BLOCK)
+    check_starts(const int32_t *starts, size_t n_sequences, size_t n_tokens, int *fault)
+{
+    ENSO_SHARED(int, broken, BLOCK);
+    bool bad = threadIdx.x == 0 && (starts[0] != 0 || starts[n_sequences] != (int64_t)n_tokens);
+
+    for (size_t s = threadIdx.x; s < n_sequences; s += BLOCK)
+        bad = bad || starts[s + 1] < starts[s];
+    broken[threadIdx.x] = bad;
+    __syncthreads();
+    if (threadIdx.x != 0)
+        return;
+    for (unsigned i = 0; i < BLOCK; i++)
+        bad = bad || broken[i];
+    if (bad)
+        *fault = ENSO_CUDA_FAULT_STARTS;
+}
+
+extern "C" int enso_cuda_check_starts(const int32_t *starts, size_t n_sequences, size_t n_tokens,
+                                      int *fault, cudaStream_t stream)
+{
+    return enso_launch(check_starts, dim3(1), dim3(BLOCK), 0, stream, starts, n_sequences, n_tokens,
+                       fault);
+}
+
+/* What the warp has added up so far: weights relative to the largest score. */
+template <int EACH> struct running {
+    float max, sum;
+    float value[EACH]; /* places lane, lane + 32, ... of the head, from `first` on */
+};
+
+/* Keys [key, key + 32) that are below `end`. weights: 32 floats of this warp. */
+template <int EACH>
+static __device__ void add_keys(struct running<EACH> &r, const float *q, const float *keys,
+                                const float *values, size_t ld, size_t key, size_t end, size_t size,
+                                size_t first, float scale, float *weights)
+{
+    const unsigned lane = threadIdx.x % 32;
+    const unsigned n = end - key < 32 ? (unsigned)(end - key) : 32;
+    float score = -INFINITY;
+
+    if (lane < n) {
+        const float *k = keys + (key + lane) * ld;
+
+        score = 0;
+        for (size_t d = 0; d < size; d++)
+            score += q[d] * k[d];
+        score *= scale;
+    }
+    /* weights of scores of minus infinity are 0 even when there is no other yet, where the
+     * difference would be a NaN */
+    const float max = fmaxf(r.max, enso_warp_max(score));
+    const float shrink = r.max == -INFINITY ? 0.0f : expf(r.max - max);
+    const float weight = score == -INFINITY ? 0.0f : expf(score - max);
+
+    r.sum = r.sum * shrink + enso_warp_sum(weight);
+    r.max = max;
+    __syncwarp(); /* the tile before has been read */
+    weights[lane] = weight;
+    __syncwarp();
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+        const size_t place = first + lane + (size_t)i * 32;
+
+        if (place >= size)
+            continue;
+        float part = 0;
+
+        for (unsigned j = 0; j < n; j++)
+            part += weights[j] * values[(key + j) * ld + place];
+        r.value[i] = r.value[i] * shrink + part;
+    }
+}
+
+template <int EACH>
+static __global__ void __launch_bounds__(BLOCK)
+    attention(const float *qkv, const int32_t *starts, float *y, size_t n_tokens,
+              size_t n_sequences, size_t heads, size_t size, float scale, bool causal)
+{
+    ENSO_SHARED(float, weights, WARPS * 32);
+    const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const size_t width = heads * size, ld = 3 * width;
+
+    /* neighbouring warps take neighbouring queries of one head, which read the same keys */
+    for (size_t i = blockIdx.x * (size_t)WARPS + warp; i < n_tokens * heads;
+         i += gridDim.x * (size_t)WARPS) {
+        const size_t head = i / n_tokens, token = i - head * n_tokens;
+        const struct enso_sequence own = enso_sequence_of(starts, n_sequences, token, n_tokens);
+        const size_t end = own.start == own.end ? own.end : causal ? token + 1 : own.end;
+        const float *q = qkv + token * ld + head * size;
+        const float *keys = qkv + width + head * size, *values = keys + width;
+        float *to = y + token * width + head * size;
+
+        for (size_t first = 0; first < size; first += EACH * 32) {
+            struct running<EACH> r = {
+                - INFINITY, 0,
+                {
+                }
+            };
+
+            for (size_t key = own.start; key < end; key += 32)
+                add_keys(r, q, keys, values, ld, key, end, size, first, scale, weights + warp * 32);
+            const float inverse = own.start == own.end ? 0.0f : 1 / r.sum;
+
+#pragma unroll
+            for (int e = 0; e < EACH; e++) {
+                const size_t place = first + lane + (size_t)e * 32;
+
+                if (place < size)
+                    to[place] = r.value[e] * inverse;
+            }
+        }
+    }
+}
+
+extern "C" int enso_cuda_attention(const float *qkv, const int32_t *starts, float *y,
+                                   size_t n_tokens, size_t n_sequences, size_t heads, size_t size,
+                                   float scale, bool causal, cudaStream_t stream)
+{
+    const dim3 grid(enso_blocks(n_tokens * heads, WARPS)), block(BLOCK);
+
+    if (n_tokens == 0 || heads == 0 || size == 0)
+        return cudaSuccess;
+    if (size <= 32)
+        return enso_launch(attention<1>, grid, block, 0, stream, qkv, starts, y, n_tokens,
+                           n_sequences, heads, size, scale, causal);
+    if (size <= 64)
+        return enso_launch(attention<2>, grid, block, 0, stream, qkv, starts, y, n_tokens,
+                           n_sequences, heads, size, scale, causal);
+    if (size <= 128)
+        return enso_launch(attention<4>, grid, block, 0, stream, qkv, starts, y, n_tokens,
+                           n_sequences, heads, size, scale, causal);
+    return enso_launch(attention<8>, grid, block, 0, stream, qkv, starts, y, n_tokens, n_sequences,
+                       heads, size, scale, causal);
+}

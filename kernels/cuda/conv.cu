@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Convolutions: the plain kernels of Conv over [N, C, ...] (one to three spatial dimensions) and of
+ * CONV_FUSED over [N, H, W, C] with bias, residual and activation in one. Groups and dilations in
+ * both; a depthwise convolution is a group per channel and needs no kernel of its own. (CONV_FUSED
+ * of 1x1 without stride and padding is a matrix product: product.cu.)
+ *
+ * One thread an output, summed directly from the input, nothing unfolded in memory. Channels last,
+ * neighbouring threads make neighbouring output channels of one pixel: they read the same input
+ * (one word for the warp) and neighbouring weights, which lie as [taps][C/group][M] for that. Over
+ * planes, neighbouring threads make neighbouring pixels of one channel: the same weight,
+ * neighbouring inputs. Sums go tap by tap (or channel by channel) and then over these, which keeps
+ * the rounding of long sums small; padding is left out, not multiplied.
+ *
+ * The fused form also serves as oracle for the tensor-core convolution. No timings yet: no card has
+ * been seen.
+ */
+#include "kernels/cuda/window.cuh"
+
+#include "kernels/cuda/activation.cuh"
+
+#define BLOCK 128
+
+static __global__ void __launch_bounds__(BLOCK)
+    conv_planes(const float *x_all, const float *weights, const float *bias, float *y, size_t n,
+                size_t n_in, size_t n_out, size_t in_group, size_t out_group,
+                const struct enso_cuda_window w)
+{
+    ENSO_GRID_STRIDE(i, n)
+    {
+        const size_t plane = i / w.n_out, image = plane / n_out, m = plane - image * n_out;
+        const struct enso_corner corner = enso_window_corner(w, (uint32_t)(i - plane * w.n_out));
+        const float *x = x_all + (image * n_in + m / out_group * in_group) * w.n_in;
+        const float *weight = weights + m * in_group * w.n_taps;
+        float sum = 0;
+
+        for (size_t c = 0; c < in_group; c++, x += w.n_in, weight += w.n_taps) {
+            float part = 0;
+
+            enso_window_visit(
+                w, corner, [&](uint32_t tap, uint32_t at) { part += weight[tap] * x[at]; }, [] {});
+            sum += part;
+        }
+        y[i] = bias != NULL ? sum + bias[m] : sum;
+    }
+}
+
+extern "C" int enso_cuda_conv(const float *x, const float *weights, const float *bias, float *y,
+                              size_t n_images, size_t n_in, size_t n_out, size_t group,
+                              const struct enso_cuda_window *w, cudaStream_t stream)
+{
+    const size_t n = n_images * n_out * w->n_out;
+
+    if (n == 0)
+        return cudaSuccess;
+    return enso_launch(conv_planes, dim3(enso_blocks(n, BLOCK)), dim3(BLOCK), 0, stream, x, weights,
+                       bias, y, n, n_in, n_out, n_in / group, n_out / group, *w);
+}
+
+static __global__ void __launch_bounds__(BLOCK)
+    conv_pixels(const struct enso_cuda_conv_nhwc c, size_t n, size_t in_group, size_t out_group)
+{
+    ENSO_GRID_STRIDE(i, n)
+    {
+        const size_t pixel = i / c.n_out, m = i - pixel * c.n_out, image = pixel / c.window.n_out;
+        const struct enso_corner corner =
+            enso_window_corner(c.window, (uint32_t)(pixel - image * c.window.n_out));
+        const float *x = c.x + image * c.window.n_in * c.n_in + m / out_group * in_group;
+        float sum = 0;
+
+        enso_window_visit(
+            c.window, corner,
+            [&](uint32_t tap, uint32_t at) {
+                const float *from = x + (size_t)at * c.n_in;
+                const float *weight = c.weights + (size_t)tap * in_group * c.n_out + m;
+                float part = 0;
+
+                for (size_t k = 0; k < in_group; k++)
+                    part += from[k] * weight[k * c.n_out];
+                sum += part;
+            },
+            [] {});
+        if (c.bias != NULL)
+            sum += c.bias[m];
+        if (c.residual != NULL)
+            sum += c.residual[i];
+        c.y[i] = enso_activate(sum, c.activation);
+    }
+}
+
+extern "C" int enso_cuda_conv_nhwc(const struct enso_cuda_conv_nhwc *c, cudaStream_t stream)
+{
+    const size_t n = c->n_images * c->window.n_out * c->n_out;
+
+    if (n == 0)
+        return cudaSuccess;
+    return enso_launch(conv_pixels, dim3(enso_blocks(n, BLOCK)), dim3(BLOCK), 0, stream, *c, n,
+                       c->n_in / c->group, c->n_out / c->group);
+}

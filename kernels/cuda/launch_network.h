@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Launchers of the plain kernels of networks: reduce.cu, norm.cu, pool.cu, product.cu, conv.cu,
+ * attention.cu, embedding.cu. Plain C, for the host files node_*.c.
+ *
+ * Every launcher enqueues on `stream`, never allocates, never waits, and returns a cudaError_t as
+ * int: cudaSuccess (also for nothing to do: then nothing is launched), what the launch reported, or
+ * cudaErrorInvalidValue for a type it has no kernel for (bind has refused those). All pointers are
+ * device memory, aligned to their element; tensors are dense and row-major unless strides are
+ * given. Parameters go to the kernel by value.
+ *
+ * Bits: sums run in a fixed order that depends on the inner sizes alone (a row's length, a window,
+ * the place in its own sequence), never on how many rows, images or sequences stand beside it. So
+ * one row has the same bits alone and in a batch. No atomics on numbers anywhere.
+ */
+#ifndef ENSO_KERNELS_CUDA_LAUNCH_NETWORK_H
+#define ENSO_KERNELS_CUDA_LAUNCH_NETWORK_H
+
+#include <cuda_runtime_api.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/ops/ops.h"
+#include "engine/tensor.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/nodes/activation.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- reduce.cu ---- */
+
+/* One output per place of the kept dimensions; its inputs are the places of the reduced ones, n of
+ * them (n may be 0; fewer than 2^32), strides in elements of x. At least one reduced dimension. */
+struct enso_cuda_reduce {
+    enum enso_op op; /* REDUCE_* */
+    enum enso_dtype dtype;
+    uint32_t n_kept, n_reduced;
+    uint64_t kept_dims[ENSO_MAX_RANK], kept_strides[ENSO_MAX_RANK];
+    uint32_t reduced_dims[ENSO_MAX_RANK];
+    uint64_t reduced_strides[ENSO_MAX_RANK];
+    uint64_t n_outputs;
+    uint32_t n;
+};
+/* All types but F16 and BF16. Floats are summed in double, integers wrap; over nothing: 0, for
+ * products 1, for the mean NaN (integers 0), for Max and Min the type's end. */
+int enso_cuda_reduce(const struct enso_cuda_reduce *r, const void *x, void *y, cudaStream_t stream);
+
+/* y[o, i] = where along the middle of x [n_outer, n, n_inner] the largest (min: smallest) element
+ * stands; the first of equal ones, or the last; a NaN wins, the first of them. n >= 1. */
+int enso_cuda_arg(enum enso_dtype dtype, bool min, bool last, const void *x, int64_t *y,
+                  size_t n_outer, size_t n, size_t n_inner, cudaStream_t stream);
+
+/* ---- norm.cu ---- */
+
+/* Over the middle of x [n_outer, n, n_inner]; F32 or F64; y may be x. logarithm: LogSoftmax. */
+int enso_cuda_softmax(enum enso_dtype dtype, bool logarithm, const void *x, void *y, size_t n_outer,
+                      size_t n, size_t n_inner, cudaStream_t stream);
+
+/* LAYER_NORM, RMS_NORM, L2_NORMALIZE over rows of n (engine/ops/ops.h); residual, gamma and beta
+ * may be NULL; y may be x or residual. */
+int enso_cuda_row_norm(enum enso_op op, const float *x, const float *residual, const float *gamma,
+                       const float *beta, float epsilon, float *y, size_t n_rows, size_t n,
+                       cudaStream_t stream);
+
+/* y = x · scale[c] + shift[c] over [n_images, n_channels, plane]; scale_shift is [2][n_channels].
+ */
+int enso_cuda_channel_scale(const float *x, const float *scale_shift, float *y, size_t n_images,
+                            size_t n_channels, size_t plane, cudaStream_t stream);
+/* BatchNormalization whose parameters are tensors of the call, [n_channels] each. */
+int enso_cuda_batch_norm(const float *x, const float *gamma, const float *beta, const float *mean,
+                         const float *variance, float epsilon, float *y, size_t n_images,
+                         size_t n_channels, size_t plane, cudaStream_t stream);
+int enso_cuda_instance_norm(const float *x, const float *gamma, const float *beta, float epsilon,
+                            float *y, size_t n_images, size_t n_channels, size_t plane,
+                            cudaStream_t stream);
+/* LRN over the middle of [n_outer, n_channels, inner]; y must not be x. */
+int enso_cuda_lrn(const float *x, float *y, size_t n_outer, size_t n_channels, size_t inner,
+                  size_t size, float alpha, float beta, float bias, cudaStream_t stream);
+
+/* ---- pool.cu, conv.cu ---- */
+
+/* kernels/nodes/window.h, all products of one dimension and all counts below 2^31. */
+struct enso_cuda_window {
+    int32_t in[3], out[3], kernel[3], strides[3], dilations[3], begin[3], end[3];
+    uint32_t n_in, n_out, n_taps; /* products */
+};
+
+/* x [n_images, n_channels, in] or, nhwc, [n_images, in, n_channels]; F32 and F64, and for max I8
+ * and U8. include_pad: padding counts in the average. */
+int enso_cuda_pool(enum enso_dtype dtype, bool max, bool include_pad, bool nhwc, const void *x,
+                   void *y, size_t n_images, size_t n_channels, const struct enso_cuda_window *w,
+                   cudaStream_t stream);
+
+/* x [n_images, n_in, in], weights [n_out, n_in / group, taps], bias [n_out] or NULL. */
+int enso_cuda_conv(const float *x, const float *weights, const float *bias, float *y,
+                   size_t n_images, size_t n_in, size_t n_out, size_t group,
+                   const struct enso_cuda_window *w, cudaStream_t stream);
+
+/* CONV_FUSED: x [n_images, in, n_in], weights [taps][n_in / group][n_out], bias [n_out] or NULL,
+ * residual like y [n_images, out, n_out] or NULL. */
+struct enso_cuda_conv_nhwc {
+    const float *x, *weights, *bias, *residual;
+    float *y;
+    size_t n_images, n_in, n_out, group;
+    struct enso_cuda_window window;
+    struct enso_activation_args activation;
+};
+int enso_cuda_conv_nhwc(const struct enso_cuda_conv_nhwc *c, cudaStream_t stream);
+
+/* ---- product.cu ---- */
+
+/* Y[m, n] = act(alpha · A[m, k] · B[k, n] + bias + beta · residual) for each of n_matrices.
+ * Element (i, j) of A stands at i · a_row + j · a_column, so transposed factors are read in place;
+ * a matrix of the stack begins at its index in `dims` times the strides. Y is dense. k may be 0. */
+struct enso_cuda_product {
+    const float *a, *b, *bias, *residual; /* bias [n]; bias and residual may be NULL */
+    float *y;                             /* must not overlap any of them */
+    size_t m, k, n, n_matrices;
+    size_t a_row, a_column, b_row, b_column, residual_row, residual_column;
+    float alpha, beta;
+    struct enso_activation_args activation;
+    uint32_t rank; /* of the stack */
+    uint64_t dims[ENSO_MAX_RANK], a_strides[ENSO_MAX_RANK], b_strides[ENSO_MAX_RANK];
+};
+int enso_cuda_product(const struct enso_cuda_product *p, cudaStream_t stream);
+/* The same for F64, I32, U32, I64, U64 (wrapping) behind a, b and y, without bias and all else. */
+int enso_cuda_product_plain(enum enso_dtype dtype, const struct enso_cuda_product *p, const void *a,
+                            const void *b, void *y, cudaStream_t stream);
+
+/* ---- attention.cu, embedding.cu ---- */
+
+/* Every starts[0 .. n_sequences] of a ragged batch of n_tokens must begin with 0, not decrease and
+ * end with n_tokens; else *fault becomes ENSO_CUDA_FAULT_STARTS. The kernels below read nothing
+ * wrong whatever starts holds. */
+int enso_cuda_check_starts(const int32_t *starts, size_t n_sequences, size_t n_tokens, int *fault,
+                           cudaStream_t stream);
+
+/* y [n_tokens, heads · size] = softmax(scale · Q Kᵀ) V inside each sequence; qkv [n_tokens, 3 ·
+ * heads · size]. Tokens of no sequence become zeros. */
+int enso_cuda_attention(const float *qkv, const int32_t *starts, float *y, size_t n_tokens,
+                        size_t n_sequences, size_t heads, size_t size, float scale, bool causal,
+                        cudaStream_t stream);
+
+/* EMBEDDING: table t has rows[t] rows of `width`; ids[t] NULL: row 0 of it; table NULL: none. An id
+ * outside of its table counts as 0 and *fault becomes ENSO_CUDA_FAULT_INDEX. gamma and beta NULL:
+ * no norm. */
+struct enso_cuda_embedding {
+    const int32_t *ids[3];
+    const float *tables[3];
+    size_t rows[3];
+    const float *gamma, *beta;
+    float epsilon;
+    float *y;
+    size_t n_tokens, width;
+    int *fault;
+};
+int enso_cuda_embedding(const struct enso_cuda_embedding *e, cudaStream_t stream);
+
+enum enso_cuda_sequence_mode {
+    ENSO_CUDA_SEQUENCE_MEAN,
+    ENSO_CUDA_SEQUENCE_FIRST,
+    ENSO_CUDA_SEQUENCE_LAST,
+    ENSO_CUDA_SEQUENCE_MAX
+};
+/* y [n_sequences, width] from x [n_tokens, width]; a sequence without tokens gives zeros. */
+int enso_cuda_sequence_pool(enum enso_cuda_sequence_mode mode, const float *x,
+                            const int32_t *starts, float *y, size_t n_tokens, size_t n_sequences,
+                            size_t width, cudaStream_t stream);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Convolutions: host side of conv.cu. Conv reads its weights where the engine put them, in ONNX's
+ * layout; CONV_FUSED turns its constant weights [M, C/group, kh, kw] to [kh·kw][C/group][M] at
+ * bind, and is a plain matrix product (product.cu) where its window is one place that moves by one.
+ */
+#include "ensod_build.h"
+
+#include "kernels/cuda/cuda_internal.h"
+
+#include "kernels/cuda/node_window.h"
+#include "kernels/nodes/conv.h"
+
+struct conv {
+    struct enso_bound bound;
+    struct enso__window_attributes window;
+    int64_t group;
+};
+
+static int conv_run(const struct enso__cuda_call *call, struct enso_error *err)
+{
+    const struct conv *op = (const struct conv *)call->bound;
+    const struct enso_tensor *x = enso__cuda_in(call, 0), *weights = enso__cuda_in(call, 1);
+    const struct enso_tensor *bias = enso__cuda_in(call, 2), *y = enso__cuda_out(call, 0);
+    struct enso__window w;
+    struct enso_cuda_window window;
+
+    if (x->rank < 3 || y->rank != x->rank || weights->rank != x->rank || x->dims[0] != y->dims[0] ||
+        weights->dims[0] != y->dims[1] || weights->dims[1] * op->group != x->dims[1] ||
+        weights->dims[0] % op->group != 0 ||
+        (bias != NULL && enso_tensor_count(bias) != y->dims[1]) ||
+        !enso__window_resolve(&op->window, x->rank - 2u, x->dims + 2, y->dims + 2,
+                              weights->dims + 2, &w) ||
+        !enso__cuda_window(&w, &window))
+        return enso__cuda_error(call, err, ENSO_INVALID, "weights of %s do not fit %s -> %s",
+                                enso__dims_text(weights).s, enso__dims_text(x).s,
+                                enso__dims_text(y).s);
+    return enso__cuda_launched(
+        call,
+        enso_cuda_conv(x->data, weights->data, bias != NULL ? bias->data : NULL, y->data,
+                       (size_t)x->dims[0], (size_t)x->dims[1], (size_t)y->dims[1],
+                       (size_t)op->group, &window, call->stream),
+        err);
+}
+
+int enso__cuda_bind_conv(const struct enso__bind *b, struct enso_bound **ret,
+                         struct enso_error *err)
+{
+    int64_t group = enso_node_int(b->node, "group", 1);
+
+    for (size_t i = 0; i < b->node->n_inputs; i++)
+        if (enso__bind_dtype(b, i) != ENSO_DTYPE_F32)
+            return enso__unsupported(b, err, "input %zu of type %s", i,
+                                     enso_dtype_name(enso__bind_dtype(b, i)));
+    if (group < 1 || group > INT32_MAX || b->node->n_inputs < 2)
+        return enso__unsupported(b, err, "group %lld", (long long)group);
+    struct conv *c = enso__cuda_bound_new(b, sizeof(*c), conv_run, err);
+    if (c == NULL)
+        return ENSO_NO_MEMORY;
+    c->group = group;
+    int st = enso__window_bind(b, &c->window, err);
+    if (st != ENSO_OK) {
+        enso__cuda_bound_free(&c->bound);
+        return st;
+    }
+    *ret = &c->bound;
+    return ENSO_OK;
+}
+
+struct conv_fused {
+    struct enso_bound bound;
+    struct enso__window_attributes window;
+    size_t group, n_in, n_out; /* channels */
+    int64_t kernel[2];
+    float *weights, *bias; /* device memory; bias NULL: none */
+    struct enso_activation_args activation;
+};
+
+static void conv_fused_release(struct enso_bound *bound)
+{
+    struct conv_fused *c = (struct conv_fused *)bound;
+
+    enso__cuda_free(bound->device, c->weights);
+    enso__cuda_free(bound->device, c->bias);
+}
+
+/* [M, C, taps] to [taps][C][M] in ordinary memory, then up. */
+static int upload_weights(const struct enso__bind *b, struct conv_fused *c, struct enso_error *err)
+{
+    size_t channels = c->n_in / c->group, taps = (size_t)(c->kernel[0] * c->kernel[1]), n;
+    float *w = NULL;
+    int st = enso__constant_floats(b, 1, 1, &w, &n, err);
+
+    if (st != ENSO_OK)
+        return st;
+    float *turned = enso_alloc_array(ENSO_MAX(n, (size_t)1), sizeof(float));
+    if (turned == NULL) {
+        st = enso_error_no_memory(err, "packed weights");
+    } else {
+        for (size_t m = 0; m < c->n_out; m++)
+            for (size_t k = 0; k < channels; k++)
+                for (size_t t = 0; t < taps; t++)
+                    turned[(t * channels + k) * c->n_out + m] = w[(m * channels + k) * taps + t];
+        st = enso__cuda_floats(b, turned, n, &c->weights, err);
+        c->bound.bytes += n * sizeof(float);
+    }
+    enso_free(turned);
+    enso_free(w);
+    return st;
+}
+
+static int bind_bias(const struct enso__bind *b, struct conv_fused *c, struct enso_error *err)
+{
+    size_t n = 0;
+
+    if (enso__bind_input(b, 2) == NULL)
+        return ENSO_OK;
+    int st = enso__cuda_constant(b, 2, 1, &c->bias, &n, err);
+    if (st != ENSO_OK)
+        return st;
+    if (c->bias == NULL || n != c->n_out)
+        return enso__unsupported(b, err, "needs a constant bias of %zu entries", c->n_out);
+    c->bound.bytes += n * sizeof(float);
+    return ENSO_OK;
+}
+
+/* Each output pixel reads the input pixel of its own place and no other. */
+static bool is_plain(const struct conv_fused *c, const struct enso__window *w)
+{
+    return c->group == 1 && w->n_taps == 1 && w->strides[1] == 1 && w->strides[2] == 1 &&
+           w->begin[1] == 0 && w->begin[2] == 0 && w->n_in == w->n_out;
+}
+
+static int launch_plain(const struct conv_fused *c, const float *x, const float *residual, float *y,
+                        size_t n_pixels, cudaStream_t stream)
+{
+    return enso_cuda_product(&(struct enso_cuda_product){.a = x,
+                                                         .b = c->weights,
+                                                         .bias = c->bias,
+                                                         .residual = residual,
+                                                         .y = y,
+                                                         .m = n_pixels,
+                                                         .k = c->n_in,
+                                                         .n = c->n_out,
+                                                         .n_matrices = 1,
+                                                         .a_row = c->n_in,
+                                                         .a_column = 1,
+                                                         .b_row = c->n_out,
+                                                         .b_column = 1,
+                                                         .residual_row = c->n_out,
+                                                         .residual_column = 1,
+                                                         .alpha = 1,
+                                                         .beta = 1,
+                                                         .activation = c->activation},
+                             stream);
+}
+
+static int conv_fused_run(const struct enso__cuda_call *call, struct enso_error *err)
+{
+    const struct conv_fused *op = (const struct conv_fused *)call->bound;
+    const struct enso_tensor *x = enso__cuda_in(call, 0), *r = enso__cuda_in(call, 3);
+    const struct enso_tensor *y = enso__cuda_out(call, 0);
+    struct enso_cuda_conv_nhwc c = {.x = x->data,
+                                    .weights = op->weights,
+                                    .bias = op->bias,
+                                    .residual = r != NULL ? r->data : NULL,
+                                    .y = y->data,
+                                    .n_images = (size_t)x->dims[0],
+                                    .n_in = op->n_in,
+                                    .n_out = op->n_out,
+                                    .group = op->group,
+                                    .activation = op->activation};
+    struct enso__window w;
+
+    if (x->rank != 4 || y->rank != 4 || x->dims[0] != y->dims[0] ||
+        (size_t)x->dims[3] != op->n_in || (size_t)y->dims[3] != op->n_out ||
+        (r != NULL && enso_tensor_count(r) != enso_tensor_count(y)) ||
+        !enso__window_resolve(&op->window, 2, x->dims + 1, y->dims + 1, op->kernel, &w) ||
+        !enso__cuda_window(&w, &c.window))
+        return enso__cuda_error(call, err, ENSO_INTERNAL, "its window does not fit %s -> %s",
+                                enso__dims_text(x).s, enso__dims_text(y).s);
+    return enso__cuda_launched(call,
+                               is_plain(op, &w) ? launch_plain(op, c.x, c.residual, c.y,
+                                                               c.n_images * w.n_out, call->stream)
+                                                : enso_cuda_conv_nhwc(&c, call->stream),
+                               err);
+}
+
+int enso__cuda_bind_conv_fused(const struct enso__bind *b, struct enso_bound **ret,
+                               struct enso_error *err)
+{
+    int st = enso__conv_fused_check(b, err);
+
+    if (st != ENSO_OK)
+        return st;
+    const struct enso_constant *w = enso__bind_input(b, 1)->constant;
+    struct conv_fused *c = enso__cuda_bound_new(b, sizeof(*c), conv_fused_run, err);
+    if (c == NULL)
+        return ENSO_NO_MEMORY;
+    c->bound.release = conv_fused_release;
+    c->group = (size_t)enso_node_int(b->node, "group", 1);
+    c->n_out = (size_t)w->dims[0];
+    c->n_in = (size_t)w->dims[1] * c->group;
+    c->kernel[0] = w->dims[2];
+    c->kernel[1] = w->dims[3];
+    c->activation = enso__activation_args(b->node);
+    st = enso__window_bind(b, &c->window, err);
+    if (st == ENSO_OK)
+        st = upload_weights(b, c, err);
+    if (st == ENSO_OK)
+        st = bind_bias(b, c, err);
+    if (st != ENSO_OK) {
+        enso__cuda_bound_free(&c->bound);
+        return st;
+    }
+    c->bound.packed = 2u | (c->bias != NULL ? 4u : 0);
+    *ret = &c->bound;
+    return ENSO_OK;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Matrix products: the plain kernel of LINEAR, Gemm, MatMul and the unstrided 1x1 convolution, with
+ * bias, residual and activation in its epilogue so that no result is written and read again.
+ *
+ * A block of 64 threads makes a tile of 32 x 32; a thread 4 x 4 of it, eight apart in both
+ * directions, so that a warp's shared-memory reads hit each bank once or are the same word. Tiles
+ * of A and B go through shared memory 16 of the inner dimension deep, A turned over on the way
+ * (pitch 34: neither writes nor reads of a warp meet in a bank). Factors are read through strides:
+ * a transposed one costs no copy, and the threads' order follows the stride that is 1.
+ *
+ * Bits: element (i, j) is the sum over tiles of 16 of sums in order, started at inner index 0: it
+ * depends on row i, column j and k alone. Summing tile by tile also keeps the rounding of long sums
+ * small. FP32 multiply-adds, no TF32. Past the matrices' ends tiles hold zeros, which reach no
+ * element that is stored.
+ *
+ * Why not larger tiles: this is the fallback and the oracle of the tensor-core GEMM, and its work
+ * under the emulation counts. No timings yet: no card has been seen.
+ */
+#include "kernels/cuda/activation.cuh"
+
+#include "kernels/cuda/launch_network.h"
+
+#define TILE 32
+#define DEPTH 16
+#define PITCH (TILE + 2)
+#define BLOCK 64
+/* Threads along an edge of the tile, and elements of one thread along it. */
+#define EDGE 8
+#define EACH (TILE / EDGE)
+
+/* Where a factor's matrix begins: `matrix` as indices of the stack, times the strides. */
+static __device__ size_t stack_offset(const struct enso_cuda_product &p, const uint64_t *strides,
+                                      uint64_t matrix)
+{
+    size_t offset = 0;
+
+    for (uint32_t d = p.rank; d-- > 0;) {
+        offset += matrix % p.dims[d] * strides[d];
+        matrix /= p.dims[d];
+    }
+    return offset;
+}
+
+/* tile[l][i] = x[(first + i) · outer + (depth + l) · inner], zero past n or k. */
+static __device__ void load_tile(const float *x, size_t outer, size_t inner, size_t first, size_t n,
+                                 size_t depth, size_t k, float *tile)
+{
+    for (unsigned e = threadIdx.x; e < TILE * DEPTH; e += BLOCK) {
+        const unsigned i = inner == 1 ? e / DEPTH : e % TILE;
+        const unsigned l = inner == 1 ? e % DEPTH : e / TILE;
+        const bool inside = first + i < n && depth + l < k;
+
+        tile[l * PITCH + i] = inside ? x[(first + i) * outer + (depth + l) * inner] : 0.0f;
+    }
+}
+
+static __device__ void store_tile(const struct enso_cuda_product &p, float *y, size_t row,
+                                  size_t column, const float (&sum)[EACH][EACH])
+{
+#pragma unroll
+    for (unsigned i = 0; i < EACH; i++) {
+#pragma unroll
+        for (unsigned j = 0; j < EACH; j++) {
+            const size_t r = row + i * EDGE, c = column + j * EDGE;
+
+            if (r >= p.m || c >= p.n)
+                continue;
+            float v = p.alpha * sum[i][j];
+
+            if (p.bias != NULL)
+                v += p.bias[c];
+            if (p.residual != NULL)
+                v += p.beta * p.residual[r * p.residual_row + c * p.residual_column];
+            y[r * p.n + c] = enso_activate(v, p.activation);
+        }
+    }
+}
+
+static __global__ void __launch_bounds__(BLOCK)
+    product(const struct enso_cuda_product p, size_t n_tiles, size_t tiles_across)
+{
+    ENSO_SHARED(float, a_tile, DEPTH *PITCH);
+    ENSO_SHARED(float, b_tile, DEPTH *PITCH);
+    const unsigned x = threadIdx.x % EDGE, y = threadIdx.x / EDGE;
+
+    for (size_t t = blockIdx.x; t < n_tiles * p.n_matrices; t += gridDim.x) {
+        const size_t matrix = t / n_tiles, tile = t - matrix * n_tiles;
+        const size_t row = tile / tiles_across * TILE, column = tile % tiles_across * TILE;
+        const float *a = p.a + stack_offset(p, p.a_strides, matrix);
+        const float *b = p.b + stack_offset(p, p.b_strides, matrix);
+        const bool busy = row + y < p.m && column + x < p.n; /* else nothing will be stored */
+        float sum[EACH][EACH] = {};
+
+        for (size_t depth = 0; depth < p.k; depth += DEPTH) {
+            float part[EACH][EACH] = {};
+
+            load_tile(a, p.a_row, p.a_column, row, p.m, depth, p.k, a_tile);
+            load_tile(b, p.b_column, p.b_row, column, p.n, depth, p.k, b_tile);
+            __syncthreads();
+            if (busy) {
+#pragma unroll
+                for (unsigned l = 0; l < DEPTH; l++) {
+                    float from_b[EACH];
+
+#pragma unroll
+                    for (unsigned j = 0; j < EACH; j++)
+                        from_b[j] = b_tile[l * PITCH + x + j * EDGE];
+#pragma unroll
+                    for (unsigned i = 0; i < EACH; i++) {
+                        const float from_a = a_tile[l * PITCH + y + i * EDGE];
+
+#pragma unroll
+                        for (unsigned j = 0; j < EACH; j++)
+                            part[i][j] += from_a * from_b[j];
+                    }
+                }
+#pragma unroll
+                for (unsigned i = 0; i < EACH; i++)
+#pragma unroll
+                    for (unsigned j = 0; j < EACH; j++)
+                        sum[i][j] += part[i][j];
+            }
+            __syncthreads(); /* before the tiles are written again */
+        }
+        if (busy)
+            store_tile(p, p.y + matrix * p.m * p.n, row + y, column + x, sum);
+    }
+}
+
+static size_t tiles(size_t n)
+{
+    return n / TILE + (n % TILE != 0);
+}
+
+extern "C" int enso_cuda_product(const struct enso_cuda_product *p, cudaStream_t stream)
+{
+    const size_t n_tiles = tiles(p->m) * tiles(p->n);
+
+    if (p->m == 0 || p->n == 0 || p->n_matrices == 0)
+        return cudaSuccess;
+    return enso_launch(product, dim3(enso_blocks(n_tiles * p->n_matrices, 1)), dim3(BLOCK), 0,
+                       stream, *p, n_tiles, tiles(p->n));
+}
+
+/* ---- other types ---- */
+
+template <typename T, typename Wide>
+static __global__ void __launch_bounds__(128)
+    product_plain(const struct enso_cuda_product p, const T *a_all, const T *b_all, T *y)
+{
+    ENSO_GRID_STRIDE(e, p.m * p.n * p.n_matrices)
+    {
+        const size_t matrix = e / (p.m * p.n), i = e % (p.m * p.n) / p.n, j = e % p.n;
+        const T *a = a_all + stack_offset(p, p.a_strides, matrix) + i * p.a_row;
+        const T *b = b_all + stack_offset(p, p.b_strides, matrix) + j * p.b_column;
+        Wide sum = 0;
+
+        for (size_t l = 0; l < p.k; l++)
+            sum += (Wide)a[l * p.a_column] * (Wide)b[l * p.b_row];
+        y[e] = (T)sum;
+    }
+}
+
+extern "C" int enso_cuda_product_plain(enum enso_dtype dtype, const struct enso_cuda_product *p,
+                                       const void *a, const void *b, void *y, cudaStream_t stream)
+{
+    const size_t n = p->m * p->n * p->n_matrices;
+
+    if (n == 0)
+        return cudaSuccess;
+    switch (dtype) {
+#define PRODUCT(name, type, wide)                                                                  \
+    case ENSO_DTYPE_##name:                                                                        \
+        return enso_launch(product_plain<type, wide>, dim3(enso_blocks(n, 128)), dim3(128), 0,     \
+                           stream, *p, (const type *)a, (const type *)b, (type *)y);
+        PRODUCT(F64, double, double)
+        PRODUCT(I32, int32_t, uint64_t)
+        PRODUCT(U32, uint32_t, uint64_t)
+        PRODUCT(I64, int64_t, uint64_t)
+        PRODUCT(U64, uint64_t, uint64_t)
+#undef PRODUCT
+    default:
+        return cudaErrorInvalidValue;
+    }
+}
