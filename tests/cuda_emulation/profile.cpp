@@ -59,4 +59,11 @@ uint64_t seed(void)
     return value;
 }
 
+unsigned max_blocks(void)
+{
+    const char *text = getenv("ENSO_CUDA_EMULATED_BLOCKS");
+
+    return text != nullptr ? (unsigned)strtoul(text, nullptr, 10) : 65535 * 16;
+}
+
 } // namespace enso_emulated

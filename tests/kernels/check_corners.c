@@ -922,10 +922,13 @@ START_TEST(test_rows_do_not_see_neighbours)
 }
 END_TEST
 
-/* More elements than a block, a few blocks or a small grid has threads, and no multiple of any. */
+/* More elements than the threads of a block, and no multiple of them. The second time on a GPU's
+ * emulation that launches three blocks at most: each thread takes many elements. */
 START_TEST(test_many_elements)
 {
     const size_t n = 70001;
+
+    ck_assert_int_eq(setenv("ENSO_CUDA_EMULATED_BLOCKS", _i == 0 ? "1048560" : "3", 1), 0);
     float *x = rig_random_new(n, 6);
     struct rig r;
 
@@ -953,6 +956,42 @@ START_TEST(test_many_elements)
     for (size_t i = 0; i < 70000; i++)
         ck_assert(((const float *)r.outputs[0].data)[i] == x[i % 7 * 10000 + i / 7]);
     rig_done(&r);
+
+    rig_init(&r, "auto", 2);
+    rig_input(&r, F32, 2, DIMS(7, 10000), x);
+    rig_input(&r, ENSO_DTYPE_I32, 1, DIMS(3), (const int32_t[]){6, -7, 3});
+    rig_node(&r, ENSO_OP_GATHER, 1);
+    rig_run(&r);
+    for (size_t i = 0; i < 30000; i++)
+        ck_assert(((const float *)r.outputs[0].data)[i] == x[(i < 10000   ? 6
+                                                              : i < 20000 ? 0
+                                                                          : 3) *
+                                                                 10000 +
+                                                             i % 10000]);
+    rig_done(&r);
+
+    rig_init(&r, "auto", 2);
+    rig_input(&r, F32, 2, DIMS(7, 5001), x);
+    rig_input(&r, F32, 2, DIMS(7, 5000), x);
+    rig_node(&r, ENSO_OP_CONCAT, 1);
+    enso_graph_set_int(r.graph, r.node, "axis", 1);
+    rig_run(&r);
+    for (size_t i = 0; i < 70007; i++) {
+        size_t row = i / 10001, at = i % 10001;
+
+        ck_assert(((const float *)r.outputs[0].data)[i] ==
+                  x[at < 5001 ? row * 5001 + at : row * 5000 + at - 5001]);
+    }
+    rig_done(&r);
+
+    rig_init(&r, "auto", 2);
+    rig_input(&r, F32, 1, DIMS(70000), x);
+    rig_constant(&r, I64, 1, DIMS(2), DIMS(1, -9));
+    rig_node(&r, ENSO_OP_PAD, 1);
+    rig_run(&r);
+    for (size_t i = 0; i < 69992; i++)
+        ck_assert(((const float *)r.outputs[0].data)[i] == (i == 0 ? 0 : x[i - 1]));
+    rig_done(&r);
     free(x);
 }
 END_TEST
@@ -975,7 +1014,7 @@ static Suite *suite(void)
     tcase_add_test(limits, test_cast_every_pair_at_its_edges);
     tcase_add_test(limits, test_pad_far);
     tcase_add_test(limits, test_empty_tensors);
-    tcase_add_test(limits, test_many_elements);
+    tcase_add_loop_test(limits, test_many_elements, 0, 2);
     suite_add_tcase(s, limits);
     TCase *errors = tcase_create("errors");
     tcase_add_test(errors, test_gather_refuses_and_goes_on);

@@ -65,6 +65,8 @@ cudaError_t launch(const kernel_call &call, dim3 grid, dim3 block, size_t dynami
 /* The text of the next launch's arguments, for reports. */
 void name_next_launch(const char *arguments);
 cudaError_t set_max_dynamic_shared(const void *kernel, int bytes);
+/* Most blocks of a grid-stride launch: 65,535 * 16, or ENSO_CUDA_EMULATED_BLOCKS at the time. */
+unsigned max_blocks(void);
 
 } // namespace enso_emulated
 
