@@ -54,3 +54,10 @@ tests_kernels_check_threads_SOURCES = tests/kernels/check_threads.c
 tests_kernels_check_threads_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_threads_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_threads_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_network_corners
+TESTS += tests/kernels/check_network_corners
+tests_kernels_check_network_corners_SOURCES = tests/kernels/check_network_corners.c
+tests_kernels_check_network_corners_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_network_corners_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_network_corners_LDADD = $(KERNEL_TEST_LIBS)
