@@ -72,14 +72,15 @@ struct block {
 block b;
 thread threads[MAX_THREADS];
 fiber fibers[MAX_FIBERS];
-unsigned n_fibers;
-fiber *free_fibers;
 fiber *running;
 fiber host;
-unsigned fiber_turn;
 #ifdef ENSO_EMULATED_TSAN
+unsigned fiber_turn;
 void *janitor;
 char launch_end;
+#else
+unsigned n_fibers;
+fiber *free_fibers;
 #endif
 
 void order_acquire(unsigned i)
@@ -392,7 +393,9 @@ bool begin_block(void)
     b.lanes_backwards = (random >> 5 & 1) != 0;
     b.warp_turn = (random >> 6) % 32;
     b.warps_backwards = (random >> 11 & 1) != 0;
+#ifdef ENSO_EMULATED_TSAN
     fiber_turn = (fiber_turn + 1 + (random >> 12) % 53) % MAX_FIBERS;
+#endif
     b.n_alive = b.n_threads;
     b.n_barrier = 0;
     b.runnable = b.n_warps == 32 ? ~0u : (1u << b.n_warps) - 1;

@@ -52,6 +52,7 @@ struct kernel {
 
 struct running_launch {
     kernel *running; /* NULL: no kernel runs */
+    kernel *last;    /* the one that ran before */
     kernel_call call;
     size_t dynamic_bytes;
     uint64_t number; /* of this launch in the process, from 1 */
@@ -94,8 +95,8 @@ bool memory_delete(memory_kind kind, void *memory);
 bool memory_on_device(const void *memory, size_t bytes);
 bool memory_is_device(const void *memory);
 size_t memory_used(void);
-/* Somebody wrote past the end of an allocation, into the bytes up to its guard page. */
-void memory_check_tails(void);
+/* Report if somebody wrote beside an allocation, into the bytes up to its guard page. */
+void memory_check_edges(void);
 bool memory_describe(const void *address, char *text, size_t size);
 
 void poison(void *memory, uint32_t pattern, size_t bytes);

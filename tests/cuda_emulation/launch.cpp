@@ -169,8 +169,9 @@ cudaError_t launch(const kernel_call &call, dim3 grid, dim3 block, size_t dynami
     k.threads += blocks.n * block.x * block.y * block.z;
     report_arm();
     run_grid(block.x * block.y * block.z);
-    memory_check_tails();
+    memory_check_edges();
     report_disarm();
+    launched.last = &k;
     launched.running = nullptr;
     return cudaSuccess;
 }

@@ -38,7 +38,11 @@ emulated_verbose = $(emulated_verbose_@AM_V@)
 emulated_verbose_ = $(emulated_verbose_@AM_DEFAULT_V@)
 emulated_verbose_0 = @echo "  EMULATED" $@;
 
-$(emulated_objects): tests/cuda_emulation/%.o: %.cu
+# Kernels of the emulator's own tests.
+emulated_test_sources = tests/cuda_emulation/emulated.cu tests/cuda_emulation/wrong/wrong.cu
+emulated_test_objects = $(patsubst %.cu,tests/cuda_emulation/%.o,$(emulated_test_sources))
+
+$(emulated_objects) $(emulated_test_objects): tests/cuda_emulation/%.o: %.cu
 	@$(MKDIR_P) $(@D)
 	$(emulated_verbose)$(CXX) -x c++ $(emulation_include) -I$(top_srcdir) -I$(top_builddir) \
 		$(emulation_cxxflags) $(CXXFLAGS) -MMD -MP -MF $@.d -MT $@ -c -o $@ $<
@@ -49,11 +53,56 @@ tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) kernels/cu
 		$(emulated_module_parts) -Wl,--version-script=$(top_srcdir)/kernels/cuda/module.map \
 		-Wl,-z,noexecstack -lm
 
--include $(emulated_objects:.o=.o.d)
-CLEANFILES += tests/cuda_emulation/ensod-cuda-emulated.so $(emulated_objects) \
-	$(emulated_objects:.o=.o.d)
+check_PROGRAMS += tests/cuda_emulation/check_emulator
+TESTS += tests/cuda_emulation/check_emulator
+tests_cuda_emulation_check_emulator_SOURCES = tests/cuda_emulation/check_emulator.c \
+	tests/cuda_emulation/emulated.h tests/cuda_emulation/wrong/wrong.h
+# Links as C++.
+nodist_EXTRA_tests_cuda_emulation_check_emulator_SOURCES = tests/cuda_emulation/none.cpp
+tests_cuda_emulation_check_emulator_CPPFLAGS = $(emulation_include) $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_emulator_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_emulator_CXXFLAGS = $(emulation_cxxflags)
+tests_cuda_emulation_check_emulator_LDADD = $(emulated_test_objects) \
+	tests/cuda_emulation/libemulator.a $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+
+if HAVE_RACE_CXX
+# Kernels with the race detector, the emulator beside it, whatever the rest is built with.
+race_cxxflags = -std=c++17 -pthread -O1 -g -fno-exceptions -fno-rtti $(WARNING_CXXFLAGS)
+race_objects = $(patsubst %.cpp,tests/cuda_emulation/races/%.o,$(filter %.cpp,$(emulator_sources)))
+race_test_objects = tests/cuda_emulation/races/check_races.o tests/cuda_emulation/races/wrong.o
+race_build = @$(MKDIR_P) $(@D)
+race_compile = $(emulated_verbose)$(RACE_CXX) -x c++ $(emulation_include) -I$(top_srcdir) $(race_cxxflags) \
+	-MMD -MP -MF $@.d -MT $@ -c -o $@
+
+$(race_objects): tests/cuda_emulation/races/%.o: %.cpp
+	$(race_build)
+	$(race_compile) -DENSO_EMULATED_TSAN $<
+tests/cuda_emulation/races/check_races.o: tests/cuda_emulation/check_races.cpp
+	$(race_build)
+	$(race_compile) -fsanitize=thread $<
+tests/cuda_emulation/races/wrong.o: tests/cuda_emulation/wrong/wrong.cu
+	$(race_build)
+	$(race_compile) -fsanitize=thread $<
+tests/cuda_emulation/check_races: $(race_objects) $(race_test_objects)
+	$(emulated_verbose)$(RACE_CXX) -fsanitize=thread $(race_cxxflags) -o $@ $(race_objects) $(race_test_objects)
+
+check_SCRIPTS += tests/cuda_emulation/check_races
+TESTS += tests/cuda_emulation/check_races
+-include $(race_objects:.o=.o.d) $(race_test_objects:.o=.o.d)
+CLEANFILES += tests/cuda_emulation/check_races $(race_objects) $(race_objects:.o=.o.d) \
+	$(race_test_objects) $(race_test_objects:.o=.o.d)
+else
+TESTS += tests/cuda_emulation/check_skipped.sh
 endif
-EXTRA_DIST += tests/cuda_emulation/README.md $(emulator_sources) \
+
+-include $(emulated_objects:.o=.o.d) $(emulated_test_objects:.o=.o.d)
+CLEANFILES += tests/cuda_emulation/ensod-cuda-emulated.so $(emulated_objects) \
+	$(emulated_objects:.o=.o.d) $(emulated_test_objects) $(emulated_test_objects:.o=.o.d)
+else
+TESTS += tests/cuda_emulation/check_skipped.sh
+endif
+dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh
+EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
 	tests/cuda_emulation/include/cuda_bf16.h \
 	tests/cuda_emulation/include/cuda_fp16.h \
 	tests/cuda_emulation/include/cuda_runtime.h \

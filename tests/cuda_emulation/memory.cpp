@@ -2,7 +2,8 @@
  *
  * Memory of the device, and pinned memory of the host: each allocation stands between pages that
  * nobody may touch, filled with a NaN pattern, aligned to 256 bytes as CUDA does it. The bytes
- * between its end and the guard page (at most 255) are looked at after every launch. Freed memory
+ * between its end and the guard page (at most 255) and 256 before its start are looked at after
+ * every launch. Freed memory
  * stays reserved for a while, so that a late reader is told what it reads.
  */
 #include "tests/cuda_emulation/emulator.h"
@@ -90,7 +91,7 @@ void *memory_new(memory_kind kind, size_t bytes)
         return nullptr;
     }
     start = map + page + room - padded;
-    poison(start, DEVICE_POISON, padded);
+    poison(map + page, DEVICE_POISON, room);
     allocations[start] = {map, room + 2 * page, bytes, ++n_made, kind, false};
     if (kind == memory_kind::device)
         used += padded;
@@ -142,23 +143,27 @@ size_t memory_used(void)
     return used;
 }
 
-void memory_check_tails(void)
+void memory_check_edges(void)
 {
+    const uint32_t pattern = DEVICE_POISON;
+    unsigned char intact[2 * ALIGNMENT];
     std::lock_guard<std::mutex> hold(lock);
 
+    poison(intact, pattern, sizeof(intact));
     for (const auto &entry : allocations) {
         const allocation &a = entry.second;
-        const unsigned char *tail = reinterpret_cast<const unsigned char *>(entry.first) + a.bytes;
-        uint32_t pattern = DEVICE_POISON;
-        size_t n = round_up(a.bytes, ALIGNMENT) - a.bytes;
+        const char *end = entry.first + a.bytes;
+        size_t after = round_up(a.bytes, ALIGNMENT) - a.bytes;
+        size_t room = (size_t)(entry.first - a.map) - (size_t)sysconf(_SC_PAGESIZE);
+        size_t before = room < ALIGNMENT ? room : ALIGNMENT;
 
-        if (a.freed)
-            continue;
-        /* poison() began at the start, so the pattern's phase is the offset's. */
-        for (size_t i = 0; i < n; i++)
-            if (tail[i] != reinterpret_cast<const unsigned char *>(&pattern)[(a.bytes + i) % 4])
-                report_launch("a write %zu bytes past the end of allocation %llu (%zu bytes)", i,
-                              (unsigned long long)a.number, a.bytes);
+        /* The pattern's phase at the end is the size's. */
+        if (!a.freed && memcmp(end, intact + a.bytes % sizeof(pattern), after) != 0)
+            report_launch("a write up to %zu bytes past the end of allocation %llu (%zu bytes)",
+                          after, (unsigned long long)a.number, a.bytes);
+        if (!a.freed && memcmp(entry.first - before, intact, before) != 0)
+            report_launch("a write up to %zu bytes before the start of allocation %llu (%zu bytes)",
+                          before, (unsigned long long)a.number, a.bytes);
     }
 }
 

@@ -86,8 +86,11 @@ void report_launch(const char *format, ...)
 {
     va_list args;
 
-    fprintf(stderr, "CUDA emulation: kernel %s: ",
-            launched.running != nullptr ? launched.running->name : "?");
+    if (launched.running != nullptr)
+        fprintf(stderr, "CUDA emulation: kernel %s: ", launched.running->name);
+    else
+        fprintf(stderr, "CUDA emulation: after kernel %s: ",
+                launched.last != nullptr ? launched.last->name : "(none)");
     va_start(args, format);
     finish(format, args);
     va_end(args);

@@ -153,10 +153,10 @@ void check_downloaded(const void *host, size_t size)
         uint32_t v;
 
         memcpy(&v, at + i, sizeof(v));
-        if (v == SHARED_POISON)
-            report_launch("a result came from shared memory that nobody wrote: byte %zu of %zu "
+        if (v == SHARED_POISON || v == DEVICE_POISON)
+            report_launch("a result came from %s memory that nobody wrote: byte %zu of %zu "
                           "copied to the host",
-                          i, size);
+                          v == SHARED_POISON ? "shared" : "device", i, size);
     }
 }
 

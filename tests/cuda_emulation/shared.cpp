@@ -46,6 +46,7 @@ char *dynamic_start(void)
     return s.dynamic_end - round_up(launched.dynamic_bytes, 16);
 }
 
+#ifndef ENSO_EMULATED_TSAN
 void reserve(void)
 {
     char *memory = static_cast<char *>(mmap(nullptr, DYNAMIC_ROOM + 2 * GUARD_BYTES, PROT_NONE,
@@ -60,6 +61,7 @@ void reserve(void)
     if (s.statics == MAP_FAILED)
         report_launch("no memory for shared memory");
 }
+#endif
 
 } // namespace
 

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Launchers of the kernels with which check_emulator looks at the emulator.
+ */
+#ifndef ENSO_EMULATION_EMULATED_H
+#define ENSO_EMULATION_EMULATED_H
+
+#include <cuda_runtime_api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum emulated_kind {
+    EMULATED_INDEX,
+    EMULATED_UP,
+    EMULATED_DOWN,
+    EMULATED_XOR,
+    EMULATED_BALLOT,
+    EMULATED_DOUBLE,
+    EMULATED_VOTES,
+};
+
+struct emulated_size {
+    unsigned x, y, z;
+};
+
+/* Lane i gives 100 * i; out[lane] for the lanes of mask, the others exit. */
+int emulated_shuffle(int kind, unsigned mask, int operand, int width, int *out,
+                     cudaStream_t stream);
+/* The first `stay` threads of each block pass their numbers on: out[block][t] = (t + rounds) %
+ * stay; the others exit before the first barrier. */
+int emulated_rounds(struct emulated_size grid, struct emulated_size block, unsigned stay,
+                    unsigned n_rounds, unsigned *out, cudaStream_t stream);
+/* n floats of dynamic shared memory, of shared_bytes. out[2] = n. */
+int emulated_dynamic(unsigned n, size_t shared_bytes, float *out, cudaStream_t stream);
+int emulated_dynamic_allow(int bytes);
+/* order[i]: the thread that came i-th. */
+int emulated_arrival(unsigned n_blocks, unsigned n_threads, unsigned *ticket, unsigned *order,
+                     cudaStream_t stream);
+/* Every thread writes sum and maximum of its block's n items: out[block][thread][2]. */
+int emulated_sums(unsigned n_blocks, unsigned n_threads, const float *x, float *out, unsigned n,
+                  cudaStream_t stream);
+int emulated_nothing(struct emulated_size grid, struct emulated_size block, cudaStream_t stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
