@@ -294,6 +294,124 @@ START_TEST(test_powers_of_all_types)
 }
 END_TEST
 
+/* One operator on n elements in F32 and in F64 (results as double); inputs that are NULL are left
+ * out. */
+static void run_real(enum enso_op op, enum enso_dtype dtype, const double *a, const double *b,
+                     size_t n, const char *attribute, double *y)
+{
+    const double *inputs[2] = {a, b};
+    struct rig r;
+
+    rig_init(&r, "auto", 1);
+    for (size_t i = 0; i < 2 && inputs[i] != NULL; i++) {
+        float f[64];
+
+        for (size_t j = 0; j < n; j++)
+            f[j] = (float)inputs[i][j];
+        rig_input(&r, dtype, 1, DIMS((int64_t)n), dtype == F32 ? (const void *)f : inputs[i]);
+    }
+    rig_node(&r, op, 1);
+    if (attribute != NULL && strcmp(attribute, "fmod") == 0)
+        enso_graph_set_int(r.graph, r.node, attribute, 1);
+    else if (attribute != NULL)
+        enso_graph_set_string(r.graph, r.node, "approximate", attribute);
+    rig_run(&r);
+    for (size_t j = 0; j < n; j++)
+        y[j] = dtype == F32 ? (double)((const float *)r.outputs[0].data)[j]
+                            : ((const double *)r.outputs[0].data)[j];
+    rig_done(&r);
+}
+
+/* F32 is compared with references in check_elementwise.c, so F64 need only be near it. */
+START_TEST(test_unary_in_double)
+{
+    static const enum enso_op ops[] = {
+        ENSO_OP_ABS,          ENSO_OP_CEIL,       ENSO_OP_CLIP,       ENSO_OP_ELU,
+        ENSO_OP_ERF,          ENSO_OP_EXP,        ENSO_OP_FLOOR,      ENSO_OP_GELU,
+        ENSO_OP_HARD_SIGMOID, ENSO_OP_HARD_SWISH, ENSO_OP_LEAKY_RELU, ENSO_OP_LOG,
+        ENSO_OP_MISH,         ENSO_OP_NEG,        ENSO_OP_RECIPROCAL, ENSO_OP_RELU,
+        ENSO_OP_ROUND,        ENSO_OP_SELU,       ENSO_OP_SIGMOID,    ENSO_OP_SIGN,
+        ENSO_OP_SILU,         ENSO_OP_SOFTPLUS,   ENSO_OP_SOFTSIGN,   ENSO_OP_SQRT,
+        ENSO_OP_TANH};
+    const double x[11] = {-5.5, -2.5, -1, -0.25, -0.0, 0.25, 0.5, 1, 2.5, 5.5, (double)NAN};
+    double single[11], y[11];
+
+    for (size_t o = 0; o < ENSO_ARRAY_SIZE(ops); o++) {
+        run_real(ops[o], F32, x, NULL, 11, NULL, single);
+        run_real(ops[o], ENSO_DTYPE_F64, x, NULL, 11, NULL, y);
+        for (size_t i = 0; i < 11; i++)
+            ck_assert_msg((isnan(y[i]) && isnan(single[i])) || y[i] == single[i] ||
+                              fabs(y[i] - single[i]) < 2e-7 * fmax(4, fabs(y[i])),
+                          "%s of %g is %g in double, %g in float", enso_op_name(ops[o]), x[i], y[i],
+                          single[i]);
+    }
+    run_real(ENSO_OP_ERF, ENSO_DTYPE_F64, x, NULL, 10, NULL, y);
+    for (size_t i = 0; i < 10; i++) /* it is computed in double */
+        ck_assert_double_eq_tol(y[i], erf(x[i]), 1e-15);
+}
+END_TEST
+
+START_TEST(test_gelu_with_tanh)
+{
+    const double x[5] = {-3, -0.5, 0, 0.7, 4};
+
+    for (unsigned t = 0; t < 2; t++) {
+        double y[5];
+
+        run_real(ENSO_OP_GELU, t == 0 ? F32 : ENSO_DTYPE_F64, x, NULL, 5, "tanh", y);
+        for (size_t i = 0; i < 5; i++)
+            ck_assert_double_eq_tol(
+                y[i],
+                0.5 * x[i] *
+                    (1 + tanh(0.79788456080286535588 * (x[i] + 0.044715 * x[i] * x[i] * x[i]))),
+                t == 0 ? 1e-6 : 1e-14);
+    }
+}
+END_TEST
+
+START_TEST(test_real_pairs)
+{
+    const double a[8] = {7.5, -7.5, 7.5, -7.5, 6, -0.5, (double)NAN, 3},
+                 b[8] = {2, 2, -2, -2, 3, 4, 1, (double)NAN};
+    const double floored[8] = {1.5, 0.5, -0.5, -1.5, 0, 3.5, (double)NAN, (double)NAN};
+    static const enum enso_op ops[] = {ENSO_OP_ADD, ENSO_OP_SUB, ENSO_OP_MUL, ENSO_OP_DIV,
+                                       ENSO_OP_MAX, ENSO_OP_MIN, ENSO_OP_POW};
+
+    for (unsigned t = 0; t < 2; t++) {
+        enum enso_dtype dtype = t == 0 ? F32 : ENSO_DTYPE_F64;
+        double y[8];
+
+        run_real(ENSO_OP_MOD, dtype, a, b, 8, NULL, y);
+        for (size_t i = 0; i < 8; i++)
+            ck_assert(y[i] == floored[i] || (isnan(y[i]) && isnan(floored[i])));
+        run_real(ENSO_OP_MOD, dtype, a, b, 8, "fmod", y);
+        for (size_t i = 0; i < 8; i++)
+            ck_assert(y[i] == fmod(a[i], b[i]) || (isnan(y[i]) && isnan(fmod(a[i], b[i]))));
+        for (size_t o = 0; o < ENSO_ARRAY_SIZE(ops); o++) {
+            run_real(ops[o], dtype, a, b, 8, NULL, y);
+            for (size_t i = 0; i < 8; i++) {
+                double p = a[i], q = b[i];
+                double want = o == 0   ? p + q
+                              : o == 1 ? p - q
+                              : o == 2 ? p * q
+                              : o == 3 ? p / q
+                              : o == 4 ? (isnan(q)            ? q
+                                          : p > q || isnan(p) ? p
+                                                              : q)
+                              : o == 5 ? (isnan(q)            ? q
+                                          : p < q || isnan(p) ? p
+                                                              : q)
+                                       : pow(p, q);
+
+                ck_assert_msg((isnan(y[i]) && isnan(want)) ||
+                                  fabs(y[i] - want) <= (t == 0 ? 1e-6 : 1e-15) * fabs(want),
+                              "%s of %g and %g is %g", enso_op_name(ops[o]), p, q, y[i]);
+            }
+        }
+    }
+}
+END_TEST
+
 /* ---- casts ---- */
 
 static const enum enso_dtype all_types[] = {
@@ -791,6 +909,22 @@ START_TEST(test_gather_refuses_and_goes_on)
 }
 END_TEST
 
+/* What a GPU cannot do is refused at bind, so that the model runs on the CPU. */
+START_TEST(test_gpu_refuses_at_bind)
+{
+    const double x[2] = {0.5, 1};
+    struct rig r;
+
+    rig_init(&r, "auto", 1);
+    rig_input(&r, ENSO_DTYPE_F64, 1, DIMS(2), x);
+    rig_node(&r, ENSO_OP_SIN, 1);
+    ck_assert_int_eq(rig_try_bind(&r), rig_on_gpu() ? ENSO_UNSUPPORTED : ENSO_OK);
+    if (rig_on_gpu())
+        ck_assert_ptr_nonnull(strstr(r.err.message, "Sin 'node': input of type FP64"));
+    rig_done(&r);
+}
+END_TEST
+
 /* ---- nothing to do, neighbours, many elements ---- */
 
 START_TEST(test_empty_tensors)
@@ -1002,6 +1136,9 @@ static Suite *suite(void)
     TCase *core = tcase_create("core");
     tcase_add_test(core, test_logic);
     tcase_add_test(core, test_powers_of_all_types);
+    tcase_add_test(core, test_unary_in_double);
+    tcase_add_test(core, test_gelu_with_tanh);
+    tcase_add_test(core, test_real_pairs);
     tcase_add_test(core, test_strided_of_rank_eight);
     tcase_add_test(core, test_join_of_every_width);
     tcase_add_test(core, test_gather_rows_of_every_width);
@@ -1018,6 +1155,7 @@ static Suite *suite(void)
     suite_add_tcase(s, limits);
     TCase *errors = tcase_create("errors");
     tcase_add_test(errors, test_gather_refuses_and_goes_on);
+    tcase_add_test(errors, test_gpu_refuses_at_bind);
     suite_add_tcase(s, errors);
     return s;
 }
