@@ -122,8 +122,8 @@ struct enso_cuda_product {
     size_t a_row, a_column, b_row, b_column, residual_row, residual_column;
     float alpha, beta;
     struct enso_activation_args activation;
-    uint32_t rank; /* of the stack */
-    uint64_t dims[ENSO_MAX_RANK], a_strides[ENSO_MAX_RANK], b_strides[ENSO_MAX_RANK];
+    uint32_t rank, dims[ENSO_MAX_RANK]; /* of the stack: fewer than 2^32 matrices */
+    uint64_t a_strides[ENSO_MAX_RANK], b_strides[ENSO_MAX_RANK];
 };
 int enso_cuda_product(const struct enso_cuda_product *p, cudaStream_t stream);
 /* The same for F64, I32, U32, I64, U64 (wrapping) behind a, b and y, without bias and all else. */

@@ -232,7 +232,7 @@ static int matmul_run(const struct enso__cuda_call *call, struct enso_error *err
         p.n_matrices = s.n_matrices;
         p.rank = (uint32_t)s.rank;
         for (size_t d = 0; d < s.rank; d++) {
-            p.dims[d] = (uint64_t)s.dims[d];
+            p.dims[d] = (uint32_t)s.dims[d];
             p.a_strides[d] = s.a_strides[d] * s.m * s.k;
             p.b_strides[d] = s.b_strides[d] * s.k * s.n;
         }

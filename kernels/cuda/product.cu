@@ -28,16 +28,23 @@
 /* Threads along an edge of the tile, and elements of one thread along it. */
 #define EDGE 8
 #define EACH (TILE / EDGE)
+/* Blocks along y that every card takes. */
+#define MAX_STACK 65535u
+
+static_assert(2 * DEPTH == TILE, "the results take the place of both tiles");
 
 /* Where a factor's matrix begins: `matrix` as indices of the stack, times the strides. */
 static __device__ size_t stack_offset(const struct enso_cuda_product &p, const uint64_t *strides,
-                                      uint64_t matrix)
+                                      uint32_t matrix)
 {
     size_t offset = 0;
 
+#pragma unroll 1
     for (uint32_t d = p.rank; d-- > 0;) {
-        offset += matrix % p.dims[d] * strides[d];
-        matrix /= p.dims[d];
+        const uint32_t quotient = matrix / p.dims[d];
+
+        offset += (matrix - quotient * p.dims[d]) * strides[d];
+        matrix = quotient;
     }
     return offset;
 }
@@ -55,92 +62,122 @@ static __device__ void load_tile(const float *x, size_t outer, size_t inner, siz
     }
 }
 
-static __device__ void store_tile(const struct enso_cuda_product &p, float *y, size_t row,
-                                  size_t column, const float (&sum)[EACH][EACH])
+/* A thread's sums to their places of the block's results. */
+static __device__ __forceinline__ void put_sums(const float (&sum)[EACH][EACH], float *results)
 {
-#pragma unroll
-    for (unsigned i = 0; i < EACH; i++) {
-#pragma unroll
-        for (unsigned j = 0; j < EACH; j++) {
-            const size_t r = row + i * EDGE, c = column + j * EDGE;
-
-            if (r >= p.m || c >= p.n)
-                continue;
-            float v = p.alpha * sum[i][j];
-
-            if (p.bias != NULL)
-                v += p.bias[c];
-            if (p.residual != NULL)
-                v += p.beta * p.residual[r * p.residual_row + c * p.residual_column];
-            y[r * p.n + c] = enso_activate(v, p.activation);
-        }
-    }
-}
-
-static __global__ void __launch_bounds__(BLOCK)
-    product(const struct enso_cuda_product p, size_t n_tiles, size_t tiles_across)
-{
-    ENSO_SHARED(float, a_tile, DEPTH *PITCH);
-    ENSO_SHARED(float, b_tile, DEPTH *PITCH);
     const unsigned x = threadIdx.x % EDGE, y = threadIdx.x / EDGE;
 
-    for (size_t t = blockIdx.x; t < n_tiles * p.n_matrices; t += gridDim.x) {
-        const size_t matrix = t / n_tiles, tile = t - matrix * n_tiles;
-        const size_t row = tile / tiles_across * TILE, column = tile % tiles_across * TILE;
-        const float *a = p.a + stack_offset(p, p.a_strides, matrix);
-        const float *b = p.b + stack_offset(p, p.b_strides, matrix);
-        const bool busy = row + y < p.m && column + x < p.n; /* else nothing will be stored */
-        float sum[EACH][EACH] = {};
+#pragma unroll
+    for (unsigned i = 0; i < EACH; i++)
+#pragma unroll
+        for (unsigned j = 0; j < EACH; j++)
+            results[(y + i * EDGE) * PITCH + x + j * EDGE] = sum[i][j];
+}
 
-        for (size_t depth = 0; depth < p.k; depth += DEPTH) {
-            float part[EACH][EACH] = {};
+/* The block's results with all that is done to them: neighbouring threads store neighbouring
+ * columns, and the activations stand once in the program instead of sixteen times. */
+static __device__ void store_tile(const struct enso_cuda_product &p, float *y, size_t row,
+                                  size_t column, const float *results)
+{
+#pragma unroll 1
+    for (unsigned e = threadIdx.x; e < TILE * TILE; e += BLOCK) {
+        const size_t r = row + e / TILE, c = column + e % TILE;
 
-            load_tile(a, p.a_row, p.a_column, row, p.m, depth, p.k, a_tile);
-            load_tile(b, p.b_column, p.b_row, column, p.n, depth, p.k, b_tile);
-            __syncthreads();
-            if (busy) {
-#pragma unroll
-                for (unsigned l = 0; l < DEPTH; l++) {
-                    float from_b[EACH];
+        if (r >= p.m || c >= p.n)
+            continue;
+        float v = p.alpha * results[e / TILE * PITCH + e % TILE];
 
-#pragma unroll
-                    for (unsigned j = 0; j < EACH; j++)
-                        from_b[j] = b_tile[l * PITCH + x + j * EDGE];
-#pragma unroll
-                    for (unsigned i = 0; i < EACH; i++) {
-                        const float from_a = a_tile[l * PITCH + y + i * EDGE];
-
-#pragma unroll
-                        for (unsigned j = 0; j < EACH; j++)
-                            part[i][j] += from_a * from_b[j];
-                    }
-                }
-#pragma unroll
-                for (unsigned i = 0; i < EACH; i++)
-#pragma unroll
-                    for (unsigned j = 0; j < EACH; j++)
-                        sum[i][j] += part[i][j];
-            }
-            __syncthreads(); /* before the tiles are written again */
-        }
-        if (busy)
-            store_tile(p, p.y + matrix * p.m * p.n, row + y, column + x, sum);
+        if (p.bias != NULL)
+            v += p.bias[c];
+        if (p.residual != NULL)
+            v += p.beta * p.residual[r * p.residual_row + c * p.residual_column];
+        y[r * p.n + c] = enso_activate(v, p.activation);
     }
 }
 
-static size_t tiles(size_t n)
+/* tiles: of A and B while they are multiplied, of the results afterwards. */
+static __device__ void one_tile(const struct enso_cuda_product &p, uint32_t matrix, size_t row,
+                                size_t column, float *tiles)
+{
+    const unsigned x = threadIdx.x % EDGE, y = threadIdx.x / EDGE;
+    const float *a = p.a + stack_offset(p, p.a_strides, matrix);
+    const float *b = p.b + stack_offset(p, p.b_strides, matrix);
+    float *a_tile = tiles, *b_tile = tiles + DEPTH * PITCH;
+    const bool busy = row + y < p.m && column + x < p.n; /* else nothing will be stored */
+    float sum[EACH][EACH] = {};
+
+    for (size_t depth = 0; depth < p.k; depth += DEPTH) {
+        float part[EACH][EACH] = {};
+
+        load_tile(a, p.a_row, p.a_column, row, p.m, depth, p.k, a_tile);
+        load_tile(b, p.b_column, p.b_row, column, p.n, depth, p.k, b_tile);
+        __syncthreads();
+        if (busy) {
+#pragma unroll
+            for (unsigned l = 0; l < DEPTH; l++) {
+                float from_b[EACH];
+
+#pragma unroll
+                for (unsigned j = 0; j < EACH; j++)
+                    from_b[j] = b_tile[l * PITCH + x + j * EDGE];
+#pragma unroll
+                for (unsigned i = 0; i < EACH; i++) {
+                    const float from_a = a_tile[l * PITCH + y + i * EDGE];
+
+#pragma unroll
+                    for (unsigned j = 0; j < EACH; j++)
+                        part[i][j] += from_a * from_b[j];
+                }
+            }
+#pragma unroll
+            for (unsigned i = 0; i < EACH; i++)
+#pragma unroll
+                for (unsigned j = 0; j < EACH; j++)
+                    sum[i][j] += part[i][j];
+        }
+        __syncthreads(); /* before the tiles are written again */
+    }
+    put_sums(sum, tiles);
+    __syncthreads();
+    store_tile(p, p.y + matrix * p.m * p.n, row, column, tiles);
+    __syncthreads(); /* before the next tile's factors come */
+}
+
+/* Tiles along x, matrices along y. 32 bits count both: 64-bit divisions would cost more than a tile
+ * of a small product. */
+static __global__ void __launch_bounds__(BLOCK)
+    product(const struct enso_cuda_product p, uint32_t n_tiles, uint32_t tiles_across)
+{
+    ENSO_SHARED(float, tiles, TILE *PITCH); /* as many as two of DEPTH */
+
+    for (size_t matrix = blockIdx.y; matrix < p.n_matrices; matrix += gridDim.y) {
+        for (size_t t = blockIdx.x; t < n_tiles; t += gridDim.x) {
+            const uint32_t down = (uint32_t)t / tiles_across;
+            const uint32_t across = (uint32_t)t - down * tiles_across;
+
+            one_tile(p, (uint32_t)matrix, (size_t)down * TILE, (size_t)across * TILE, tiles);
+        }
+    }
+}
+
+static size_t tiles_of(size_t n)
 {
     return n / TILE + (n % TILE != 0);
 }
 
 extern "C" int enso_cuda_product(const struct enso_cuda_product *p, cudaStream_t stream)
 {
-    const size_t n_tiles = tiles(p->m) * tiles(p->n);
+    const size_t n_tiles = tiles_of(p->m) * tiles_of(p->n);
 
     if (p->m == 0 || p->n == 0 || p->n_matrices == 0)
         return cudaSuccess;
-    return enso_launch(product, dim3(enso_blocks(n_tiles * p->n_matrices, 1)), dim3(BLOCK), 0,
-                       stream, *p, n_tiles, tiles(p->n));
+    if (n_tiles > UINT32_MAX || p->n_matrices > UINT32_MAX)
+        return cudaErrorInvalidValue;
+    const unsigned stack = enso_blocks(p->n_matrices, 1);
+    const dim3 grid(enso_blocks(n_tiles, 1), stack < MAX_STACK ? stack : MAX_STACK);
+
+    return enso_launch(product, grid, dim3(BLOCK), 0, stream, *p, (uint32_t)n_tiles,
+                       (uint32_t)tiles_of(p->n));
 }
 
 /* ---- other types ---- */
@@ -152,8 +189,8 @@ static __global__ void __launch_bounds__(128)
     ENSO_GRID_STRIDE(e, p.m * p.n * p.n_matrices)
     {
         const size_t matrix = e / (p.m * p.n), i = e % (p.m * p.n) / p.n, j = e % p.n;
-        const T *a = a_all + stack_offset(p, p.a_strides, matrix) + i * p.a_row;
-        const T *b = b_all + stack_offset(p, p.b_strides, matrix) + j * p.b_column;
+        const T *a = a_all + stack_offset(p, p.a_strides, (uint32_t)matrix) + i * p.a_row;
+        const T *b = b_all + stack_offset(p, p.b_strides, (uint32_t)matrix) + j * p.b_column;
         Wide sum = 0;
 
         for (size_t l = 0; l < p.k; l++)
@@ -169,6 +206,8 @@ extern "C" int enso_cuda_product_plain(enum enso_dtype dtype, const struct enso_
 
     if (n == 0)
         return cudaSuccess;
+    if (p->n_matrices > UINT32_MAX)
+        return cudaErrorInvalidValue;
     switch (dtype) {
 #define PRODUCT(name, type, wide)                                                                  \
     case ENSO_DTYPE_##name:                                                                        \
