@@ -157,6 +157,10 @@ START_TEST(test_emulator_reports_what_is_wrong)
     struct wrong_run run = {reports[_i].which, false};
     struct child c = run_child(run_wrong, &run, NULL, NULL);
 
+    /* UBSan, where it is built in, sees some of them first. */
+    if (c.status != 0 && strstr(c.said, "wrong.cu") != NULL &&
+        strstr(c.said, "runtime error: ") != NULL)
+        return;
     ck_assert_msg(WIFSIGNALED(c.status) && WTERMSIG(c.status) == SIGABRT, "%s: status %x: %s",
                   wrong_name(run.which), c.status, c.said);
     ck_assert_msg(strstr(c.said, "CUDA emulation: ") != NULL &&

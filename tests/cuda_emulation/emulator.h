@@ -73,8 +73,8 @@ bool stack_overflowed(const void *address);
 
 /* ---- shared.cpp ---- */
 
-constexpr uint32_t SHARED_POISON = 0x7ffd7ffdu; /* NaN as float, as each half, as double */
-constexpr uint32_t DEVICE_POISON = 0x7ffe7ffeu;
+constexpr uint32_t SHARED_POISON = 0x7ffb7ffbu; /* NaN as float, as each half, as double */
+constexpr uint32_t DEVICE_POISON = 0x7ff97ff9u;
 
 void shared_begin_block(void);
 void shared_end_block(void);
