@@ -22,8 +22,10 @@
 
 #define WARPS 4
 #define BLOCK (32 * WARPS)
+/* Blocks along y that every card takes. */
+#define MAX_HEADS 65535u
 
-/* starts[n_sequences] as one thread sees it; more than one may note the same fault. */
+/* One block: its threads look at every BLOCK-th sequence, the first of them tells. */
 static __global__ void __launch_bounds__(BLOCK)
     check_starts(const int32_t *starts, size_t n_sequences, size_t n_tokens, int *fault)
 {
@@ -98,44 +100,57 @@ static __device__ void add_keys(struct running<EACH> &r, const float *q, const f
     }
 }
 
+/* One query of one head, by one warp. */
 template <int EACH>
-static __global__ void __launch_bounds__(BLOCK)
+static __device__ void attend(const float *qkv, struct enso_sequence own, size_t token, size_t head,
+                              size_t heads, size_t size, float scale, bool causal, float *y,
+                              float *weights)
+{
+    const unsigned lane = threadIdx.x % 32;
+    const size_t width = heads * size, ld = 3 * width;
+    const size_t end = own.start == own.end ? own.end : causal ? token + 1 : own.end;
+    const float *q = qkv + token * ld + head * size;
+    const float *keys = qkv + width + head * size, *values = keys + width;
+    float *to = y + token * width + head * size;
+
+    for (size_t first = 0; first < size; first += EACH * 32) {
+        struct running<EACH> r = {
+            - INFINITY, 0,
+            {
+            }
+        };
+
+        for (size_t key = own.start; key < end; key += 32)
+            add_keys(r, q, keys, values, ld, key, end, size, first, scale, weights);
+        const float inverse = own.start == own.end ? 0.0f : 1 / r.sum;
+
+#pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            const size_t place = first + lane + (size_t)e * 32;
+
+            if (place < size)
+                to[place] = r.value[e] * inverse;
+        }
+    }
+}
+
+/* Queries along x, so that the warps of a block take neighbours, which read the same keys; heads
+ * along y. Told how many blocks are to share a multiprocessor, ptxas takes the registers it needs;
+ * left to itself it saves them for sm_100 and sm_120 and spills. */
+template <int EACH>
+static __global__ void __launch_bounds__(BLOCK, 4)
     attention(const float *qkv, const int32_t *starts, float *y, size_t n_tokens,
               size_t n_sequences, size_t heads, size_t size, float scale, bool causal)
 {
     ENSO_SHARED(float, weights, WARPS * 32);
-    const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const size_t width = heads * size, ld = 3 * width;
+    const unsigned warp = threadIdx.x / 32;
 
-    /* neighbouring warps take neighbouring queries of one head, which read the same keys */
-    for (size_t i = blockIdx.x * (size_t)WARPS + warp; i < n_tokens * heads;
-         i += gridDim.x * (size_t)WARPS) {
-        const size_t head = i / n_tokens, token = i - head * n_tokens;
+    for (size_t token = blockIdx.x * (size_t)WARPS + warp; token < n_tokens;
+         token += gridDim.x * (size_t)WARPS) {
         const struct enso_sequence own = enso_sequence_of(starts, n_sequences, token, n_tokens);
-        const size_t end = own.start == own.end ? own.end : causal ? token + 1 : own.end;
-        const float *q = qkv + token * ld + head * size;
-        const float *keys = qkv + width + head * size, *values = keys + width;
-        float *to = y + token * width + head * size;
 
-        for (size_t first = 0; first < size; first += EACH * 32) {
-            struct running<EACH> r = {
-                - INFINITY, 0,
-                {
-                }
-            };
-
-            for (size_t key = own.start; key < end; key += 32)
-                add_keys(r, q, keys, values, ld, key, end, size, first, scale, weights + warp * 32);
-            const float inverse = own.start == own.end ? 0.0f : 1 / r.sum;
-
-#pragma unroll
-            for (int e = 0; e < EACH; e++) {
-                const size_t place = first + lane + (size_t)e * 32;
-
-                if (place < size)
-                    to[place] = r.value[e] * inverse;
-            }
-        }
+        for (size_t head = blockIdx.y; head < heads; head += gridDim.y)
+            attend<EACH>(qkv, own, token, head, heads, size, scale, causal, y, weights + warp * 32);
     }
 }
 
@@ -143,7 +158,9 @@ extern "C" int enso_cuda_attention(const float *qkv, const int32_t *starts, floa
                                    size_t n_tokens, size_t n_sequences, size_t heads, size_t size,
                                    float scale, bool causal, cudaStream_t stream)
 {
-    const dim3 grid(enso_blocks(n_tokens * heads, WARPS)), block(BLOCK);
+    const unsigned across = enso_blocks(heads, 1);
+    const dim3 grid(enso_blocks(n_tokens, WARPS), across < MAX_HEADS ? across : MAX_HEADS);
+    const dim3 block(BLOCK);
 
     if (n_tokens == 0 || heads == 0 || size == 0)
         return cudaSuccess;
