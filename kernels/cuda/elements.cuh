@@ -3,9 +3,10 @@
  * Device functions that the elementwise and moving kernels share: the sign of a number of any type,
  * and the walk from a number of an element to its indices.
  *
- * Divisions are the cost of that walk: a 64-bit one is some twenty times a 32-bit one on every
- * card. So wherever the whole count fits 32 bits, which it does for all but giants, the quotients
- * are made in 32 bits; the test is the same for all threads of a launch.
+ * Divisions are the cost of that walk: a 64-bit one takes several times the instructions of a
+ * 32-bit one. So wherever the whole count fits 32 bits, which it does for all but giants, the quotients
+ * are made in 32 bits; the test is the same for all threads of a launch. The loops over dimensions
+ * are not unrolled: most have one round or none, and each copy of the two divisions is long.
  */
 #ifndef ENSO_KERNELS_CUDA_ELEMENTS_CUH
 #define ENSO_KERNELS_CUDA_ELEMENTS_CUH
@@ -55,6 +56,7 @@ enso_broadcast_offsets(const struct enso_cuda_broadcast &shape, uint64_t at, boo
 {
     for (int i = 0; i < N; i++)
         offsets[i] = 0;
+#pragma unroll 1
     for (uint32_t d = shape.rank - 1; d > 0; d--) {
         uint64_t index;
 

@@ -40,6 +40,7 @@ static __global__ void pad(const T *x, const T *value, T *y, size_t n, struct en
         int64_t offset = 0, stride = 1;
         bool inside = true;
 
+#pragma unroll 1
         for (uint32_t d = shape.rank; d-- > 0;) {
             uint64_t index;
 

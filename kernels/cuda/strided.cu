@@ -27,6 +27,7 @@ static __global__ void strided(const T *x, T *y, size_t n, struct enso_cuda_stri
         uint64_t at = i;
         int64_t offset = shape.offset;
 
+#pragma unroll 1
         for (uint32_t d = shape.rank - 1; d > 0; d--) {
             uint64_t index;
 
