@@ -4,9 +4,10 @@
  * and the walk from a number of an element to its indices.
  *
  * Divisions are the cost of that walk: a 64-bit one takes several times the instructions of a
- * 32-bit one. So wherever the whole count fits 32 bits, which it does for all but giants, the quotients
- * are made in 32 bits; the test is the same for all threads of a launch. The loops over dimensions
- * are not unrolled: most have one round or none, and each copy of the two divisions is long.
+ * 32-bit one. So wherever the whole count fits 32 bits, which it does for all but giants, the
+ * quotients are made in 32 bits; the test is the same for all threads of a launch. The loops over
+ * dimensions are not unrolled: most have one round or none, and each copy of the two divisions is
+ * long.
  */
 #ifndef ENSO_KERNELS_CUDA_ELEMENTS_CUH
 #define ENSO_KERNELS_CUDA_ELEMENTS_CUH

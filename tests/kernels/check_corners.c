@@ -60,14 +60,13 @@ static wide take(const struct whole *t, const void *data, size_t i)
 
 #define N_EDGES 9
 
-/* Numbers at the limits and around zero; not 0x7ffd and 0x7ffe, which the emulation of a GPU takes
- * for memory that nobody wrote. */
+/* Numbers at the limits and around zero. */
 static void edges(const struct whole *t, wide *v)
 {
     wide least = t->is_signed ? -((wide)1 << (t->bits - 1)) : 0;
     wide most = least + (((wide)1 << t->bits) - 1);
     const wide all[N_EDGES] = {least,    least + 1, t->is_signed ? -1 : most / 2, 0, 1, 2, 7,
-                               most - 3, most};
+                               most - 1, most};
 
     memcpy(v, all, sizeof(all));
 }
