@@ -35,7 +35,7 @@ static __global__ void __launch_bounds__(ENSO_ROW_BLOCK)
                 e.tables[t] == NULL ? NULL : e.tables[t] + (inside ? (size_t)id : 0) * e.width;
         }
         if (outside && threadIdx.x == 0)
-            *e.fault = ENSO_CUDA_FAULT_INDEX;
+            atomicExch(e.fault, (int)ENSO_CUDA_FAULT_INDEX); /* other blocks may, too */
 
         const float *words = rows[0], *positions = rows[1], *segments = rows[2];
         float *y = e.y + token * e.width;

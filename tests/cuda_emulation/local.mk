@@ -86,11 +86,24 @@ tests/cuda_emulation/races/wrong.o: tests/cuda_emulation/wrong/wrong.cu
 tests/cuda_emulation/check_races: $(race_objects) $(race_test_objects)
 	$(emulated_verbose)$(RACE_CXX) -fsanitize=thread $(race_cxxflags) -o $@ $(race_objects) $(race_test_objects)
 
-check_SCRIPTS += tests/cuda_emulation/check_races
-TESTS += tests/cuda_emulation/check_races
--include $(race_objects:.o=.o.d) $(race_test_objects:.o=.o.d)
-CLEANFILES += tests/cuda_emulation/check_races $(race_objects) $(race_objects:.o=.o.d) \
-	$(race_test_objects) $(race_test_objects:.o=.o.d)
+# Our own kernels, those with shared memory or a fault word.
+race_kernels = $(patsubst %,tests/cuda_emulation/races/%.o,attention embedding norm product reduce)
+race_kernel_objects = tests/cuda_emulation/races/check_kernel_races.o $(race_kernels)
+$(race_kernels): tests/cuda_emulation/races/%.o: kernels/cuda/%.cu
+	$(race_build)
+	$(race_compile) -fsanitize=thread $<
+tests/cuda_emulation/races/check_kernel_races.o: tests/cuda_emulation/check_kernel_races.cpp
+	$(race_build)
+	$(race_compile) -fsanitize=thread $<
+tests/cuda_emulation/check_kernel_races: $(race_objects) $(race_kernel_objects)
+	$(emulated_verbose)$(RACE_CXX) -fsanitize=thread $(race_cxxflags) -o $@ $(race_objects) $(race_kernel_objects)
+
+race_programs = tests/cuda_emulation/check_races tests/cuda_emulation/check_kernel_races
+race_parts = $(race_objects) $(race_test_objects) $(race_kernel_objects)
+check_SCRIPTS += $(race_programs)
+TESTS += $(race_programs)
+-include $(race_parts:.o=.o.d)
+CLEANFILES += $(race_programs) $(race_parts) $(race_parts:.o=.o.d)
 else
 TESTS += tests/cuda_emulation/check_skipped.sh
 endif
@@ -102,7 +115,8 @@ else
 TESTS += tests/cuda_emulation/check_skipped.sh
 endif
 dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh
-EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
+EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
+	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
 	tests/cuda_emulation/include/cuda_bf16.h \
 	tests/cuda_emulation/include/cuda_fp16.h \
 	tests/cuda_emulation/include/cuda_runtime.h \

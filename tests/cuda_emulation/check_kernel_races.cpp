@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Our kernels that use shared memory or the fault word under ThreadSanitizer, where each CUDA
+ * thread is a thread of its own that only barriers, warp functions and launches order: none may
+ * race. Results are looked at elsewhere (tests/kernels with ENSO_TEST_BACKEND); here they only must
+ * be numbers. A race ends the program, so it runs itself again for each of a few orders of threads.
+ */
+#include "kernels/cuda/launch_network.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <initializer_list>
+
+extern "C" const char *__tsan_default_options(void);
+extern "C" const char *__tsan_default_options(void)
+{
+    return "exitcode=66:halt_on_error=1:report_bugs=1";
+}
+
+namespace
+{
+
+enum { FLOATS = 1 << 16, ROW = 1100, TOKENS = 75 };
+
+struct bench {
+    cudaStream_t stream;
+    float *x, *y;
+    int32_t *ids; /* starts of four sequences, then wrong numbers of tokens */
+    int *fault;
+};
+
+template <class T> T *device_new(size_t n)
+{
+    void *memory = nullptr;
+
+    if (cudaMalloc(&memory, n * sizeof(T)) != cudaSuccess)
+        exit(3);
+    return static_cast<T *>(memory);
+}
+
+void raise_bench(bench *b)
+{
+    static float x[FLOATS];
+    const int32_t ids[8] = {0, 5, 5, 70, TOKENS, -1, 900, 1};
+
+    for (unsigned i = 0; i < FLOATS; i++)
+        x[i] = (float)(i * 2654435761u % 1000) / 1000 - 0.5f;
+    if (cudaStreamCreateWithFlags(&b->stream, cudaStreamNonBlocking) != cudaSuccess)
+        exit(3);
+    b->x = device_new<float>(FLOATS);
+    b->y = device_new<float>(FLOATS);
+    b->ids = device_new<int32_t>(8);
+    b->fault = device_new<int>(1);
+    if (cudaMemcpyAsync(b->x, x, sizeof(x), cudaMemcpyHostToDevice, b->stream) != cudaSuccess ||
+        cudaMemcpyAsync(b->ids, ids, sizeof(ids), cudaMemcpyHostToDevice, b->stream) !=
+            cudaSuccess ||
+        cudaMemsetAsync(b->fault, 0, sizeof(int), b->stream) != cudaSuccess)
+        exit(3);
+}
+
+/* The first n results are finite. */
+void expect(const bench *b, int launched, size_t n, const char *what)
+{
+    static float y[FLOATS];
+
+    if (launched != cudaSuccess ||
+        cudaMemcpyAsync(y, b->y, n * sizeof(float), cudaMemcpyDeviceToHost, b->stream) !=
+            cudaSuccess ||
+        cudaStreamSynchronize(b->stream) != cudaSuccess) {
+        fprintf(stderr, "%s: launch failed\n", what);
+        exit(4);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(y[i])) {
+            fprintf(stderr, "%s: element %zu is %g\n", what, i, (double)y[i]);
+            exit(4);
+        }
+}
+
+void run_rows(const bench *b)
+{
+    static const enum enso_op norms[] = {ENSO_OP_LAYER_NORM, ENSO_OP_RMS_NORM,
+                                         ENSO_OP_L2_NORMALIZE};
+
+    for (size_t n : {(size_t)40, (size_t)ROW}) {
+        for (enum enso_op op : norms)
+            expect(
+                b,
+                enso_cuda_row_norm(op, b->x, b->x + 9000, b->x, b->x, 1e-5f, b->y, 3, n, b->stream),
+                3 * n, "row_norm");
+        expect(b, enso_cuda_softmax(ENSO_DTYPE_F32, false, b->x, b->y, 3, n, 1, b->stream), 3 * n,
+               "softmax");
+        expect(b, enso_cuda_instance_norm(b->x, b->x, b->x, 1e-5f, b->y, 2, 2, n, b->stream), 4 * n,
+               "instance_norm");
+        struct enso_cuda_reduce r = {};
+
+        r.op = ENSO_OP_REDUCE_LOG_SUM_EXP;
+        r.dtype = ENSO_DTYPE_F32;
+        r.n_kept = r.n_reduced = 1;
+        r.kept_dims[0] = r.n_outputs = 3;
+        r.kept_strides[0] = n;
+        r.reduced_dims[0] = r.n = (uint32_t)n;
+        r.reduced_strides[0] = 1;
+        expect(b, enso_cuda_reduce(&r, b->x, b->y, b->stream), 3, "reduce");
+    }
+    for (size_t n : {(size_t)200, (size_t)ROW})
+        expect(b,
+               enso_cuda_arg(ENSO_DTYPE_F32, false, true, b->x, (int64_t *)(void *)b->y, 3, n, 1,
+                             b->stream),
+               0, "arg");
+}
+
+void run_products(const bench *b)
+{
+    struct enso_cuda_product p = {};
+
+    p.a = b->x;
+    p.b = p.bias = p.residual = b->x;
+    p.y = b->y;
+    p.m = 35;
+    p.k = 37;
+    p.n = 40;
+    p.n_matrices = 2;
+    p.a_row = p.k;
+    p.b_column = p.k;
+    p.a_column = p.b_row = p.residual_column = 1;
+    p.residual_row = p.n;
+    p.alpha = p.beta = 1;
+    p.activation.kind = ENSO_ACTIVATION_GELU;
+    p.rank = 1;
+    p.dims[0] = 2;
+    p.a_strides[0] = p.m * p.k;
+    expect(b, enso_cuda_product(&p, b->stream), 2 * p.m * p.n, "product");
+}
+
+void run_ragged(const bench *b)
+{
+    struct enso_cuda_embedding e = {};
+
+    for (bool causal : {false, true})
+        for (size_t size : {(size_t)24, (size_t)70})
+            expect(b,
+                   enso_cuda_attention(b->x, b->ids, b->y, TOKENS, 4, 2, size, 0.1f, causal,
+                                       b->stream),
+                   TOKENS * 2 * size, "attention");
+    expect(b, enso_cuda_check_starts(b->ids, 4, TOKENS + 1, b->fault, b->stream), 0, "starts");
+    e.ids[0] = b->ids; /* three of them outside of the table */
+    e.tables[0] = e.tables[1] = e.gamma = e.beta = b->x;
+    e.rows[0] = e.rows[1] = 80;
+    e.epsilon = 1e-5f;
+    e.y = b->y;
+    e.n_tokens = 8;
+    e.width = 100;
+    e.fault = b->fault;
+    expect(b, enso_cuda_embedding(&e, b->stream), 800, "embedding");
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    int failed = 0;
+
+    if (argc == 2) {
+        bench b;
+
+        setenv("ENSO_CUDA_EMULATED_SEED", argv[1], 1);
+        raise_bench(&b);
+        run_rows(&b);
+        run_products(&b);
+        run_ragged(&b);
+        return 0;
+    }
+    for (const char *seed : {"1", "2", "3"}) {
+        int status = 0;
+        pid_t pid = fork();
+
+        if (pid == 0) {
+            execl(argv[0], argv[0], seed, static_cast<char *>(nullptr));
+            _exit(5);
+        }
+        if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) {
+            failed++;
+            printf("kernels with seed %s: a race or a failure\n", seed);
+        }
+    }
+    printf("%d%%: Checks: 3, Failures: %d, Errors: 0\n", 100 * (3 - failed) / 3, failed);
+    return failed == 0 ? 0 : 1;
+}
