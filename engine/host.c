@@ -6,9 +6,9 @@
 
 #include "engine/backend.h"
 
-static void log_event(enum enso_log_level level, const char *event, const char *fields)
+static void log_event(enum enso_log_level level, const char *event, const char *detail)
 {
-    enso_log(level, event, "%s", fields);
+    enso_log(level, event, "detail=%s", detail);
 }
 
 const struct enso_host *enso_host(void)

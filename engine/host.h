@@ -6,7 +6,8 @@
  *
  * A module brings functions of the same names that forward to the table
  * (kernels/cuda/host_calls.c), so that its code, and what it shares with the CPU backend, uses the
- * ordinary headers. Functions with "..." go through their va_list forms.
+ * ordinary headers. Functions with "..." go through their va_list forms; enso_log of a module takes
+ * a sentence, no fields.
  */
 #ifndef ENSO_ENGINE_HOST_H
 #define ENSO_ENGINE_HOST_H
@@ -71,8 +72,8 @@ struct enso_host {
 #define ENSO_HOST_MEMBER(returns, name, parameters, arguments) returns(*name) parameters;
     ENSO_HOST_LIST(ENSO_HOST_MEMBER)
 #undef ENSO_HOST_MEMBER
-    /* One event of the module; fields are "key=value ...", already formatted. */
-    void (*log)(enum enso_log_level level, const char *event, const char *fields);
+    /* One event of the module with a sentence. */
+    void (*log)(enum enso_log_level level, const char *event, const char *detail);
 };
 
 /* The daemon's own; constant, never NULL. */

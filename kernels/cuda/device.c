@@ -69,8 +69,8 @@ int enso__cuda_failed(struct enso_device *device, int code, const char *what,
     }
     int works = 0;
     if (atomic_compare_exchange_strong(&device->down, &works, code))
-        enso_log(ENSO_LOG_ERROR, "device down", "device=%s code=%d error=%s during=%s",
-                 device->name, code, error_text(code), what);
+        enso_log(ENSO_LOG_ERROR, "device down", "%s: %s (CUDA error %d) during %s", device->name,
+                 error_text(code), code, what);
     return enso_error_set(err, ENSO_UNAVAILABLE,
                           "%s failed during %s (%s) and stays down; restart ensod", device->name,
                           what, error_text(code));
@@ -86,6 +86,16 @@ int enso__cuda_enter(struct enso_device *device, struct enso_error *err)
                               error_text(down));
     int code = cudaSetDevice(device->ordinal);
     return code == cudaSuccess ? ENSO_OK : enso__cuda_failed(device, code, "selecting it", err);
+}
+
+bool enso__cuda_enter_to_release(struct enso_device *device)
+{
+    if (atomic_load(&device->down) != 0)
+        return false;
+    int code = cudaSetDevice(device->ordinal);
+    if (code != cudaSuccess)
+        (void)enso__cuda_failed(device, code, "selecting it", NULL); /* marks it, if it is down */
+    return atomic_load(&device->down) == 0;
 }
 
 /* Is there a driver that is new enough, and how many cards does it show? */

@@ -37,11 +37,11 @@ enum enso_status enso_error_set(struct enso_error *err, enum enso_status status,
 
 void enso_log(enum enso_log_level level, const char *event, const char *format, ...)
 {
-    char fields[512];
+    char detail[512];
     va_list args;
 
     va_start(args, format);
-    vsnprintf(fields, sizeof(fields), format, args);
+    vsnprintf(detail, sizeof(detail), format, args);
     va_end(args);
-    host->log(level, event, fields);
+    host->log(level, event, detail);
 }

@@ -65,7 +65,7 @@ void enso__cuda_lane_close(struct enso_lane *lane)
     if (lane == NULL)
         return;
     /* failures of a teardown change nothing: what is lost is the device, which others will tell */
-    if (enso__cuda_enter(lane->device, NULL) == ENSO_OK) {
+    if (enso__cuda_enter_to_release(lane->device)) {
         if (lane->stream != NULL && lane->done != NULL)
             (void)enso__cuda_lane_wait(lane, NULL);
         if (lane->faults != NULL)

@@ -20,8 +20,8 @@ extern "C" {
 #endif
 
 /* What a kernel found in its data and could not accept; it clamps, goes on and notes this in the
- * call's fault word, and the batch fails: with ENSO_INVALID for an index, which came from a request,
- * with ENSO_INTERNAL for starts, which the engine made. */
+ * call's fault word, and the batch fails: with ENSO_INVALID for an index, which came from a
+ * request, with ENSO_INTERNAL for starts, which the engine made. */
 enum enso_cuda_fault {
     ENSO_CUDA_FAULT_NONE = 0,
     ENSO_CUDA_FAULT_INDEX = 1,  /* an index or id is out of range */

@@ -97,6 +97,9 @@ bool memory_is_device(const void *memory);
 size_t memory_used(void);
 /* Report if somebody wrote beside an allocation, into the bytes up to its guard page. */
 void memory_check_edges(void);
+/* The failure that a test has asked for, if this call's turn has come (failing.cpp; without it
+ * there is none). */
+cudaError_t failure_now(bool is_launch);
 bool memory_describe(const void *address, char *text, size_t size);
 
 void poison(void *memory, uint32_t pattern, size_t bytes);

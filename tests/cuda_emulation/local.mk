@@ -33,7 +33,7 @@ tests_cuda_emulation_libemulated_host_a_CFLAGS = -std=gnu11 -pthread -fPIC -fvis
 
 emulated_objects = $(patsubst %.cu,tests/cuda_emulation/%.o,$(filter %.cu,$(cuda_kernel_sources)))
 emulated_module_parts = $(emulated_objects) $(tests_cuda_emulation_libemulated_host_a_OBJECTS) \
-	$(tests_cuda_emulation_libemulator_a_OBJECTS)
+	$(tests_cuda_emulation_libemulator_a_OBJECTS) $(tests_cuda_emulation_libfailing_a_OBJECTS)
 emulated_verbose = $(emulated_verbose_@AM_V@)
 emulated_verbose_ = $(emulated_verbose_@AM_DEFAULT_V@)
 emulated_verbose_0 = @echo "  EMULATED" $@;
@@ -47,11 +47,29 @@ $(emulated_objects) $(emulated_test_objects): tests/cuda_emulation/%.o: %.cu
 	$(emulated_verbose)$(CXX) -x c++ $(emulation_include) -I$(top_srcdir) -I$(top_builddir) \
 		$(emulation_cxxflags) $(CXXFLAGS) -MMD -MP -MF $@.d -MT $@ -c -o $@ $<
 
+# Calls that failing.cpp lets fail.
+check_LIBRARIES += tests/cuda_emulation/libfailing.a
+tests_cuda_emulation_libfailing_a_SOURCES = tests/cuda_emulation/failing.cpp
+tests_cuda_emulation_libfailing_a_CPPFLAGS = -I$(top_srcdir) $(emulation_include)
+tests_cuda_emulation_libfailing_a_CXXFLAGS = $(emulator_cxxflags)
+comma = ,
+emulated_wrapped = cudaGetDeviceCount cudaGetDeviceProperties cudaSetDevice cudaMalloc cudaFree \
+	cudaMemGetInfo cudaHostAlloc cudaFreeHost cudaStreamCreateWithFlags cudaStreamDestroy \
+	cudaEventCreateWithFlags cudaEventDestroy cudaEventRecord cudaEventSynchronize \
+	cudaMemcpyAsync cudaMemsetAsync
 check_DATA = tests/cuda_emulation/ensod-cuda-emulated.so
 tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) kernels/cuda/module.map
 	$(emulated_verbose)$(CXX) -shared $(emulation_cxxflags) $(CXXFLAGS) -o $@ \
 		$(emulated_module_parts) -Wl,--version-script=$(top_srcdir)/kernels/cuda/module.map \
-		-Wl,-z,noexecstack -lm
+		$(addprefix -Wl$(comma)--wrap=,$(emulated_wrapped)) -Wl,-z,noexecstack -lm
+
+# The module under test: see check_module.c, check_kernels.sh.
+check_PROGRAMS += tests/cuda_emulation/check_module
+TESTS += tests/cuda_emulation/check_module tests/cuda_emulation/check_kernels.sh
+tests_cuda_emulation_check_module_SOURCES = tests/cuda_emulation/check_module.c
+tests_cuda_emulation_check_module_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_module_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_module_LDADD = $(KERNEL_TEST_LIBS)
 
 check_PROGRAMS += tests/cuda_emulation/check_emulator
 TESTS += tests/cuda_emulation/check_emulator
@@ -114,9 +132,10 @@ CLEANFILES += tests/cuda_emulation/ensod-cuda-emulated.so $(emulated_objects) \
 else
 TESTS += tests/cuda_emulation/check_skipped.sh
 endif
-dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh
+dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation/check_kernels.sh
 EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
+	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
 	tests/cuda_emulation/include/cuda_bf16.h \
 	tests/cuda_emulation/include/cuda_fp16.h \
 	tests/cuda_emulation/include/cuda_runtime.h \

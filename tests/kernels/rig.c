@@ -15,6 +15,17 @@
 #include "base/memory.h"
 #include "engine/host.h"
 
+enso_backend_entry_fn rig_entry(void)
+{
+    const char *path = getenv("ENSO_TEST_BACKEND");
+    void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    ck_assert_msg(module != NULL, "%s", module != NULL ? "" : dlerror());
+    enso_backend_entry_fn entry;
+    *(void **)&entry = dlsym(module, "enso_backend_entry");
+    ck_assert_msg(entry != NULL, "%s has no enso_backend_entry", path);
+    return entry;
+}
+
 const struct enso_backend *rig_backend(void)
 {
     static const struct enso_backend *backend;
@@ -24,12 +35,7 @@ const struct enso_backend *rig_backend(void)
         return backend;
     if (path == NULL || path[0] == '\0')
         return backend = enso_backend_cpu();
-    void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    ck_assert_msg(module != NULL, "%s", module != NULL ? "" : dlerror());
-    enso_backend_entry_fn entry;
-    *(void **)&entry = dlsym(module, "enso_backend_entry");
-    ck_assert_msg(entry != NULL, "%s has no enso_backend_entry", path);
-    backend = entry(enso_host());
+    backend = rig_entry()(enso_host());
     ck_assert_msg(backend != NULL, "%s was built for another version", path);
     return backend;
 }
@@ -56,14 +62,20 @@ const char *const *rig_sets(void)
     return sets;
 }
 
-void rig_init(struct rig *r, const char *isa, unsigned n_threads)
+int rig_try_init(struct rig *r, const char *isa, unsigned n_threads)
 {
     struct enso_device_options options = {
         .name = rig_on_gpu() ? "cuda:0" : "cpu", .n_threads = n_threads, .isa = isa};
 
     *r = (struct rig){.graph = enso_graph_create("test")};
     ck_assert_ptr_nonnull(r->graph);
-    int st = rig_backend()->device_open(&options, &r->device, &r->err);
+    return rig_backend()->device_open(&options, &r->device, &r->err);
+}
+
+void rig_init(struct rig *r, const char *isa, unsigned n_threads)
+{
+    int st = rig_try_init(r, isa, n_threads);
+
     ck_assert_msg(st == ENSO_OK, "%s", r->err.message);
 }
 
@@ -181,7 +193,8 @@ static int raise(struct rig *r, size_t slot, struct enso_tensor *t, bool fill)
     if (bytes == 0 || t->data == NULL)
         return ENSO_OK;
     r->on_device[slot] = t->data = backend->memory_alloc(r->device, bytes);
-    ck_assert_ptr_nonnull(t->data);
+    if (t->data == NULL)
+        return enso_error_no_memory(&r->err, "a tensor");
     return fill ? backend->upload(r->lane, t->data, host, bytes, &r->err) : ENSO_OK;
 }
 

@@ -40,12 +40,15 @@ struct rig {
     void *on_device[2 * RIG_MAX]; /* GPU: inputs' and outputs' device memory while a run lasts */
 };
 
-/* The backend under test. */
+/* The backend under test, and (ENSO_TEST_BACKEND) its module's entry. */
 const struct enso_backend *rig_backend(void);
+enso_backend_entry_fn rig_entry(void);
 bool rig_on_gpu(void);
 /* Instruction sets this processor has, NULL at the end. */
 const char *const *rig_sets(void);
 
+/* rig_init must succeed; rig_try_init tells. rig_done in either case. */
+int rig_try_init(struct rig *r, const char *isa, unsigned n_threads);
 void rig_init(struct rig *r, const char *isa, unsigned n_threads);
 void rig_input(struct rig *r, enum enso_dtype dtype, size_t rank, const int64_t *dims,
                const void *data);

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The CUDA module as the daemon sees it, over the emulated runtime: what it says when there is no
+ * card to use, copies of all lengths, threads, and what is left when any call of the runtime fails:
+ * an out-of-memory or a refused launch costs one batch, a sticky error the device for good, and
+ * neither loses memory.
+ */
+#include "ensod_build.h"
+
+#include "tests/kernels/rig.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "engine/host.h"
+
+#define MODULE "tests/cuda_emulation/ensod-cuda-emulated.so"
+#define DIMS(...)                                                                                  \
+    (const int64_t[])                                                                              \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
+static int open_device(const char *name, struct enso_device **ret, struct enso_error *err)
+{
+    *ret = NULL;
+    return rig_backend()->device_open(&(struct enso_device_options){.name = name}, ret, err);
+}
+
+static struct enso_device *device_new(void)
+{
+    struct enso_device *device;
+    struct enso_error err = {0};
+    int st = open_device("cuda", &device, &err);
+
+    ck_assert_msg(st == ENSO_OK, "%s", err.message);
+    return device;
+}
+
+START_TEST(test_module_names)
+{
+    struct enso_device *device = device_new();
+    struct enso_device_info info;
+
+    ck_assert_uint_eq(rig_backend()->abi, ENSO_BACKEND_ABI);
+    ck_assert_str_eq(rig_backend()->name, "cuda-emulated");
+    rig_backend()->device_info(device, &info);
+    ck_assert_str_eq(info.name, "cuda-emulated:0");
+    ENSO_TEST_CONTAINS(info.description, "A100");
+    ENSO_TEST_CONTAINS(info.description, "sm_80");
+    ck_assert(info.batch_invariant);
+    rig_backend()->device_close(device);
+    rig_backend()->device_close(NULL);
+    rig_backend()->lane_close(NULL);
+    rig_backend()->unbind(NULL, NULL);
+}
+END_TEST
+
+START_TEST(test_module_other_version)
+{
+    struct enso_host old = *enso_host();
+
+    old.abi = ENSO_BACKEND_ABI - 1;
+    ck_assert_ptr_null(rig_entry()(&old));
+    ck_assert_ptr_nonnull(rig_entry()(enso_host()));
+}
+END_TEST
+
+/* Every way there is no card: a status, and a sentence with the remedy. */
+START_TEST(test_module_refusals)
+{
+    static const struct {
+        const char *machine, *fail, *name;
+        enum enso_status status;
+        const char *word, *remedy;
+    } rows[] = {
+        {"no-driver", "", "cuda", ENSO_NOT_FOUND, "no NVIDIA driver", "install it"},
+        {"old-driver", "", "cuda", ENSO_UNAVAILABLE, "driver is too old", "update the driver"},
+        {"none", "", "cuda", ENSO_NOT_FOUND, "no NVIDIA GPU", "--device cpu"},
+        {"A100", "", "cuda:3", ENSO_NOT_FOUND, "there is no cuda:3", "the last is cuda:0"},
+        {"A100", "", "cuda:x", ENSO_INVALID, "'cuda:x'", "write cuda:0"},
+        {"A100", "", "cuda:1x", ENSO_INVALID, "'cuda:1x'", "write cuda:0"},
+        {"A100", "", "cuda:99999999999999999999", ENSO_INVALID, "no GPU", "write cuda:0"},
+        {"A100", "1:802", "cuda", ENSO_UNAVAILABLE, "does not answer", "nvidia-smi"},
+        {"A100", "3:46", "cuda", ENSO_UNAVAILABLE, "is busy", "nvidia-smi"},
+        {"A100", "3:2", "cuda", ENSO_NO_MEMORY, "no memory left", "nvidia-smi"},
+        {"A100", "launch:209", "cuda", ENSO_UNSUPPORTED, "holds no code", "--with-cuda-arch=80"},
+        {"A100", "launch:222", "cuda", ENSO_UNSUPPORTED, "holds no code", "update the driver"},
+        {"A100", "launch:700", "cuda", ENSO_UNAVAILABLE, "illegal", "restart"},
+    };
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(rows); i++) {
+        struct enso_device *device;
+        struct enso_error err = {0};
+
+        setenv("ENSO_CUDA_EMULATED", rows[i].machine, 1);
+        setenv("ENSO_CUDA_EMULATED_FAIL", rows[i].fail, 1);
+        ck_assert_int_eq(open_device(rows[i].name, &device, &err), rows[i].status);
+        ENSO_TEST_CONTAINS(err.message, rows[i].word);
+        ENSO_TEST_CONTAINS(err.message, rows[i].remedy);
+        ck_assert_ptr_null(device);
+    }
+}
+END_TEST
+
+START_TEST(test_module_memory_has_an_end)
+{
+    struct enso_device *device = device_new();
+    size_t free_bytes, total_bytes;
+    void *memory = rig_backend()->memory_alloc(device, 0);
+
+    ck_assert_ptr_nonnull(memory);
+    rig_backend()->memory_free(device, memory);
+    rig_backend()->memory_free(device, NULL);
+    rig_backend()->memory_info(device, &free_bytes, &total_bytes);
+    ck_assert_uint_ge(total_bytes, free_bytes);
+    ck_assert_uint_gt(free_bytes, 0);
+    ck_assert_ptr_null(rig_backend()->memory_alloc(device, total_bytes + 1));
+    ck_assert_ptr_null(rig_backend()->memory_alloc(device, SIZE_MAX));
+    memory = rig_backend()->memory_alloc(device, 1000);
+    ck_assert_ptr_nonnull(memory);
+    rig_backend()->memory_free(device, memory);
+    rig_backend()->device_close(device);
+}
+END_TEST
+
+START_TEST(test_module_too_large_model)
+{
+    const int64_t k = 4096, n = 1024;
+    float *x = calloc((size_t)(k * n), sizeof(*x));
+    struct rig r;
+
+    ck_assert_ptr_nonnull(x);
+    setenv("ENSO_CUDA_EMULATED_MEMORY", "8388608", 1);
+    rig_init(&r, "cuda", 1);
+    rig_input(&r, ENSO_DTYPE_F32, 2, DIMS(1, k), x);
+    rig_constant(&r, ENSO_DTYPE_F32, 2, DIMS(k, n), x);
+    rig_node(&r, ENSO_OP_LINEAR, 1);
+    enso_graph_set_int(r.graph, r.node, "transposed", 0);
+    ck_assert_int_eq(rig_try_bind(&r), ENSO_NO_MEMORY);
+    ENSO_TEST_CONTAINS(r.err.message, "16.0 MiB"); /* what it needs */
+    ENSO_TEST_CONTAINS(r.err.message, "8.0 MiB");  /* what there is */
+    rig_done(&r);
+    free(x);
+}
+END_TEST
+
+/* Pinned memory is filled, waited for and reused at 4 MiB. */
+START_TEST(test_module_copies)
+{
+    static const size_t sizes[] = {0,       1,       63,      64,      65,     4194303,
+                                   4194304, 4194305, 9000001, 3000000, 3000000};
+    const struct enso_backend *b = rig_backend();
+    struct enso_device *device = device_new();
+    struct enso_lane *lane = NULL;
+    struct enso_error err = {0};
+    unsigned char *up[ENSO_ARRAY_SIZE(sizes)], *memory[ENSO_ARRAY_SIZE(sizes)];
+
+    ENSO_TEST_OK((enum enso_status)b->lane_open(device, &lane, &err), &err);
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(sizes); i++) {
+        up[i] = malloc(sizes[i] + 1);
+        ck_assert_ptr_nonnull(up[i]);
+        for (size_t k = 0; k < sizes[i]; k++)
+            up[i][k] = (unsigned char)(k * 31 + k / 257 + i);
+        memory[i] = b->memory_alloc(device, sizes[i]);
+        ck_assert_ptr_nonnull(memory[i]);
+        ENSO_TEST_OK((enum enso_status)b->upload(lane, memory[i], up[i], sizes[i], &err), &err);
+    }
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(sizes); i++) {
+        unsigned char *down = enso_test_guard_alloc(sizes[i] + 1);
+
+        down[sizes[i]] = 0x77;
+        ENSO_TEST_OK((enum enso_status)b->download(lane, down, memory[i], sizes[i], &err), &err);
+        ck_assert_mem_eq(down, up[i], sizes[i]);
+        ck_assert_uint_eq(down[sizes[i]], 0x77);
+        enso_test_guard_free(down, sizes[i] + 1);
+        b->memory_free(device, memory[i]);
+        free(up[i]);
+    }
+    b->lane_close(lane);
+    b->device_close(device);
+}
+END_TEST
+
+/* ---- failures of the runtime ---- */
+
+static size_t free_bytes_now(void)
+{
+    struct enso_device *device = device_new();
+    size_t free_bytes, total_bytes;
+
+    rig_backend()->memory_info(device, &free_bytes, &total_bytes);
+    rig_backend()->device_close(device);
+    return free_bytes;
+}
+
+/* A small model's life: bind with weights, run, take the result. */
+static int live_once(struct enso_error *err)
+{
+    static const float x[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct rig r = {0};
+    int st = rig_try_init(&r, "cuda", 1);
+
+    if (st == ENSO_OK) {
+        rig_input(&r, ENSO_DTYPE_F32, 2, DIMS(2, 4), x);
+        rig_constant(&r, ENSO_DTYPE_F32, 2, DIMS(4, 2), x);
+        rig_node(&r, ENSO_OP_LINEAR, 1);
+        enso_graph_set_int(r.graph, r.node, "transposed", 0);
+        st = rig_try_run(&r);
+    }
+    if (st == ENSO_OK)
+        ck_assert_float_eq(((float *)r.outputs[0].data)[3], 5 * 2 + 6 * 4 + 7 * 6 + 8 * 8);
+    *err = r.err;
+    rig_done(&r);
+    return st;
+}
+
+/* Every call fails once: an error with a sentence, all memory back, and the next life is whole. */
+START_TEST(test_module_survives_any_failure)
+{
+    static const int codes[] = {2 /* memory */, 701 /* out of resources */, 1 /* invalid value */};
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(codes); i++) {
+        size_t before = free_bytes_now();
+        bool through = false;
+
+        for (unsigned n = 1; !through; n++) {
+            struct enso_error err = {0};
+            char wish[32];
+            int st;
+
+            ck_assert_uint_lt(n, 500);
+            snprintf(wish, sizeof(wish), "%u:%d", n, codes[i]);
+            setenv("ENSO_CUDA_EMULATED_FAIL", wish, 1);
+            st = live_once(&err);
+            through = getenv("ENSO_CUDA_EMULATED_FAILED") == NULL;
+            unsetenv("ENSO_CUDA_EMULATED_FAIL");
+            unsetenv("ENSO_CUDA_EMULATED_FAILED");
+            if (st != ENSO_OK) {
+                ck_assert_int_ne(err.message[0], 0);
+                ck_assert(st == ENSO_NO_MEMORY || st == ENSO_DEVICE || st == ENSO_UNAVAILABLE);
+            }
+            ck_assert_uint_eq(free_bytes_now(), before);
+            ck_assert_int_eq(live_once(&err), ENSO_OK);
+        }
+    }
+}
+END_TEST
+
+/* A lane goes on after a refused launch, and after a batch that is too large. */
+START_TEST(test_module_lane_goes_on)
+{
+    static const float x[4] = {1, 2, 3, 4};
+    struct rig r;
+
+    rig_init(&r, "cuda", 1);
+    rig_input(&r, ENSO_DTYPE_F32, 1, DIMS(4), x);
+    rig_node(&r, ENSO_OP_NEG, 1);
+    rig_run(&r);
+    setenv("ENSO_CUDA_EMULATED_FAIL", "launch:701", 1);
+    ck_assert_int_eq(rig_try_run(&r), ENSO_DEVICE);
+    ENSO_TEST_CONTAINS(r.err.message, "Neg 'node'");
+    ENSO_TEST_CONTAINS(r.err.message, "refused");
+    unsetenv("ENSO_CUDA_EMULATED_FAIL");
+    enso_error_clear(&r.err);
+    rig_run(&r);
+    ck_assert_float_eq(((float *)r.outputs[0].data)[3], -4);
+    rig_done(&r);
+}
+END_TEST
+
+/* The device is lost for good: every call says so, and closing all of it does no harm. */
+START_TEST(test_module_device_down)
+{
+    static const float x[4] = {1, 2, 3, 4};
+    struct rig r;
+
+    rig_init(&r, "cuda", 1);
+    rig_input(&r, ENSO_DTYPE_F32, 1, DIMS(4), x);
+    rig_constant(&r, ENSO_DTYPE_F32, 1, DIMS(4), x);
+    rig_node(&r, ENSO_OP_ADD, 1);
+    rig_run(&r);
+
+    const struct enso_backend *b = rig_backend();
+    void *memory = b->memory_alloc(r.device, 64);
+    struct enso_lane *lane = NULL;
+    struct enso_bound *bound = NULL;
+    char host[64] = {0};
+
+    setenv("ENSO_CUDA_EMULATED_FAIL", "launch:700", 1);
+    enso_error_clear(&r.err);
+    ck_assert_int_eq(rig_try_run(&r), ENSO_UNAVAILABLE);
+    ENSO_TEST_CONTAINS(r.err.message, "stays down");
+    unsetenv("ENSO_CUDA_EMULATED_FAIL"); /* the device remembers */
+    for (int call = 0; call < 5; call++) {
+        struct enso_error err = {0};
+        int st = call == 0   ? b->upload(r.lane, memory, host, 64, &err)
+                 : call == 1 ? b->download(r.lane, host, memory, 64, &err)
+                 : call == 2 ? b->lane_open(r.device, &lane, &err)
+                 : call == 3 ? b->bind(r.device, r.graph, r.node, &bound, &err)
+                             : b->run(r.lane, &(struct enso_run){.n_steps = 0}, &err);
+
+        ck_assert_int_eq(st, ENSO_UNAVAILABLE);
+        ENSO_TEST_CONTAINS(err.message, "stays down");
+    }
+    ck_assert_ptr_null(b->memory_alloc(r.device, 64));
+    b->memory_free(r.device, memory);
+    rig_done(&r);
+}
+END_TEST
+
+static enum enso_status open_once(void *context, struct enso_error *err)
+{
+    struct enso_device *device;
+    struct enso_lane *lane = NULL;
+    int st = open_device("cuda", &device, err);
+
+    (void)context;
+    if (st == ENSO_OK)
+        st = rig_backend()->lane_open(device, &lane, err);
+    rig_backend()->lane_close(lane);
+    rig_backend()->device_close(device);
+    return (enum enso_status)st;
+}
+
+START_TEST(test_module_without_memory)
+{
+    ck_assert_uint_ge(enso_test_oom_sweep(open_once, NULL), 3);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+static void *copy_in_a_lane(void *arg)
+{
+    const struct enso_backend *b = rig_backend();
+    struct enso_device *device = arg;
+    struct enso_lane *lane = NULL;
+    bool right = b->lane_open(device, &lane, NULL) == ENSO_OK;
+
+    for (unsigned i = 0; right && i < 20; i++) {
+        unsigned up[1000], down[1000];
+        void *memory = b->memory_alloc(device, sizeof(up));
+
+        for (unsigned k = 0; k < 1000; k++)
+            up[k] = k * i;
+        right = memory != NULL && b->upload(lane, memory, up, sizeof(up), NULL) == ENSO_OK &&
+                b->download(lane, down, memory, sizeof(down), NULL) == ENSO_OK &&
+                memcmp(up, down, sizeof(up)) == 0;
+        b->memory_free(device, memory);
+    }
+    b->lane_close(lane);
+    return right ? device : NULL;
+}
+
+START_TEST(test_module_lanes_in_threads)
+{
+    struct enso_device *device = device_new();
+    pthread_t threads[4];
+    void *right;
+
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, copy_in_a_lane, device), 0);
+    for (size_t i = 0; i < 4; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], &right), 0);
+        ck_assert_ptr_nonnull(right);
+    }
+    rig_backend()->device_close(device);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("kernels/cuda_module");
+    TCase *core = tcase_create("core");
+    tcase_add_test(core, test_module_names);
+    tcase_add_test(core, test_module_other_version);
+    tcase_add_test(core, test_module_copies);
+    suite_add_tcase(s, core);
+    TCase *limits = tcase_create("limits");
+    tcase_add_test(limits, test_module_memory_has_an_end);
+    tcase_add_test(limits, test_module_too_large_model);
+    suite_add_tcase(s, limits);
+    TCase *errors = tcase_create("errors");
+    tcase_add_test(errors, test_module_refusals);
+    tcase_add_test(errors, test_module_survives_any_failure);
+    tcase_add_test(errors, test_module_lane_goes_on);
+    tcase_add_test(errors, test_module_device_down);
+    suite_add_tcase(s, errors);
+    TCase *oom = tcase_create("oom");
+    tcase_add_test(oom, test_module_without_memory);
+    suite_add_tcase(s, oom);
+    TCase *threads = tcase_create("threads");
+    tcase_add_test(threads, test_module_lanes_in_threads);
+    suite_add_tcase(s, threads);
+    return s;
+}
+
+int main(void)
+{
+    const char *build = getenv("top_builddir");
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/" MODULE, build != NULL ? build : ".");
+    if (access(path, R_OK) != 0) {
+        printf("SKIP: %s was not built (it needs a C++ compiler)\n", path);
+        return 77;
+    }
+    setenv("ENSO_TEST_BACKEND", path, 1);
+    unsetenv("ENSO_CUDA_EMULATED");
+    unsetenv("ENSO_CUDA_EMULATED_FAIL");
+    return enso_test_main(suite);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Failures on demand: ENSO_CUDA_EMULATED_FAIL=N or N:CODE lets the N-th call of the runtime from
+ * now on (1 = the first after the variable changed) fail with that cudaError_t, 2 (out of memory)
+ * by default; launch:CODE the next launch. ENSO_CUDA_EMULATED_FAILED=1 appears in the environment
+ * when it has happened. A code that is sticky on a card, such as 700 (illegal address), stays:
+ * every later call fails with it. Calls are caught by the linker's --wrap (local.mk), launches by
+ * launch.cpp.
+ *
+ * What releases something releases it all the same, so that a sweep can look for leaks.
+ */
+#include "tests/cuda_emulation/emulator.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mutex>
+
+namespace
+{
+std::mutex lock;
+char wish[32];
+unsigned long calls_left;
+bool launches_only;
+cudaError_t code, stuck;
+
+bool is_sticky(cudaError_t error)
+{
+    return error == cudaErrorIllegalAddress || error == cudaErrorLaunchFailure ||
+           error == cudaErrorLaunchTimeout || error == cudaErrorAssert ||
+           error == cudaErrorECCUncorrectable || error == cudaErrorMisalignedAddress;
+}
+
+void read_wish(const char *text)
+{
+    char *end;
+
+    snprintf(wish, sizeof(wish), "%s", text);
+    launches_only = strncmp(wish, "launch:", 7) == 0;
+    calls_left = launches_only ? 1 : strtoul(wish, &end, 10);
+    if (launches_only)
+        end = wish + 6;
+    code = *end == ':' ? (cudaError_t)strtol(end + 1, nullptr, 10) : cudaErrorMemoryAllocation;
+    stuck = cudaSuccess;
+}
+} // namespace
+
+cudaError_t enso_emulated::failure_now(bool is_launch)
+{
+    std::lock_guard<std::mutex> hold(lock);
+    const char *text = getenv("ENSO_CUDA_EMULATED_FAIL");
+
+    if (strcmp(wish, text != nullptr ? text : "") != 0)
+        read_wish(text != nullptr ? text : "");
+    if (stuck != cudaSuccess)
+        return stuck;
+    if (calls_left == 0 || (launches_only && !is_launch) || --calls_left != 0)
+        return cudaSuccess;
+    setenv("ENSO_CUDA_EMULATED_FAILED", "1", 1);
+    if (is_sticky(code))
+        stuck = code;
+    return code;
+}
+
+#define WRAP(name, parameters, arguments)                                                          \
+    extern "C" cudaError_t __real_##name parameters;                                               \
+    extern "C" cudaError_t __wrap_##name parameters;                                               \
+    extern "C" cudaError_t __wrap_##name parameters                                                \
+    {                                                                                              \
+        cudaError_t failure = enso_emulated::failure_now(false);                                   \
+                                                                                                   \
+        return failure != cudaSuccess ? failure : __real_##name arguments;                         \
+    }
+#define WRAP_RELEASE(name, parameters, arguments)                                                  \
+    extern "C" cudaError_t __real_##name parameters;                                               \
+    extern "C" cudaError_t __wrap_##name parameters;                                               \
+    extern "C" cudaError_t __wrap_##name parameters                                                \
+    {                                                                                              \
+        cudaError_t failure = enso_emulated::failure_now(false), error = __real_##name arguments;  \
+                                                                                                   \
+        return failure != cudaSuccess ? failure : error;                                           \
+    }
+
+WRAP(cudaGetDeviceCount, (int *count), (count))
+WRAP(cudaGetDeviceProperties, (struct cudaDeviceProp * p, int device), (p, device))
+WRAP(cudaSetDevice, (int device), (device))
+WRAP(cudaMalloc, (void **memory, size_t size), (memory, size))
+WRAP(cudaMemGetInfo, (size_t * free_bytes, size_t *total_bytes), (free_bytes, total_bytes))
+WRAP(cudaHostAlloc, (void **memory, size_t size, unsigned flags), (memory, size, flags))
+WRAP(cudaStreamCreateWithFlags, (cudaStream_t * stream, unsigned flags), (stream, flags))
+WRAP(cudaEventCreateWithFlags, (cudaEvent_t * event, unsigned flags), (event, flags))
+WRAP(cudaEventRecord, (cudaEvent_t event, cudaStream_t stream), (event, stream))
+WRAP(cudaEventSynchronize, (cudaEvent_t event), (event))
+WRAP(cudaMemcpyAsync,
+     (void *dst, const void *src, size_t size, enum cudaMemcpyKind kind, cudaStream_t stream),
+     (dst, src, size, kind, stream))
+WRAP(cudaMemsetAsync, (void *memory, int value, size_t size, cudaStream_t stream),
+     (memory, value, size, stream))
+WRAP_RELEASE(cudaFree, (void *memory), (memory))
+WRAP_RELEASE(cudaFreeHost, (void *memory), (memory))
+WRAP_RELEASE(cudaStreamDestroy, (cudaStream_t stream), (stream))
+WRAP_RELEASE(cudaEventDestroy, (cudaEvent_t event), (event))
