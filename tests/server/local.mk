@@ -107,6 +107,13 @@ tests_server_check_tidy_CFLAGS = $(TEST_CFLAGS)
 tests_server_check_tidy_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_server_check_tidy_LDADD = $(TRANSPORT_LIBS)
 
+check_PROGRAMS += tests/server/check_device
+TESTS += tests/server/check_device
+tests_server_check_device_SOURCES = tests/server/check_device.c
+tests_server_check_device_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_device_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_device_LDADD = $(TEST_LIBS) $(SERVER_LIBS) $(CHECK_LIBS)
+
 check_PROGRAMS += tests/server/check_registry
 TESTS += tests/server/check_registry
 tests_server_check_registry_SOURCES = tests/server/check_registry.c

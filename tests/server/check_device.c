@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * server/device: which device a model comes to. The GPU is a stand-in: the processor's backend,
+ * with a bind that refuses or fails as the test wants. Real (emulated) modules: check_cuda.py.
+ */
+#include "server/device.h"
+
+#include "tests/support/support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "batching/scheduler.h"
+#include "engine/graph/graph.h"
+
+static enum enso_status refusal; /* of every convolution on the stand-in */
+static struct enso_backend gpu;
+static struct enso_devices devices;
+static struct enso_error err;
+static char *path;
+
+static int bind(struct enso_device *device, const struct enso_graph *graph, int node,
+                struct enso_bound **ret_bound, struct enso_error *error)
+{
+    const struct enso_node *n = enso_graph_node(graph, node);
+
+    if (refusal != ENSO_OK && n->op == ENSO_OP_CONV_FUSED)
+        return enso_error_set(error, refusal, "%s '%s': not here", enso_op_name(n->op), n->name);
+    return enso_backend_cpu()->bind(device, graph, node, ret_bound, error);
+}
+
+static void setup(void)
+{
+    const struct enso_device_options options = {.name = "gpu:0", .n_threads = 1, .isa = "auto"},
+                                     cpu = {.name = "cpu", .n_threads = 1, .isa = "auto"};
+
+    gpu = *enso_backend_cpu();
+    gpu.bind = bind;
+    refusal = ENSO_OK;
+    err = (struct enso_error){0};
+    devices = (struct enso_devices){.n = 2};
+    devices.places[0].backend = &gpu;
+    devices.places[1].backend = enso_backend_cpu();
+    ck_assert_int_eq(gpu.device_open(&options, &devices.places[0].device, &err), ENSO_OK);
+    ck_assert_int_eq(gpu.device_open(&cpu, &devices.places[1].device, &err), ENSO_OK);
+    path = enso_test_source("models/fashion");
+}
+
+static void teardown(void)
+{
+    enso_devices_close(&devices);
+    free(path);
+}
+
+static int load(struct enso_model **ret_model, const struct enso_place **ret_place,
+                struct enso_error *ret_fallback)
+{
+    struct enso_model_options options = {.path = path, .id = "fashion", .max_pixels = 1000000};
+
+    *ret_model = NULL;
+    *ret_place = NULL;
+    return enso_devices_load(&devices, &options, ret_model, ret_place, ret_fallback, &err);
+}
+
+START_TEST(test_device_preferred)
+{
+    const struct enso_place *place;
+    struct enso_model *model;
+    struct enso_error fallback = {0};
+
+    ENSO_TEST_OK((enum enso_status)load(&model, &place, &fallback), &err);
+    ck_assert_ptr_eq(place, &devices.places[0]);
+    ck_assert_int_eq(fallback.status, ENSO_OK);
+    ck_assert_str_eq(enso_model_info(model)->device, "gpu:0");
+    enso_model_unref(model);
+}
+END_TEST
+
+/* One operator is missing: the whole model goes to the processor, and says which it was. */
+START_TEST(test_device_without_a_kernel)
+{
+    const struct enso_place *place;
+    struct enso_model *model;
+    struct enso_error fallback = {0};
+
+    refusal = ENSO_UNSUPPORTED;
+    ENSO_TEST_OK((enum enso_status)load(&model, &place, &fallback), &err);
+    ck_assert_ptr_eq(place, &devices.places[1]);
+    ck_assert_int_eq(fallback.status, ENSO_UNSUPPORTED);
+    ENSO_TEST_CONTAINS(fallback.message, "ensod.Conv '/conv1");
+    ENSO_TEST_CONTAINS(fallback.message, "not here");
+    ck_assert_str_eq(enso_model_info(model)->device, "cpu");
+    enso_model_unref(model);
+}
+END_TEST
+
+/* A card that is full is no reason to be silently slow. */
+START_TEST(test_device_other_failures_stay)
+{
+    const struct enso_place *place;
+    struct enso_model *model;
+    struct enso_error fallback = {0};
+
+    refusal = ENSO_NO_MEMORY;
+    ck_assert_int_eq(load(&model, &place, &fallback), ENSO_NO_MEMORY);
+    ENSO_TEST_CONTAINS(err.message, "model 'fashion'");
+    ENSO_TEST_CONTAINS(err.message, "not here");
+    ck_assert_ptr_null(model);
+}
+END_TEST
+
+START_TEST(test_device_lanes)
+{
+    ENSO_TEST_OK((enum enso_status)enso_devices_start(&devices, &err), &err);
+    ck_assert_ptr_nonnull(devices.places[0].scheduler);
+    ck_assert_ptr_nonnull(devices.places[1].scheduler);
+    ck_assert_ptr_ne(devices.places[0].scheduler, devices.places[1].scheduler);
+    enso_devices_stop(&devices);
+}
+END_TEST
+
+/* No module: by name it is an error, auto goes on and remembers why. */
+START_TEST(test_device_open)
+{
+    struct enso_config config = {.device = "cuda:1", .cuda_module = "/nowhere/ensod-cuda.so"};
+    struct enso_devices opened = {0};
+    const struct enso_place *place;
+    struct enso_model *model;
+    struct enso_error fallback = {0};
+    struct enso_model_options options = {.path = path, .id = "fashion", .max_pixels = 1000000};
+
+    ck_assert_int_eq(enso_devices_open(&config, &opened, &err), ENSO_UNAVAILABLE);
+    ENSO_TEST_CONTAINS(err.message, "device 'cuda:1': ");
+    ENSO_TEST_CONTAINS(err.message, "/nowhere/ensod-cuda.so");
+    ck_assert_uint_eq(opened.n, 0);
+    enso_devices_close(&opened);
+
+    enso_error_clear(&err);
+    config.device = "auto";
+    ENSO_TEST_OK((enum enso_status)enso_devices_open(&config, &opened, &err), &err);
+    ck_assert_uint_eq(opened.n, 1);
+    ENSO_TEST_CONTAINS(opened.fallback.message, "/nowhere/ensod-cuda.so");
+    ENSO_TEST_OK(
+        (enum enso_status)enso_devices_load(&opened, &options, &model, &place, &fallback, &err),
+        &err);
+    ENSO_TEST_CONTAINS(fallback.message, "/nowhere/ensod-cuda.so");
+    enso_model_unref(model);
+    enso_devices_close(&opened);
+
+    opened = (struct enso_devices){0};
+    config.device = "cpu";
+    ENSO_TEST_OK((enum enso_status)enso_devices_open(&config, &opened, &err), &err);
+    ck_assert_uint_eq(opened.n, 1);
+    ck_assert_int_eq(opened.fallback.status, ENSO_OK);
+    enso_devices_close(&opened);
+}
+END_TEST
+
+/* A file that is there and is no module; a library that is no module. */
+START_TEST(test_device_strange_modules)
+{
+    char *dir = enso_test_make_dir(), *file = enso_test_format("%s/ensod-cuda.so", dir);
+    struct enso_config config = {.device = "cuda", .cuda_module = file};
+    struct enso_devices opened = {0};
+
+    enso_test_write_file(file, "not ELF", 7);
+    ck_assert_int_eq(enso_devices_open(&config, &opened, &err), ENSO_UNAVAILABLE);
+    ENSO_TEST_CONTAINS(err.message, "cannot be loaded");
+    ck_assert_uint_eq(opened.n, 0);
+    enso_test_remove_dir(dir);
+    free(file);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("server/device");
+    TCase *core = tcase_create("core");
+    tcase_add_checked_fixture(core, setup, teardown);
+    tcase_add_test(core, test_device_preferred);
+    tcase_add_test(core, test_device_without_a_kernel);
+    tcase_add_test(core, test_device_lanes);
+    suite_add_tcase(s, core);
+    TCase *errors = tcase_create("errors");
+    tcase_add_checked_fixture(errors, setup, teardown);
+    tcase_add_test(errors, test_device_other_failures_stay);
+    tcase_add_test(errors, test_device_open);
+    tcase_add_test(errors, test_device_strange_modules);
+    suite_add_tcase(s, errors);
+    return s;
+}
+
+ENSO_TEST_MAIN(suite)
