@@ -18,7 +18,7 @@
 extern "C" const char *__tsan_default_options(void);
 extern "C" const char *__tsan_default_options(void)
 {
-    return "exitcode=66:halt_on_error=1:report_bugs=1";
+    return "exitcode=66:halt_on_error=1:atexit_sleep_ms=0";
 }
 
 /* With "right" as its argument: all right twins; with a number: that wrong case. */
