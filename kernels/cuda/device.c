@@ -90,9 +90,8 @@ int enso__cuda_enter(struct enso_device *device, struct enso_error *err)
 
 bool enso__cuda_enter_to_release(struct enso_device *device)
 {
-    if (atomic_load(&device->down) != 0)
-        return false;
     int code = cudaSetDevice(device->ordinal);
+
     if (code != cudaSuccess)
         (void)enso__cuda_failed(device, code, "selecting it", NULL); /* marks it, if it is down */
     return atomic_load(&device->down) == 0;

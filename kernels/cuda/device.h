@@ -41,8 +41,8 @@ void enso__cuda_memory_info(struct enso_device *device, size_t *ret_free, size_t
 /* Make it the calling thread's device; ENSO_UNAVAILABLE when it is down. */
 int enso__cuda_enter(struct enso_device *device, struct enso_error *err) ENSO_MUST_CHECK;
 
-/* The same before something is released: a refusal to select the card is ignored. False when the
- * device is down: nothing can be released then. */
+/* The same before something is released, which is tried whatever happened before: refusals are
+ * ignored. False when the device is down: wait for nothing. */
 bool enso__cuda_enter_to_release(struct enso_device *device);
 
 /* What the failure `code` (a cudaError_t, not success) of `what` means: a status with a sentence;

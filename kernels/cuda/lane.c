@@ -65,18 +65,15 @@ void enso__cuda_lane_close(struct enso_lane *lane)
     if (lane == NULL)
         return;
     /* failures of a teardown change nothing: what is lost is the device, which others will tell */
-    if (enso__cuda_enter_to_release(lane->device)) {
-        if (lane->stream != NULL && lane->done != NULL)
-            (void)enso__cuda_lane_wait(lane, NULL);
-        if (lane->faults != NULL)
-            enso__cuda_free(lane->device, lane->faults);
-        if (lane->done != NULL)
-            (void)cudaEventDestroy(lane->done);
-        if (lane->stream != NULL)
-            (void)cudaStreamDestroy(lane->stream);
-        if (lane->staging != NULL)
-            (void)cudaFreeHost(lane->staging);
-    }
+    if (enso__cuda_enter_to_release(lane->device) && lane->stream != NULL && lane->done != NULL)
+        (void)enso__cuda_lane_wait(lane, NULL);
+    enso__cuda_free(lane->device, lane->faults);
+    if (lane->done != NULL)
+        (void)cudaEventDestroy(lane->done);
+    if (lane->stream != NULL)
+        (void)cudaStreamDestroy(lane->stream);
+    if (lane->staging != NULL)
+        (void)cudaFreeHost(lane->staging);
     enso_free(lane);
 }
 

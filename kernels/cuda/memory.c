@@ -63,8 +63,10 @@ int enso__cuda_alloc(struct enso_device *device, size_t size_bytes, const char *
 
 void enso__cuda_free(struct enso_device *device, void *memory)
 {
-    if (memory != NULL && enso__cuda_enter_to_release(device))
-        (void)cudaFree(memory); /* a failure shows again at the next call that matters */
+    if (memory == NULL)
+        return;
+    (void)enso__cuda_enter_to_release(device);
+    (void)cudaFree(memory); /* a failure shows again at the next call that matters */
 }
 
 int enso__cuda_upload(struct enso_device *device, void *dst, const void *src, size_t size_bytes,
