@@ -331,15 +331,19 @@ static int apply_settings(struct enso_registry *r, const struct enso_config_mode
 
 /* --- loading -------------------------------------------------------------------------------- */
 
-/* Two short runs teach the cost curve before the first request does. */
+/* Two short runs teach the cost curve before the first request does. A device that is not the
+ * processor loads its kernels, or even makes them, in the first run: that one teaches nothing, or
+ * deadlines would be refused for a time that never comes again. */
 static int seed(struct enso_served *s, struct enso_error *err)
 {
     static const uint32_t tokens[] = {8, 64};
     const struct enso_model_info *info = enso_model_info(s->model);
-    struct enso_lane *lane;
     const struct enso_backend *backend = s->place->backend;
+    struct enso_lane *lane;
     int st = backend->lane_open(s->place->device, &lane, err);
 
+    if (st != ENSO_OK)
+        return st;
     for (size_t i = 0; st == ENSO_OK && i < ENSO_ARRAY_SIZE(tokens); i++) {
         double scale = info->max_tokens > tokens[i] ? (double)tokens[i] / info->max_tokens : 1;
         struct enso_sample *sample;
@@ -348,8 +352,11 @@ static int seed(struct enso_served *s, struct enso_error *err)
         st = enso_model_warmup_sample(s->model, scale, &sample, err);
         if (st != ENSO_OK)
             break;
+        if (!backend->host_memory)
+            st = enso_model_run(s->model, lane, &sample, 1, err);
         start_ns = enso_clock_now_ns();
-        st = enso_model_run(s->model, lane, &sample, 1, err);
+        if (st == ENSO_OK)
+            st = enso_model_run(s->model, lane, &sample, 1, err);
         if (st == ENSO_OK)
             enso_queue_seed(s->queue, enso_sample_cost(sample), enso_clock_now_ns() - start_ns);
         enso_sample_destroy(sample);

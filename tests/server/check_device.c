@@ -9,11 +9,19 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "base/metrics.h"
 #include "batching/scheduler.h"
 #include "engine/graph/graph.h"
+#include "server/app.h"
+#include "server/loop.h"
+#include "server/meters.h"
+#include "server/registry.h"
 
-static enum enso_status refusal; /* of every convolution on the stand-in */
+static enum enso_status refusal;    /* of every convolution on the stand-in */
+static unsigned fail_lane, n_lanes; /* the opening of the stand-in's lane of that number fails */
+static unsigned n_runs;             /* on its newest lane */
 static struct enso_backend gpu;
 static struct enso_devices devices;
 static struct enso_error err;
@@ -29,6 +37,22 @@ static int bind(struct enso_device *device, const struct enso_graph *graph, int 
     return enso_backend_cpu()->bind(device, graph, node, ret_bound, error);
 }
 
+static int lane_open(struct enso_device *device, struct enso_lane **ret_lane,
+                     struct enso_error *error)
+{
+    n_runs = 0;
+    *ret_lane = (struct enso_lane *)8; /* no lane: nobody may touch it after a failure */
+    if (++n_lanes == fail_lane)
+        return enso_error_set(error, ENSO_NO_MEMORY, "no lane is left");
+    return enso_backend_cpu()->lane_open(device, ret_lane, error);
+}
+
+static int run(struct enso_lane *lane, const struct enso_run *batch, struct enso_error *error)
+{
+    n_runs++;
+    return enso_backend_cpu()->run(lane, batch, error);
+}
+
 static void setup(void)
 {
     const struct enso_device_options options = {.name = "gpu:0", .n_threads = 1, .isa = "auto"},
@@ -36,7 +60,10 @@ static void setup(void)
 
     gpu = *enso_backend_cpu();
     gpu.bind = bind;
+    gpu.lane_open = lane_open;
+    gpu.run = run;
     refusal = ENSO_OK;
+    fail_lane = n_lanes = n_runs = 0;
     err = (struct enso_error){0};
     devices = (struct enso_devices){.n = 2};
     devices.places[0].backend = &gpu;
@@ -172,6 +199,99 @@ START_TEST(test_device_strange_modules)
 }
 END_TEST
 
+/* A bare name is a file of the current folder, not one among the system's libraries. */
+START_TEST(test_device_module_without_slash)
+{
+    char *dir = enso_test_make_dir(), *file = enso_test_format("%s/ensod-cuda.so", dir);
+    struct enso_config config = {.device = "cuda", .cuda_module = "ensod-cuda.so"};
+    struct enso_devices opened = {0};
+
+    enso_test_write_file(file, "not ELF", 7);
+    ck_assert_int_eq(chdir(dir), 0);
+    ck_assert_int_eq(enso_devices_open(&config, &opened, &err), ENSO_UNAVAILABLE);
+    ENSO_TEST_CONTAINS(err.message, "cannot be loaded");
+    ENSO_TEST_CONTAINS(err.message, "./ensod-cuda.so");
+    ck_assert_int_eq(chdir("/"), 0);
+    enso_test_remove_dir(dir);
+    free(file);
+}
+END_TEST
+
+/* ---- what the registry makes of a model on a device ---- */
+
+static void on_change(struct enso_app *app)
+{
+    (void)app;
+}
+
+/* Through the registry, as the daemon loads it; gives its state and, where it failed, why. */
+static enum enso_entry_state serve(struct enso_error *ret_why)
+{
+    char name[] = "ensod", *arguments[] = {name, path, NULL}, *environment[] = {NULL};
+    struct enso_config config;
+    struct enso_app app = {.config = &config, .devices = &devices};
+    const struct enso_registry_options options = {.app = &app, .on_change = on_change};
+    enum enso_entry_state state;
+
+    ENSO_TEST_OK(enso_config_load(2, arguments, environment, &config, &err), &err);
+    app.loop = enso_loop_create(&err);
+    app.metrics = enso_metrics_create();
+    ck_assert(app.loop != NULL && app.metrics != NULL);
+    ENSO_TEST_OK((enum enso_status)enso_meters_create(&app, &app.meters, &err), &err);
+    ENSO_TEST_OK((enum enso_status)enso_registry_create(&options, &app.registry, &err), &err);
+    ENSO_TEST_OK((enum enso_status)enso_registry_start(app.registry, &err), &err);
+    do {
+        (void)usleep(1000);
+        state =
+            enso_registry_state(app.registry, enso_registry_entry(app.registry, 0), NULL, ret_why);
+    } while (state == ENSO_ENTRY_LOADING);
+    enso_registry_destroy(app.registry);
+    enso_meters_destroy(app.meters);
+    enso_metrics_destroy(app.metrics);
+    enso_loop_destroy(app.loop);
+    enso_config_done(&config);
+    return state;
+}
+
+/* Whichever lane cannot be opened while a model is loaded: it fails with the sentence. */
+START_TEST(test_device_without_a_lane)
+{
+    enum enso_entry_state state = ENSO_ENTRY_FAILED;
+    unsigned n_failed = 0;
+
+    ENSO_TEST_OK((enum enso_status)enso_devices_start(&devices, &err), &err);
+    for (unsigned n = 1; state == ENSO_ENTRY_FAILED; n++) {
+        struct enso_error why = {0};
+
+        n_lanes = 0;
+        fail_lane = n;
+        state = serve(&why);
+        if (state != ENSO_ENTRY_FAILED)
+            break;
+        n_failed++;
+        ck_assert_int_eq(why.status, ENSO_NO_MEMORY);
+        ENSO_TEST_CONTAINS(why.message, "no lane is left");
+    }
+    ck_assert_uint_ge(n_failed, 2); /* to compare batches, to learn what a run costs */
+    enso_devices_stop(&devices);
+}
+END_TEST
+
+/* The first run on a GPU loads its kernels: what a run costs is learned from the second. */
+START_TEST(test_device_warms_up)
+{
+    struct enso_error why = {0};
+
+    ENSO_TEST_OK((enum enso_status)enso_devices_start(&devices, &err), &err);
+    ck_assert_int_eq(serve(&why), ENSO_ENTRY_READY);
+    ck_assert_uint_eq(n_runs, 1);
+    gpu.host_memory = false;
+    ck_assert_int_eq(serve(&why), ENSO_ENTRY_READY);
+    ck_assert_uint_eq(n_runs, 2);
+    enso_devices_stop(&devices);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("server/device");
@@ -180,12 +300,15 @@ static Suite *suite(void)
     tcase_add_test(core, test_device_preferred);
     tcase_add_test(core, test_device_without_a_kernel);
     tcase_add_test(core, test_device_lanes);
+    tcase_add_test(core, test_device_warms_up);
     suite_add_tcase(s, core);
     TCase *errors = tcase_create("errors");
     tcase_add_checked_fixture(errors, setup, teardown);
     tcase_add_test(errors, test_device_other_failures_stay);
     tcase_add_test(errors, test_device_open);
     tcase_add_test(errors, test_device_strange_modules);
+    tcase_add_test(errors, test_device_module_without_slash);
+    tcase_add_test(errors, test_device_without_a_lane);
     suite_add_tcase(s, errors);
     return s;
 }
