@@ -67,8 +67,10 @@ int enso_daemon_check_model(const struct enso_config *config, struct enso_error 
     enso_json_init();
     enso_log_set_level(ENSO_LOG_WARNING);
     st = enso_devices_open(config, &devices, err);
-    if (st != ENSO_OK)
+    if (st != ENSO_OK) {
+        enso_devices_close(&devices);
         return st;
+    }
     enso_registry_default_id(config->check_dir, id, sizeof id);
     options.id = id;
     st = enso_devices_load(&devices, &options, &model, &place, &fallback, err);

@@ -54,7 +54,9 @@ static int find_module(const struct enso_config *config, char path[PATH_SIZE],
                        struct enso_error *err)
 {
     if (config->cuda_module[0] != '\0') {
-        (void)snprintf(path, PATH_SIZE, "%s", config->cuda_module);
+        /* a name without a slash would be looked for among the system's libraries */
+        (void)snprintf(path, PATH_SIZE, "%s%s",
+                       strchr(config->cuda_module, '/') != NULL ? "" : "./", config->cuda_module);
         return access(path, R_OK) == 0
                    ? ENSO_OK
                    : enso_error_set(err, ENSO_UNAVAILABLE,
