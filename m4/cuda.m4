@@ -18,6 +18,7 @@ AC_DEFUN([ENSO_CUDA], [
             [CUDA_MESSAGE="no (nvcc was not found)"
              cuda_trouble="nvcc was not found; install the CUDA toolkit or put nvcc on PATH"],
             [ENSO_CUDA_CHECK])
+        AS_IF([test "$have_cuda" = yes], [ENSO_CUDA_TRY])
         AS_IF([test "$with_cuda" = yes && test "$have_cuda" = no],
             [AC_MSG_ERROR([--with-cuda=yes: $cuda_trouble])])])
     AS_IF([test "$have_cuda" = yes], [ENSO_CUDA_CODE])
@@ -43,6 +44,20 @@ AC_DEFUN([ENSO_CUDA_CHECK], [
         [CUDA_MESSAGE="no (nvcc without cuda_runtime_api.h)"
          cuda_trouble="cuda_runtime_api.h was not found beside $NVCC; install the CUDA runtime's headers (cuda-cudart-dev)"],
         [have_cuda=yes])])
+
+dnl Has it a C++ compiler beside it that it accepts, and, for native, a card that it knows?
+AC_DEFUN([ENSO_CUDA_TRY], [
+    AC_MSG_CHECKING([whether $NVCC compiles])
+    AS_IF([test "$with_cuda_arch" = native], [cuda_try="-arch=native"], [cuda_try=])
+    echo '__global__ void k(int *x) { *x = 1; }' >conftest.cu
+    AS_IF(["$NVCC" -std=c++17 -Werror all-warnings $cuda_try -c conftest.cu -o conftest.cu.o >conftest.nvcc 2>&1],
+        [AC_MSG_RESULT([yes])],
+        [AC_MSG_RESULT([no])
+         cat conftest.nvcc >&AS_MESSAGE_LOG_FD
+         have_cuda=no
+         CUDA_MESSAGE="no (nvcc does not compile; config.log says why)"
+         cuda_trouble="$NVCC does not compile: $(grep . conftest.nvcc | head -n 1)"])
+    rm -f conftest.cu conftest.cu.o conftest.nvcc])
 
 AC_DEFUN([ENSO_CUDA_CODE], [
     CUDA_CODE=
