@@ -5,6 +5,8 @@
 # emulated card: shared memory, block and grid limits differ between them. Sanitized builds take one
 # card, since they look for what is the same on all. ENSO_TEST_CARDS names others.
 set -u
+# Each test is a process that ThreadSanitizer would let wait a second at its end.
+export TSAN_OPTIONS="atexit_sleep_ms=0 ${TSAN_OPTIONS:-}"
 build=${top_builddir:-.}
 module=$(cd "$build" && pwd)/tests/cuda_emulation/ensod-cuda-emulated.so
 [ -r "$module" ] || { echo "SKIP: $module was not built (it needs a C++ compiler)"; exit 77; }
