@@ -56,8 +56,24 @@ static bool may_overwrite(const struct enso_plan *plan, size_t i, size_t k)
     return true;
 }
 
-/* The input that step i overwrites, or -1. Operators of any number of inputs add them up one after
- * the other, so only their first may go. */
+/* Operators of any number of inputs add them up one after the other: the first addition ends all of
+ * the storage that it writes to. */
+static bool adds_up(enum enso_op op)
+{
+    return op == ENSO_OP_SUM || op == ENSO_OP_MEAN || op == ENSO_OP_MAX || op == ENSO_OP_MIN;
+}
+
+/* Whether an input from the third on stands in the storage of the first. */
+static bool first_comes_again(const struct enso_plan *plan, const struct enso_step *s)
+{
+    for (size_t k = 2; k < s->n_inputs; k++)
+        if (s->inputs[k] >= 0 && s->inputs[0] >= 0 &&
+            plan->storage_of[s->inputs[k]] == plan->storage_of[s->inputs[0]])
+            return true;
+    return false;
+}
+
+/* The input that step i overwrites, or -1. */
 static int overwritten_input(const struct enso_plan *plan, size_t i)
 {
     const struct enso_step *s = &plan->program->steps[i];
@@ -66,8 +82,8 @@ static int overwritten_input(const struct enso_plan *plan, size_t i)
 
     if (!enso_op_works_in_place(op) || s->n_outputs != 1)
         return -1;
-    if (op == ENSO_OP_SUM || op == ENSO_OP_MEAN || op == ENSO_OP_MAX || op == ENSO_OP_MIN)
-        n = 1;
+    if (adds_up(op)) /* only the first may go */
+        n = first_comes_again(plan, s) ? 0 : 1;
     for (size_t k = 0; k < n; k++)
         if (may_overwrite(plan, i, k))
             return (int)k;

@@ -7,6 +7,7 @@
 #include "engine/program/program.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,6 +166,35 @@ START_TEST(test_plan_does_not_overwrite_what_is_read_again)
     ck_assert_uint_eq(plan->arena_bytes, (size_t)(64 + 64 * 64) * 4);
     enso_plan_destroy(plan);
     enso_program_unref(p);
+}
+END_TEST
+
+/* Sum adds into its result one input after the other: what comes third or later must outlive the
+ * first addition, also when it is the first input again or a view of it. */
+START_TEST(test_plan_keeps_what_a_sum_adds_later)
+{
+    static const struct {
+        const char *text;
+        size_t places;
+    } cases[] = {{"c = Sum(a, b, b)", 2}, /* over a */
+                 {"c = Sum(a, a, b)", 2},
+                 {"c = Sum(a, b, a)", 3},
+                 {"v = Identity(a)\nc = Sum(a, b, v)", 3},
+                 {"v = Identity(a)\nc = Max(v, b, b, a)", 3}};
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(cases); i++) {
+        char text[256];
+
+        snprintf(text, sizeof(text), "input x f32[N, 64]\na = Relu(x)\nb = Neg(x)\n%s\noutput c",
+                 cases[i].text);
+        struct enso_program *p = make(text);
+        struct enso_plan *plan = plan_of(p, 1);
+
+        ck_assert_msg(plan->arena_bytes == cases[i].places * 64 * 4, "%s: %zu bytes", cases[i].text,
+                      plan->arena_bytes);
+        enso_plan_destroy(plan);
+        enso_program_unref(p);
+    }
 }
 END_TEST
 
@@ -596,6 +626,7 @@ int main(void)
     tcase_add_test(core, test_plan_chain_needs_two_places);
     tcase_add_test(core, test_plan_elementwise_chain_needs_one_place);
     tcase_add_test(core, test_plan_does_not_overwrite_what_is_read_again);
+    tcase_add_test(core, test_plan_keeps_what_a_sum_adds_later);
     tcase_add_test(core, test_plan_dumps);
     tcase_add_test(core, test_program_facts);
     tcase_add_test(core, test_program_drops_shape_arithmetic);
