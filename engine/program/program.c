@@ -11,8 +11,8 @@
 #include "engine/passes/passes.h"
 #include "engine/program/program_internal.h"
 
-/* Slice in which constants travel to a device that is not ordinary memory. */
 #define MIB ((double)(1 << 20))
+/* Slice in which constants travel to a device that is not ordinary memory. */
 #define UPLOAD_BYTES (1 << 20)
 
 struct enso_program *enso_program_ref(struct enso_program *program)
@@ -310,18 +310,18 @@ static int place_constants(struct maker *m, size_t *ret_total)
 int enso__program_no_room(const struct enso_program *p, const char *what, size_t size_bytes,
                           struct enso_error *err)
 {
-    const char *name = p->name != NULL ? p->name : "";
     size_t free_bytes, total_bytes;
 
     if (p->backend->memory_info == NULL)
         return enso_error_set(err, ENSO_NO_MEMORY, "no room for the %zu bytes of %s of '%s'",
-                              size_bytes, what, name);
+                              size_bytes, what, p->name);
     p->backend->memory_info(p->device, &free_bytes, &total_bytes);
     return enso_error_set(
         err, ENSO_NO_MEMORY,
         "no room for the %.1f MiB of %s of '%s': the device has %.1f of its %.1f MiB "
         "free",
-        (double)size_bytes / MIB, what, name, (double)free_bytes / MIB, (double)total_bytes / MIB);
+        (double)size_bytes / MIB, what, p->name, (double)free_bytes / MIB,
+        (double)total_bytes / MIB);
 }
 
 static int load_constants(struct maker *m)
@@ -407,9 +407,13 @@ static void note_facts(struct enso_program *p)
 
 static int make(struct maker *m)
 {
-    int st = enso_graph_infer(m->g, m->err);
     bool changed;
+    int st;
 
+    m->p->name = keep_name(m, enso_graph_name(m->g)); /* first: messages tell it */
+    if (m->p->name == NULL)
+        return no_memory(m);
+    st = enso_graph_infer(m->g, m->err);
     if (st == ENSO_OK)
         st = enso_pass_detach_shapes(m->g, &changed, m->err);
     if (st == ENSO_OK)
@@ -434,8 +438,7 @@ static int make(struct maker *m)
         v->origin = m->p->values[v->root].origin;
         v->offset = m->p->values[v->root].offset;
     }
-    m->p->name = keep_name(m, enso_graph_name(m->g));
-    return m->p->name != NULL ? ENSO_OK : no_memory(m);
+    return ENSO_OK;
 }
 
 int enso_program_create(const struct enso_backend *backend, struct enso_device *device,

@@ -299,6 +299,56 @@ START_TEST(test_program_refuses)
 }
 END_TEST
 
+static void *no_memory_alloc(struct enso_device *d, size_t size_bytes)
+{
+    (void)d;
+    (void)size_bytes;
+    return NULL;
+}
+
+static void memory_info(struct enso_device *d, size_t *ret_free, size_t *ret_total)
+{
+    (void)d;
+    *ret_free = (size_t)3 << 20;
+    *ret_total = (size_t)8 << 20;
+}
+
+/* A device that is full: what wants how much, and what there is. */
+START_TEST(test_program_no_room)
+{
+    struct enso_backend full = *backend;
+    struct enso_program *p = NULL;
+    struct enso_context *c;
+    struct enso_error err = {0};
+    struct enso_extents e = {.n_items = 1};
+    float x[4] = {0}, y[1024];
+
+    full.memory_alloc = no_memory_alloc;
+    full.memory_info = memory_info;
+    ck_assert_int_eq(enso_program_create(&full, device,
+                                         text_graph("input x f32[N]\nconst k f32[1024, 1024]\n"
+                                                    "y = Relu(x)\noutput k\noutput y"),
+                                         &p, &err),
+                     ENSO_NO_MEMORY);
+    ck_assert_str_eq(err.message, "no room for the 4.0 MiB of the constants of 'test': the device "
+                                  "has 3.0 of its 8.0 MiB free");
+    enso_error_clear(&err);
+    ck_assert_int_eq(enso_program_create(&full, device,
+                                         text_graph("input x f32[N, 4]\ny = Relu(x)\n"
+                                                    "z = Mish(y)\noutput y"),
+                                         &p, &err),
+                     ENSO_OK);
+    ck_assert_int_eq(enso_context_create(p, &c, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_context_run(c, NULL, &e,
+                                      &(struct enso_tensor){ENSO_DTYPE_F32, 2, {1, 4}, x},
+                                      (void *const[]){y}, &err),
+                     ENSO_NO_MEMORY);
+    ck_assert_ptr_nonnull(strstr(err.message, "of a batch of 'test': the device has 3.0"));
+    enso_context_destroy(c);
+    enso_program_unref(p);
+}
+END_TEST
+
 /* ---- runs ---- */
 
 static void fill_input(struct enso_tensor *t, uint32_t *seed)
@@ -637,6 +687,7 @@ int main(void)
     tcase_add_test(limits, test_plan_refuses_what_cannot_be_addressed);
     tcase_add_test(limits, test_context_keeps_sixteen_plans);
     tcase_add_test(errors, test_program_refuses);
+    tcase_add_test(errors, test_program_no_room);
     tcase_add_test(errors, test_context_refuses_wrong_inputs);
     tcase_add_test(oom, test_program_oom);
     suite_add_tcase(s, core);
