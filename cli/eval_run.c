@@ -53,7 +53,7 @@ struct scan {
 
 static void note_unknown(struct scan *scan, const struct enso_dataset_item *item)
 {
-    struct unknown entry;
+    struct unknown entry = {.label = ""};
 
     enso_cli_cut(entry.label, sizeof entry.label, item->label);
     enso_cli_cut(entry.item, sizeof entry.item, item->name);

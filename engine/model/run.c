@@ -451,7 +451,7 @@ static size_t item_bytes(const struct enso_model *m)
     size_t total = 0;
 
     for (size_t i = 0; i < m->info.n_inputs + m->info.n_outputs; i++) {
-        struct enso_tensor t;
+        struct enso_tensor t = {.rank = 0};
         bool fits = true;
 
         if (i < m->info.n_inputs) {
