@@ -27,6 +27,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import harness  # noqa: E402
+from lengths import MIXED  # noqa: E402
 
 try:
     import torch
@@ -37,10 +38,6 @@ except ImportError as error:
     sys.exit(77)
 
 OFF = 3e-2
-# Tokens of 64 sentences of film reviews, special tokens included.
-MIXED = [33, 13, 26, 40, 11, 22, 51, 18, 30, 7, 24, 37, 16, 27, 20, 45, 12, 31, 25, 14, 34, 21, 55, 10,
-         28, 19, 42, 17, 32, 24, 38, 9, 23, 36, 15, 29, 48, 11, 20, 26, 35, 13, 41, 18, 22, 30, 8, 27,
-         39, 16, 25, 33, 19, 46, 12, 21, 28, 14, 37, 24, 31, 17, 44, 20]
 LARGE = harness.Shape(24, 1024, 16, 4096)
 TINY = harness.Shape(2, 64, 2, 128, vocabulary=2000, positions=64)
 

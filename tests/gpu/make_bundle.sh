@@ -36,12 +36,12 @@ configured main "${ENSO_BUNDLE_ARCH:-80,90}"
 read -ra tests < <(programs_of_tests | tr '\n' ' ')
 jobs=$(nproc)
 make -C "$work/main" -s -j"$jobs" ensod enso "${tests[@]}" kernels/cuda/ensod-cuda.so \
-    tests/cuda_emulation/ensod-cuda-emulated.so bench/gpu_engine
+    tests/cuda_emulation/ensod-cuda-emulated.so
 configured plain 75
 make -C "$work/plain" -s -j"$jobs" kernels/cuda/ensod-cuda.so
 
 (cd "$source_dir" && git ls-files -z | tar -c --null -T -) | tar -x -C "$top"
-for program in ensod enso "${tests[@]}" bench/gpu_engine kernels/cuda/ensod-cuda.so \
+for program in ensod enso "${tests[@]}" kernels/cuda/ensod-cuda.so \
     tests/cuda_emulation/ensod-cuda-emulated.so; do
     install -D -s "$work/main/$program" "$top/build/$program"
 done
