@@ -55,13 +55,11 @@ kernel_tests() {
     done
 }
 
-# run_kernels MODULE [COMMAND...]: every test program over a module, behind a command.
+# run_kernels MODULE: every test program over a module.
 run_kernels() {
     local over=$1 path said n f e checks=0 bad=0
-    shift
     while read -r path; do
-        said=$(ENSO_TEST_BACKEND=$over timeout 400 "$@" "$path" 2>&1)
-        [ $? -eq 0 ] || { bad=$((bad + 1)); printf '%s\n' "$said" | tail -n 60; }
+        said=$(ENSO_TEST_BACKEND=$over timeout 400 "$path" 2>&1) || { bad=$((bad + 1)); printf '%s\n' "$said" | tail -n 60; }
         read -r n f e < <(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\)$/\1 \2 \3/p' <<<"$said" | tail -n 1) ||
             { printf '%s: no count\n' "${path##*/}"; bad=$((bad + 1)); continue; }
         printf '%-24s %5d checks %3d failures %3d errors\n' "${path##*/}" "$n" "$f" "$e"
@@ -83,13 +81,6 @@ twins() {
     "$build/tests/twins/record" "$out/twins"
 }
 
-kernels() { run_kernels "$module"; }
-
-jit() {
-    # The cache would hand out what another run compiled.
-    CUDA_FORCE_PTX_JIT=1 CUDA_CACHE_DISABLE=1 run_kernels "$module"
-}
-
 plain() {
     [ -r "$plain" ] || { echo "SKIP: there is no $plain (--with-cuda-arch=75 in a folder of its own)"; return 77; }
     local card=${emulated:+T4}
@@ -102,37 +93,46 @@ models() {
     ENSO_TEST_MODULE=$([ -n "$emulated" ] || echo "$module") \
         python3 "$source_dir/tests/end_to_end/check_cuda.py" || bad=1
     python3 "$source_dir/tests/gpu/parity.py" --module "$module" ${emulated:+--quick} --json "$out/parity.json" || bad=1
-    return $bad
+    return "$bad"
 }
 
 sanitizer() {
-    local tool=compute-sanitizer kind bad=0
-    command -v $tool >/dev/null || { echo "SKIP: $tool is not here"; return 77; }
+    local kind bad=0
+    command -v compute-sanitizer >/dev/null || { echo "SKIP: compute-sanitizer is not here"; return 77; }
     for kind in memcheck racecheck synccheck; do
         echo "== $kind"
         # One test program in one process; its slow cases are left out by the time limit of the stage.
         CK_FORK=no CK_DEFAULT_TIMEOUT=0 ENSO_TEST_BACKEND=$module timeout 150 \
-            $tool --tool $kind --error-exitcode 99 "$build/tests/kernels/check_fused" >"$out/sanitizer-$kind.log" 2>&1
+            compute-sanitizer --tool "$kind" --error-exitcode 99 "$build/tests/kernels/check_fused" >"$out/sanitizer-$kind.log" 2>&1
         case $? in
         0) echo "nothing found" ;;
         124) echo "not through in 150 s" ;;
         *) bad=1; tail -n 30 "$out/sanitizer-$kind.log" ;;
         esac
     done
-    return $bad
+    return "$bad"
+}
+
+run_stage() {
+    case $1 in
+    card) card ;;
+    twins) twins ;;
+    kernels) run_kernels "$module" ;;
+    # The cache would hand out what another run compiled.
+    jit) CUDA_FORCE_PTX_JIT=1 CUDA_CACHE_DISABLE=1 run_kernels "$module" ;;
+    plain) plain ;;
+    models) models ;;
+    sanitizer) sanitizer ;;
+    *) echo "check_gpu.sh: there is no stage '$1'; --help names them"; return 2 ;;
+    esac
 }
 
 for stage in "${stages[@]}"; do
-    case $stage in card | twins | kernels | jit | plain | models | sanitizer) ;; *)
-        echo "check_gpu.sh: there is no stage '$stage'; --help names them" >&2
-        exit 2
-        ;;
-    esac
     began=$(date +%s)
     echo "=== $stage"
-    "$stage" >"$out/$stage.log" 2>&1
+    run_stage "$stage" >"$out/$stage.log" 2>&1
     rc=$?
-    case $rc in 0) word=passed ;; 77) word=skipped ;; *) word=FAILED; status=1 ;; esac
+    case $rc in 0) word=passed ;; 77) word=skipped ;; *) word=FAILED status=1 ;; esac
     tail -n 25 "$out/$stage.log"
     printf '%-10s %-8s %4d s  %s\n' "$stage" $word $(($(date +%s) - began)) "$(tail -n 1 "$out/$stage.log")" |
         tee -a "$out/summary"
