@@ -3,7 +3,7 @@
  * What compiled kernels and the emulation's shadow headers call of the emulator. Kernel files see
  * this through <cuda_runtime.h>; they name nothing of it themselves (device.cuh does).
  *
- * One launch runs at a time in a process, on the thread that makes it, so nothing here is locked.
+ * One kernel runs at a time in a process, so nothing here is locked.
  */
 #ifndef ENSO_EMULATED_H
 #define ENSO_EMULATED_H
@@ -53,11 +53,12 @@ enum class collective : unsigned char {
 uint64_t warp_collective(collective kind, unsigned mask, uint64_t value, int operand, int width,
                          place at);
 
-/* A kernel and its arguments, which live until launch returns. */
+/* A kernel and its arguments, which launch copies: it may run long after. */
 struct kernel_call {
     const void *kernel; /* identity: the function */
     void (*invoke)(const void *arguments);
     const void *arguments;
+    size_t argument_bytes;
 };
 
 cudaError_t launch(const kernel_call &call, dim3 grid, dim3 block, size_t dynamic_bytes,
