@@ -184,7 +184,7 @@ START_TEST(test_device_half_refused_by_a_kernel)
     ck_assert_int_eq(fallback.status, ENSO_OK);
     ck_assert_str_eq(enso_model_info(model)->dtype, "float32");
     ENSO_TEST_CONTAINS(enso_model_info(model)->dtype_reason,
-                       "the CPU does not compute in FP16"); /* as its weights are stored */
+                       "the CPU does not compute it in FP16"); /* as its weights are stored */
     enso_model_unref(model);
 }
 END_TEST
