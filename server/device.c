@@ -137,6 +137,7 @@ int enso_devices_open(const struct enso_config *config, struct enso_devices *ret
         .name = "cpu", .n_threads = (unsigned)config->threads, .isa = isa_name(config->isa)};
     int st = ENSO_OK;
 
+    ret->gpu_wanted = strcmp(config->device, "cpu") != 0;
     if (strncmp(config->device, "cuda", 4) == 0) {
         st = open_gpu(config, config->device, ret, err);
         if (st != ENSO_OK)
@@ -202,10 +203,13 @@ void enso_devices_arithmetic(const struct enso_config_arithmetic *config,
 /* The processor instead of a GPU: what was wanted of the GPU's arithmetic is let go, and told. */
 static void fall_back(struct enso_model_options *options, struct enso_error *why)
 {
-    size_t n = strlen(why->message);
+    size_t n;
 
     if (options->dtype == ENSO_MODEL_DTYPE_AUTO || options->dtype == ENSO_MODEL_DTYPE_FP32)
         return;
+    if (why->status == ENSO_OK)
+        (void)enso_error_set(why, ENSO_NOT_FOUND, "there is no GPU");
+    n = strlen(why->message);
     (void)snprintf(why->message + n, sizeof why->message - n,
                    "; on the processor it computes in fp32, not in %s",
                    options->dtype == ENSO_MODEL_DTYPE_BF16 ? "bf16" : "fp16");
@@ -225,7 +229,7 @@ int enso_devices_load(const struct enso_devices *devices, struct enso_model_opti
 
         options->backend = place->backend;
         options->device = place->device;
-        if (last && why.status != ENSO_OK)
+        if (last && devices->gpu_wanted)
             fall_back(options, &why);
         if (!last) {
             enso_error_clear(&why);

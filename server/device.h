@@ -29,6 +29,7 @@ struct enso_place {
 struct enso_devices {
     struct enso_place places[ENSO_MAX_PLACES]; /* the preferred first */
     size_t n;
+    bool gpu_wanted;            /* by name or by "auto", whether or not there is one */
     struct enso_error fallback; /* "auto" and no GPU: why; else empty */
 };
 

@@ -77,7 +77,7 @@ static void setup(void)
     dtype = ENSO_MODEL_DTYPE_AUTO;
     fail_lane = n_lanes = n_runs = 0;
     err = (struct enso_error){0};
-    devices = (struct enso_devices){.n = 2};
+    devices = (struct enso_devices){.n = 2, .gpu_wanted = true};
     devices.places[0].backend = &gpu;
     devices.places[1].backend = enso_backend_cpu();
     ck_assert_int_eq(gpu.device_open(&options, &devices.places[0].device, &err), ENSO_OK);
@@ -152,12 +152,14 @@ START_TEST(test_device_half_on_the_processor)
     ck_assert_str_eq(enso_model_info(model)->dtype, "float32");
     enso_model_unref(model);
 
+    devices.gpu_wanted = false;
     devices.n = 1; /* the stand-in alone, without halves: device = cpu */
     gpu.computes = enso_backend_cpu()->computes;
     ck_assert_int_eq(load(&model, &place, &fallback), ENSO_INVALID);
     ENSO_TEST_CONTAINS(err.message, "dtype bf16 is for GPUs");
     ENSO_TEST_CONTAINS(err.message, "use dtype fp32 or auto");
     enso_error_clear(&err);
+    devices.gpu_wanted = true;
     devices.fallback.status = ENSO_NOT_FOUND; /* device = auto, and there is no GPU */
     (void)snprintf(devices.fallback.message, sizeof devices.fallback.message, "no driver");
     fallback = (struct enso_error){0};
@@ -166,6 +168,11 @@ START_TEST(test_device_half_on_the_processor)
     ENSO_TEST_OK((enum enso_status)load(&model, &place, &fallback), &err);
     ck_assert_str_eq(fallback.message,
                      "no driver; on the processor it computes in fp32, not in fp16");
+    enso_model_unref(model);
+    devices.fallback = fallback = (struct enso_error){0};
+    ENSO_TEST_OK((enum enso_status)load(&model, &place, &fallback), &err);
+    ck_assert_str_eq(fallback.message,
+                     "there is no GPU; on the processor it computes in fp32, not in fp16");
     enso_model_unref(model);
     devices.n = 2;
 }
