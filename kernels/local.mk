@@ -89,6 +89,7 @@ cuda_kernel_sources = \
 	kernels/cuda/device.cuh \
 	kernels/cuda/elements.cuh \
 	kernels/cuda/embedding.cu \
+	kernels/cuda/flash_attention.cu \
 	kernels/cuda/half.cuh \
 	kernels/cuda/move.cu \
 	kernels/cuda/norm.cu \
