@@ -91,6 +91,7 @@ cuda_kernel_sources = \
 	kernels/cuda/device.cuh \
 	kernels/cuda/elements.cuh \
 	kernels/cuda/embedding.cu \
+	kernels/cuda/flash_attention.cu \
 	kernels/cuda/half.cuh \
 	kernels/cuda/move.cu \
 	kernels/cuda/norm.cu \
@@ -98,6 +99,7 @@ cuda_kernel_sources = \
 	kernels/cuda/pool.cu \
 	kernels/cuda/probe.cu \
 	kernels/cuda/product.cu \
+	kernels/cuda/ptx.cuh \
 	kernels/cuda/ragged.cuh \
 	kernels/cuda/reduce.cu \
 	kernels/cuda/rows.cuh \

@@ -26,7 +26,8 @@ emulator_sources = \
 	tests/cuda_emulation/report.cpp \
 	tests/cuda_emulation/runtime.cpp \
 	tests/cuda_emulation/shared.cpp \
-	tests/cuda_emulation/stream.cpp
+	tests/cuda_emulation/stream.cpp \
+	tests/cuda_emulation/twins.cpp
 
 check_LIBRARIES += tests/cuda_emulation/libemulator.a tests/cuda_emulation/libemulated_host.a
 tests_cuda_emulation_libemulator_a_SOURCES = $(emulator_sources)
@@ -140,7 +141,7 @@ tests/cuda_emulation/check_races: $(race_objects) $(race_test_objects)
 	$(emulated_verbose)$(RACE_CXX) -fsanitize=thread $(race_cxxflags) -o $@ $(race_objects) $(race_test_objects)
 
 # Our own kernels, those with shared memory or a fault word.
-race_kernels = $(patsubst %,tests/cuda_emulation/races/%.o,attention embedding norm product reduce)
+race_kernels = $(patsubst %,tests/cuda_emulation/races/%.o,attention embedding flash_attention norm product reduce)
 race_kernel_objects = tests/cuda_emulation/races/check_kernel_races.o $(race_kernels)
 $(race_kernels): tests/cuda_emulation/races/%.o: kernels/cuda/%.cu
 	$(race_build)
