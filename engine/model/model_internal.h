@@ -64,6 +64,11 @@ int enso__model_hold_file(struct enso_model *m, struct enso_weights_file *file,
 int enso__model_check_batching(struct enso_model *m, struct enso_error *err);
 void enso__model_lanes_done(struct enso_model *m);
 
+/* The attention's work list of a batch (engine/graph/graph.h): work gets n_entries pairs (sequence,
+ * tile), at least starts[n] / 64 + n of them. Longest sequences first, equals in their order. */
+void enso__attention_work(const int32_t *starts, size_t n_sequences, size_t n_entries,
+                          int32_t *work);
+
 /* Labels out of config.json: id2label, checked against n_labels; LABEL_0... when absent. */
 int enso__labels_from_config(struct enso_model *m, const json_t *config, uint32_t n_labels,
                              struct enso_error *err);

@@ -155,6 +155,7 @@ static float *keep_rows(struct enso_sample *s, const float *rows, size_t n_rows,
 /* The arrays of a ragged batch in staging. */
 struct text_batch {
     int32_t *tokens, *positions, *segments, *starts; /* [T], [T], [T], [B + 1] */
+    int32_t *work;                                   /* [T / 64 + B, 2] */
     float *pooled;                                   /* [B, labels or dimensions], or NULL */
     float *hidden;                                   /* [T, hidden], or NULL */
 };
@@ -168,6 +169,7 @@ static void carve_text(struct text_batch *b, struct carver *c, const struct enso
     b->positions = carve(c, t * sizeof *b->positions);
     b->segments = carve(c, t * sizeof *b->segments);
     b->starts = carve(c, (s + 1) * sizeof *b->starts);
+    b->work = carve(c, (t / ENSO_ATTENTION_TILE + s) * 2 * sizeof *b->work);
     b->pooled = width != 0 ? carve(c, s * width * sizeof *b->pooled) : NULL;
     b->hidden = hidden != 0 ? carve(c, t * hidden * sizeof *b->hidden) : NULL;
 }
@@ -188,6 +190,7 @@ static void fill_text(struct text_batch *b, struct enso_sample *const *samples, 
         at += (int32_t)s->n_tokens;
     }
     b->starts[n] = at;
+    enso__attention_work(b->starts, n, (size_t)at / ENSO_ATTENTION_TILE + n, b->work);
 }
 
 /* An I32 input [n]. */
@@ -240,11 +243,15 @@ static int run_text(struct enso_model *m, struct enso_lane *lane, struct enso_mo
     fill_text(&b, samples, n);
     outputs[0] = b.pooled;
     outputs[1] = b.hidden;
-    st = enso_context_run(l->context, lane, &e,
-                          (const struct enso_tensor[]){
-                              vector(b.tokens, e.n_tokens), vector(b.positions, e.n_tokens),
-                              vector(b.segments, e.n_tokens), vector(b.starts, e.n_sequences + 1)},
-                          outputs, err);
+    st = enso_context_run(
+        l->context, lane, &e,
+        (const struct enso_tensor[]){
+            vector(b.tokens, e.n_tokens),
+            vector(b.positions, e.n_tokens),
+            vector(b.segments, e.n_tokens),
+            vector(b.starts, e.n_sequences + 1),
+            {ENSO_DTYPE_I32, 2, {e.n_tokens / ENSO_ATTENTION_TILE + e.n_sequences, 2}, b.work}},
+        outputs, err);
     return st != ENSO_OK ? st : keep_text(m, &b, samples, n, width, hidden, err);
 }
 

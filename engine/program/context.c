@@ -155,15 +155,18 @@ static int find_plan(struct enso_context *c, const struct enso_extents *e,
 static int grow_arena(struct enso_context *c, size_t bytes, struct enso_error *err)
 {
     const struct enso_program *p = c->program;
+    void *memory = NULL;
+    int st;
 
     if (bytes <= c->arena_bytes)
         return ENSO_OK;
-    if (c->arena != NULL)
-        p->backend->memory_free(p->device, c->arena);
+    p->backend->memory_free(p->device, c->arena);
+    c->arena = NULL;
     c->arena_bytes = 0;
-    c->arena = p->backend->memory_alloc(p->device, bytes);
-    if (c->arena == NULL)
-        return enso__program_no_room(p, "a batch", bytes, err);
+    st = enso__program_alloc(p, "a batch", bytes, &memory, err);
+    if (st != ENSO_OK)
+        return st;
+    c->arena = memory;
     c->arena_bytes = bytes;
     return ENSO_OK;
 }
@@ -349,7 +352,9 @@ int enso_context_run(struct enso_context *context, struct enso_lane *lane,
         return run_guarded(context, lane, plan, &run, outputs, err);
     st = upload_inputs(context, lane, inputs, err);
     if (st == ENSO_OK)
-        st = p->backend->run(lane, &run, err);
+        st = p->backend->begin(lane, 0, &run, err);
+    if (st == ENSO_OK)
+        st = p->backend->finish(lane, 0, NULL, err);
     if (st == ENSO_OK)
         st = download_outputs(context, lane, outputs, err);
     return st;

@@ -48,7 +48,7 @@ struct enso_program {
     size_t n_inputs, n_outputs;
     void *constants; /* device memory */
     uint64_t weight_bytes;
-    bool uses[ENSO_EXTENT_STARTS + 1];
+    bool uses[ENSO_N_EXTENTS];
     bool batched, batch_invariant;
 };
 
@@ -75,10 +75,9 @@ struct enso_plan {
     size_t workspace_bytes;
 };
 
-/* ENSO_NO_MEMORY: `what` needs `size_bytes` that the device does not have, with the device's own
- * numbers where it tells them. */
-int enso__program_no_room(const struct enso_program *program, const char *what, size_t size_bytes,
-                          struct enso_error *err);
+/* Device memory for `what` of the program; failures name both. */
+int enso__program_alloc(const struct enso_program *program, const char *what, size_t size_bytes,
+                        void **ret_memory, struct enso_error *err) ENSO_MUST_CHECK;
 
 /* Dims of a value for a batch; false on overflow. */
 bool enso__value_tensor(const struct enso__program_value *v, const struct enso_extents *e,

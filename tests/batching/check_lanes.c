@@ -65,7 +65,12 @@ static void lane_close(struct enso_lane *lane)
 }
 
 static const struct enso_backend backend = {
-    .abi = ENSO_BACKEND_ABI, .name = "fake", .lane_open = lane_open, .lane_close = lane_close};
+    .abi = ENSO_BACKEND_ABI,
+    .name = "fake",
+    .n_slots = 1,
+    .lane_open = lane_open,
+    .lane_close = lane_close,
+};
 
 /* ---- a model that writes its answer into the sample ---- */
 

@@ -92,6 +92,10 @@ WRAP(cudaStreamCreateWithFlags, (cudaStream_t * stream, unsigned flags), (stream
 WRAP(cudaEventCreateWithFlags, (cudaEvent_t * event, unsigned flags), (event, flags))
 WRAP(cudaEventRecord, (cudaEvent_t event, cudaStream_t stream), (event, stream))
 WRAP(cudaEventSynchronize, (cudaEvent_t event), (event))
+WRAP(cudaEventQuery, (cudaEvent_t event), (event))
+WRAP(cudaEventElapsedTime, (float *ms, cudaEvent_t start, cudaEvent_t end), (ms, start, end))
+WRAP(cudaStreamWaitEvent, (cudaStream_t stream, cudaEvent_t event, unsigned flags),
+     (stream, event, flags))
 WRAP(cudaMemcpyAsync,
      (void *dst, const void *src, size_t size, enum cudaMemcpyKind kind, cudaStream_t stream),
      (dst, src, size, kind, stream))

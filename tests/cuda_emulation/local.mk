@@ -56,6 +56,7 @@ comma = ,
 emulated_wrapped = cudaGetDeviceCount cudaGetDeviceProperties cudaSetDevice cudaMalloc cudaFree \
 	cudaMemGetInfo cudaHostAlloc cudaFreeHost cudaStreamCreateWithFlags cudaStreamDestroy \
 	cudaEventCreateWithFlags cudaEventDestroy cudaEventRecord cudaEventSynchronize \
+	cudaEventQuery cudaEventElapsedTime cudaStreamWaitEvent \
 	cudaMemcpyAsync cudaMemsetAsync
 check_DATA = tests/cuda_emulation/ensod-cuda-emulated.so
 tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) kernels/cuda/module.map

@@ -47,10 +47,11 @@ static int lane_open(struct enso_device *device, struct enso_lane **ret_lane,
     return enso_backend_cpu()->lane_open(device, ret_lane, error);
 }
 
-static int run(struct enso_lane *lane, const struct enso_run *batch, struct enso_error *error)
+static int begin(struct enso_lane *lane, unsigned slot, const struct enso_run *batch,
+                 struct enso_error *error)
 {
     n_runs++;
-    return enso_backend_cpu()->run(lane, batch, error);
+    return enso_backend_cpu()->begin(lane, slot, batch, error);
 }
 
 static void setup(void)
@@ -61,7 +62,7 @@ static void setup(void)
     gpu = *enso_backend_cpu();
     gpu.bind = bind;
     gpu.lane_open = lane_open;
-    gpu.run = run;
+    gpu.begin = begin;
     refusal = ENSO_OK;
     fail_lane = n_lanes = n_runs = 0;
     err = (struct enso_error){0};

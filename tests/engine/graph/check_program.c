@@ -299,21 +299,17 @@ START_TEST(test_program_refuses)
 }
 END_TEST
 
-static void *no_memory_alloc(struct enso_device *d, size_t size_bytes)
+static enum enso_status alloc_status;
+
+static int no_memory_alloc(struct enso_device *d, size_t size_bytes, const char *what,
+                           void **ret_memory, struct enso_error *err)
 {
     (void)d;
-    (void)size_bytes;
-    return NULL;
+    (void)ret_memory;
+    return enso_error_set(err, alloc_status, "%zu bytes for %s: no", size_bytes, what);
 }
 
-static void memory_info(struct enso_device *d, size_t *ret_free, size_t *ret_total)
-{
-    (void)d;
-    *ret_free = (size_t)3 << 20;
-    *ret_total = (size_t)8 << 20;
-}
-
-/* A device that is full: what wants how much, and what there is. */
+/* A device that is full: what wants how much. One that is lost is another matter. */
 START_TEST(test_program_no_room)
 {
     struct enso_backend full = *backend;
@@ -324,14 +320,13 @@ START_TEST(test_program_no_room)
     float x[4] = {0}, y[1024];
 
     full.memory_alloc = no_memory_alloc;
-    full.memory_info = memory_info;
+    alloc_status = ENSO_NO_MEMORY;
     ck_assert_int_eq(enso_program_create(&full, device,
                                          text_graph("input x f32[N]\nconst k f32[1024, 1024]\n"
                                                     "y = Relu(x)\noutput k\noutput y"),
                                          &p, &err),
                      ENSO_NO_MEMORY);
-    ck_assert_str_eq(err.message, "no room for the 4.0 MiB of the constants of 'test': the device "
-                                  "has 3.0 of its 8.0 MiB free");
+    ck_assert_str_eq(err.message, "4194304 bytes for the constants of 'test': no");
     enso_error_clear(&err);
     ck_assert_int_eq(enso_program_create(&full, device,
                                          text_graph("input x f32[N, 4]\ny = Relu(x)\n"
@@ -343,7 +338,13 @@ START_TEST(test_program_no_room)
                                       &(struct enso_tensor){ENSO_DTYPE_F32, 2, {1, 4}, x},
                                       (void *const[]){y}, &err),
                      ENSO_NO_MEMORY);
-    ck_assert_ptr_nonnull(strstr(err.message, "of a batch of 'test': the device has 3.0"));
+    ck_assert_ptr_nonnull(strstr(err.message, "for a batch of 'test': no"));
+    enso_error_clear(&err);
+    alloc_status = ENSO_UNAVAILABLE;
+    ck_assert_int_eq(enso_context_run(c, NULL, &e,
+                                      &(struct enso_tensor){ENSO_DTYPE_F32, 2, {1, 4}, x},
+                                      (void *const[]){y}, &err),
+                     ENSO_UNAVAILABLE);
     enso_context_destroy(c);
     enso_program_unref(p);
 }
