@@ -16,12 +16,10 @@
 #include "engine/program/program.h"
 #include "engine/text/tokenizer.h"
 
-/* What one lane keeps for one model: its context and the flat arrays of a batch. */
+/* What one lane keeps for one model. */
 struct enso_model_lane {
     const struct enso_lane *lane; /* key only, may be gone */
     struct enso_context *context;
-    void *staging; /* grows; inputs and outputs of a batch, host memory */
-    size_t staging_bytes;
     struct enso_model_lane *next;
 };
 
