@@ -61,9 +61,39 @@ int enso__cuda_alloc(struct enso_device *device, size_t size_bytes, const char *
     return ENSO_OK;
 }
 
+int enso__cuda_staging_alloc(struct enso_device *device, size_t size_bytes, const char *what,
+                             void **ret_memory, struct enso_error *err)
+{
+    void *memory = NULL;
+    int st = enso__cuda_enter(device, err);
+
+    if (st != ENSO_OK)
+        return st;
+    int code = cudaHostAlloc(&memory, ENSO_MAX(size_bytes, (size_t)1), cudaHostAllocDefault);
+    if (code == cudaErrorMemoryAllocation) {
+        (void)cudaGetLastError();
+        return enso_error_set(err, ENSO_NO_MEMORY,
+                              "%s needs %.1f MiB of pinned memory of the machine, which it does "
+                              "not have; raise the limit of locked memory, or serve less at once",
+                              what, (double)size_bytes / MIB);
+    }
+    if (code != cudaSuccess)
+        return enso__cuda_failed(device, code, what, err);
+    *ret_memory = memory;
+    return ENSO_OK;
+}
+
+void enso__cuda_staging_free(struct enso_device *device, void *memory)
+{
+    if (memory == NULL || atomic_load(&device->hung)) /* it would wait */
+        return;
+    (void)enso__cuda_enter_to_release(device);
+    (void)cudaFreeHost(memory);
+}
+
 void enso__cuda_free(struct enso_device *device, void *memory)
 {
-    if (memory == NULL)
+    if (memory == NULL || atomic_load(&device->hung)) /* it would wait */
         return;
     (void)enso__cuda_enter_to_release(device);
     (void)cudaFree(memory); /* a failure shows again at the next call that matters */

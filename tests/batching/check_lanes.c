@@ -65,7 +65,12 @@ static void lane_close(struct enso_lane *lane)
 }
 
 static const struct enso_backend backend = {
-    .abi = ENSO_BACKEND_ABI, .name = "fake", .lane_open = lane_open, .lane_close = lane_close};
+    .abi = ENSO_BACKEND_ABI,
+    .name = "fake",
+    .n_slots = 1,
+    .lane_open = lane_open,
+    .lane_close = lane_close,
+};
 
 /* ---- a model that writes its answer into the sample ---- */
 
@@ -78,13 +83,16 @@ static void sleep_us(unsigned us)
     (void)nanosleep(&t, NULL);
 }
 
-static int run(void *model, struct enso_lane *lane, struct enso_sample *const *samples, size_t n,
-               struct enso_error *err)
+static int begin(void *model, struct enso_lane *lane, unsigned slot,
+                 struct enso_sample *const *samples, size_t n, const struct enso_pace *pace,
+                 struct enso_error *err)
 {
     const unsigned *us = model;
     unsigned running;
     size_t i;
 
+    (void)slot;
+    (void)pace;
     check_thread(lane);
     atomic_fetch_add(&n_runs, 1);
     running = atomic_fetch_add(&n_running, 1) + 1;
@@ -101,9 +109,20 @@ static int run(void *model, struct enso_lane *lane, struct enso_sample *const *s
     return ENSO_OK;
 }
 
+static int finish(void *model, struct enso_lane *lane, unsigned slot,
+                  struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
+                  struct enso_error *err)
+{
+    (void)model, (void)slot, (void)samples, (void)n, (void)err;
+    check_thread(lane);
+    if (ret_compute_ns != NULL)
+        *ret_compute_ns = 0;
+    return ENSO_OK;
+}
+
 static struct enso_queue *make_queue(unsigned *us, const struct enso_queue_limits *limits)
 {
-    struct enso_runner runner = {.model = us, .run = run};
+    struct enso_runner runner = {.model = us, .begin = begin, .finish = finish};
     struct enso_queue *q;
 
     ck_assert_int_eq(enso_queue_create("fake", limits, &runner, NULL, &q, NULL), ENSO_OK);

@@ -65,7 +65,7 @@ emulated_wrapped = cudaGetDeviceCount cudaGetDeviceProperties cudaSetDevice cuda
 	cudaMemGetInfo cudaHostAlloc cudaFreeHost cudaStreamCreateWithFlags cudaStreamDestroy \
 	cudaEventCreateWithFlags cudaEventDestroy cudaEventRecord cudaEventSynchronize \
 	cudaMemcpyAsync cudaMemsetAsync cudaStreamSynchronize cudaStreamWaitEvent cudaStreamQuery \
-	cudaEventQuery cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate cudaMemPoolDestroy \
+	cudaEventQuery cudaEventElapsedTime cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate cudaMemPoolDestroy \
 	cudaStreamBeginCapture cudaStreamEndCapture cudaGraphInstantiate cudaGraphUpload \
 	cudaGraphLaunch cudaGraphExecDestroy cudaGraphDestroy
 check_DATA = tests/cuda_emulation/ensod-cuda-emulated.so
