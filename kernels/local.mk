@@ -95,7 +95,6 @@ cuda_kernel_sources = \
 	kernels/cuda/elements.cuh \
 	kernels/cuda/embedding.cu \
 	kernels/cuda/flash_attention.cu \
-
 	kernels/cuda/gemm.cu kernels/cuda/gemm.cuh \
 	kernels/cuda/gemm_conv.cu \
 	kernels/cuda/half.cuh \
