@@ -53,7 +53,6 @@ struct enso_lane {
     struct enso_device *device;
     cudaStream_t stream;    /* computes */
     cudaStream_t up, down;  /* large copies */
-    cudaEvent_t waited;     /* for enso__cuda_lane_wait */
     unsigned char *staging; /* pinned; its last FAULT_BYTES a slot receive fault words */
     size_t used;            /* bytes of staging that copies on the stream may still read */
     int *faults;            /* device memory [ENSO_MAX_SLOTS, MAX_FAULTS], of batches without an
@@ -62,11 +61,13 @@ struct enso_lane {
     _Atomic uint64_t n_eager, n_tokens, n_padding_tokens;
 };
 
+static void settle(struct enso_lane *lane);
+
 /* ---- life ---- */
 
 static int create_events(struct enso_lane *lane)
 {
-    int code = cudaEventCreateWithFlags(&lane->waited, cudaEventDisableTiming);
+    int code = cudaSuccess;
 
     for (unsigned i = 0; code == cudaSuccess && i < ENSO_MAX_SLOTS; i++) {
         struct slot *s = &lane->slots[i];
@@ -136,8 +137,6 @@ static void destroy_events(struct enso_lane *lane)
             if (events[k] != NULL)
                 (void)cudaEventDestroy(events[k]);
     }
-    if (lane->waited != NULL)
-        (void)cudaEventDestroy(lane->waited);
 }
 
 void enso__cuda_lane_close(struct enso_lane *lane)
@@ -147,8 +146,8 @@ void enso__cuda_lane_close(struct enso_lane *lane)
     const cudaStream_t streams[] = {lane->up, lane->stream, lane->down};
 
     /* failures of a teardown change nothing: what is lost is the device, which others will tell */
-    if (enso__cuda_enter_to_release(lane->device) && lane->down != NULL && lane->waited != NULL)
-        (void)enso__cuda_lane_drain(lane, NULL);
+    if (lane->down != NULL)
+        settle(lane);
     enso__cuda_free(lane->device, lane->faults);
     destroy_events(lane);
     for (size_t i = 0; i < ENSO_ARRAY_SIZE(streams); i++)
@@ -202,12 +201,22 @@ static int hung(struct enso_device *device, struct enso_error *err)
                           device->name);
 }
 
-/* Sleep until the event has happened. Returns a cudaError_t, or cudaErrorNotReady when it takes too
- * long. */
-static int wait_event(cudaEvent_t event, const struct enso_pace *pace, uint64_t hang_ns)
+/* What is waited for: an event, or, when that is NULL, all that a stream has been given. */
+struct end {
+    cudaEvent_t event;
+    cudaStream_t stream;
+};
+
+static int query(const struct end *end)
+{
+    return end->event != NULL ? (int)cudaEventQuery(end->event) : (int)cudaStreamQuery(end->stream);
+}
+
+/* Sleep until it has come. Returns a cudaError_t, cudaErrorNotReady when it takes too long. */
+static int wait_end(const struct end *end, const struct enso_pace *pace, uint64_t hang_ns)
 {
     uint64_t start_ns = now_ns(), now = start_ns, limit_ns, nap_from_ns;
-    int code = cudaEventQuery(event);
+    int code = query(end);
 
     if (code != cudaErrorNotReady)
         return code;
@@ -217,7 +226,7 @@ static int wait_event(cudaEvent_t event, const struct enso_pace *pace, uint64_t 
         now = now_ns();
     }
     nap_from_ns = now + POLL_NS;
-    while ((code = cudaEventQuery(event)) == cudaErrorNotReady) {
+    while ((code = query(end)) == cudaErrorNotReady) {
         now = now_ns();
         if (now - start_ns > limit_ns)
             break;
@@ -229,10 +238,10 @@ static int wait_event(cudaEvent_t event, const struct enso_pace *pace, uint64_t 
 }
 
 /* The same as a status. */
-static int wait_for(struct enso_lane *lane, cudaEvent_t event, const struct enso_pace *pace,
+static int wait_for(struct enso_lane *lane, struct end end, const struct enso_pace *pace,
                     struct enso_error *err)
 {
-    int code = wait_event(event, pace, lane->device->hang_ns);
+    int code = wait_end(&end, pace, lane->device->hang_ns);
 
     if (code == cudaErrorNotReady)
         return hung(lane->device, err);
@@ -243,22 +252,8 @@ static int wait_for(struct enso_lane *lane, cudaEvent_t event, const struct enso
 static int wait_stream(struct enso_lane *lane, cudaStream_t stream, struct enso_error *err)
 {
     static const struct enso_pace unknown = {0, 0};
-    int code = cudaEventRecord(lane->waited, stream);
 
-    if (code != cudaSuccess) /* nobody leaves while the stream uses memory that may be freed next */
-        (void)cudaStreamSynchronize(stream);
-    if (code != cudaSuccess)
-        return enso__cuda_failed(lane->device, code, "waiting for the GPU", err);
-    return wait_for(lane, lane->waited, &unknown, err);
-}
-
-int enso__cuda_lane_wait(struct enso_lane *lane, struct enso_error *err)
-{
-    int st = wait_stream(lane, lane->stream, err);
-
-    if (st == ENSO_OK)
-        lane->used = 0;
-    return st;
+    return wait_for(lane, (struct end){NULL, stream}, &unknown, err);
 }
 
 int enso__cuda_lane_drain(struct enso_lane *lane, struct enso_error *err)
@@ -268,8 +263,31 @@ int enso__cuda_lane_drain(struct enso_lane *lane, struct enso_error *err)
     if (st == ENSO_OK)
         st = wait_stream(lane, lane->up, err);
     if (st == ENSO_OK)
-        st = enso__cuda_lane_wait(lane, err);
+        st = wait_stream(lane, lane->stream, err);
+    if (st == ENSO_OK)
+        lane->used = 0;
     return st == ENSO_OK ? wait_stream(lane, lane->down, err) : st;
+}
+
+/* After a failure: nobody leaves while a stream uses memory that the caller may free next. A call
+ * that fails here too is made once more: what failed may have been the asking. */
+static void settle(struct enso_lane *lane)
+{
+    for (int i = 0; i < 2; i++)
+        if (!enso__cuda_enter_to_release(lane->device) ||
+            enso__cuda_lane_drain(lane, NULL) == ENSO_OK)
+            return;
+}
+
+int enso__cuda_lane_wait(struct enso_lane *lane, struct enso_error *err)
+{
+    int st = wait_stream(lane, lane->stream, err);
+
+    if (st == ENSO_OK)
+        lane->used = 0;
+    else
+        settle(lane);
+    return st;
 }
 
 /* ---- copies that are no batch's ---- */
@@ -467,8 +485,7 @@ int enso__cuda_lane_begin(struct enso_lane *lane, unsigned slot, const struct en
     if (!s->empty) {
         st = put_on_lane(lane, s, run, &down, err);
         if (st != ENSO_OK) {
-            /* the steps before still use the batch's memory */
-            (void)enso__cuda_lane_drain(lane, NULL);
+            settle(lane); /* the steps before still use the batch's memory */
             return st;
         }
         count(&lane->n_eager, 1);
@@ -510,9 +527,11 @@ int enso__cuda_lane_finish(struct enso_lane *lane, unsigned slot, uint64_t *ret_
         return ENSO_OK;
     st = enso__cuda_enter(lane->device, err);
     if (st == ENSO_OK)
-        st = wait_for(lane, s->done, &s->pace, err);
-    if (st != ENSO_OK)
+        st = wait_for(lane, (struct end){s->done, NULL}, &s->pace, err);
+    if (st != ENSO_OK) {
+        settle(lane);
         return st;
+    }
     code = cudaEventElapsedTime(&ms, s->started, s->computed);
     if (code != cudaSuccess)
         return enso__cuda_failed(lane->device, code, "the time of a batch", err);

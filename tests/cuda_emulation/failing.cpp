@@ -94,10 +94,6 @@ WRAP(cudaStreamCreateWithFlags, (cudaStream_t * stream, unsigned flags), (stream
 WRAP(cudaEventCreateWithFlags, (cudaEvent_t * event, unsigned flags), (event, flags))
 WRAP(cudaEventRecord, (cudaEvent_t event, cudaStream_t stream), (event, stream))
 WRAP_RELEASE(cudaEventSynchronize, (cudaEvent_t event), (event))
-WRAP(cudaEventQuery, (cudaEvent_t event), (event))
-WRAP(cudaEventElapsedTime, (float *ms, cudaEvent_t start, cudaEvent_t end), (ms, start, end))
-WRAP(cudaStreamWaitEvent, (cudaStream_t stream, cudaEvent_t event, unsigned flags),
-     (stream, event, flags))
 WRAP(cudaMemcpyAsync,
      (void *dst, const void *src, size_t size, enum cudaMemcpyKind kind, cudaStream_t stream),
      (dst, src, size, kind, stream))
@@ -107,7 +103,11 @@ WRAP_RELEASE(cudaFree, (void *memory), (memory))
 WRAP_RELEASE(cudaFreeHost, (void *memory), (memory))
 WRAP_RELEASE(cudaStreamDestroy, (cudaStream_t stream), (stream))
 WRAP_RELEASE(cudaEventDestroy, (cudaEvent_t event), (event))
+WRAP(cudaStreamWaitEvent, (cudaStream_t stream, cudaEvent_t event, unsigned flags),
+     (stream, event, flags))
 WRAP(cudaStreamQuery, (cudaStream_t stream), (stream))
+WRAP(cudaEventQuery, (cudaEvent_t event), (event))
+WRAP(cudaEventElapsedTime, (float *ms, cudaEvent_t start, cudaEvent_t end), (ms, start, end))
 WRAP(cudaMallocFromPoolAsync, (void **memory, size_t size, cudaMemPool_t pool, cudaStream_t stream),
      (memory, size, pool, stream))
 WRAP(cudaMemPoolCreate, (cudaMemPool_t * pool, const struct cudaMemPoolProps *properties),
