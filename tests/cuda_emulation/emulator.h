@@ -265,7 +265,7 @@ bool stream_reach(const point_ref &at);
 bool stream_finish(cudaStream_t stream);
 /* Something that hangs is next in some stream. */
 bool stream_hangs(void);
-/* Nothing that waits will ever run. */
+/* Nothing that waits will ever run: nobody waits for it any more either. */
 void stream_drop_all(void);
 /* fn(op) for everything that waits in any stream. */
 template <class F> void stream_each_pending(F fn);
