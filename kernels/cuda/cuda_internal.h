@@ -80,15 +80,10 @@ int enso__cuda_floats(const struct enso__bind *b, const float *data, size_t n, f
 int enso__cuda_ints(const struct enso__bind *b, size_t input, const char *attribute,
                     struct enso__ints *ret, struct enso_error *err) ENSO_MUST_CHECK;
 
-/* Types that kernels over floats compute in F32: F32, F16 and BF16. */
-static inline bool enso__cuda_is_half(enum enso_dtype dtype)
-{
-    return dtype == ENSO_DTYPE_F16 || dtype == ENSO_DTYPE_BF16;
-}
-
+/* F32, F16 and BF16: what kernels compute in F32. */
 static inline bool enso__cuda_is_float(enum enso_dtype dtype)
 {
-    return dtype == ENSO_DTYPE_F32 || enso__cuda_is_half(dtype);
+    return dtype == ENSO_DTYPE_F32 || enso_dtype_is_half(dtype);
 }
 
 /* Input i can be taken as floats: a constant of any type, or a tensor that is F32. */
@@ -123,6 +118,8 @@ static inline struct enso_tensor *enso__cuda_out(const struct enso__cuda_call *c
 
 /* The family that binds an operator; NULL: the module has no kernel for it. */
 enso__cuda_bind_fn enso__cuda_family(enum enso_op op);
+/* The backend's answer to "does the device compute this operator on activations of that type". */
+bool enso__cuda_computes(const struct enso_device *device, enum enso_op op, enum enso_dtype dtype);
 
 /* Families. */
 #define ENSO__CUDA_FAMILY(name)                                                                    \

@@ -26,7 +26,8 @@ static int bind(struct enso_device *device, const struct enso_graph *graph, int 
         return st;
     if (fn == NULL)
         return enso__unsupported(&b, err, "the GPU has no kernel for this operator");
-    return fn(&b, ret_bound, err);
+    st = enso__refuse_halves(&b, enso__cuda_computes, "the GPU", err);
+    return st == ENSO_OK ? fn(&b, ret_bound, err) : st;
 }
 
 static void unbind(struct enso_device *device, struct enso_bound *bound)
@@ -73,6 +74,7 @@ const struct enso_backend *enso_backend_entry(const struct enso_host *given)
         .lane_open = enso__cuda_lane_open,
         .lane_close = enso__cuda_lane_close,
         .run = enso__cuda_lane_run,
+        .computes = enso__cuda_computes,
     };
 
     if (given->abi != ENSO_BACKEND_ABI)

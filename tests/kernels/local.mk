@@ -75,3 +75,10 @@ tests_kernels_check_half_SOURCES = tests/kernels/check_half.c
 tests_kernels_check_half_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_half_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_half_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_types
+TESTS += tests/kernels/check_types
+tests_kernels_check_types_SOURCES = tests/kernels/check_types.c $(GRAPH_TEST_HELPERS)
+tests_kernels_check_types_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_types_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_types_LDADD = $(KERNEL_TEST_LIBS)
