@@ -25,7 +25,7 @@ extern "C" const char *__tsan_default_options(void)
 namespace
 {
 
-enum { FLOATS = 1 << 16, ROW = 1100, TOKENS = 75 };
+enum { FLOATS = 1 << 16, ROW = 1100, LONG_ROW = 8200, TOKENS = 75 };
 
 struct bench {
     cudaStream_t stream;
@@ -94,7 +94,8 @@ void run_rows(const bench *b)
     static const enum enso_op norms[] = {ENSO_OP_LAYER_NORM, ENSO_OP_RMS_NORM,
                                          ENSO_OP_L2_NORMALIZE};
 
-    for (size_t n : {(size_t)40, (size_t)ROW}) {
+    /* a warp's row, a block's, one that does not fit registers */
+    for (size_t n : {(size_t)40, (size_t)ROW, (size_t)LONG_ROW}) {
         for (enum enso_op op : norms) {
             struct enso_cuda_row_norm norm = {};
 
@@ -106,9 +107,13 @@ void run_rows(const bench *b)
             norm.n_rows = 3;
             norm.n = n;
             expect(b, enso_cuda_row_norm(ENSO_DTYPE_F32, &norm, b->stream), 3 * n, "row_norm");
+            /* any bits: results may be NaN */
+            expect(b, enso_cuda_row_norm(ENSO_DTYPE_BF16, &norm, b->stream), 0, "row_norm");
         }
         expect(b, enso_cuda_softmax(ENSO_DTYPE_F32, false, true, b->x, b->y, 3, n, 1, b->stream),
                3 * n, "softmax");
+        expect(b, enso_cuda_softmax(ENSO_DTYPE_F16, false, true, b->x, b->y, 3, n, 1, b->stream), 0,
+               "softmax");
         expect(b,
                enso_cuda_instance_norm(ENSO_DTYPE_F32, b->x, b->x, b->x, 1e-5f, b->y, 2, 2, n,
                                        b->stream),

@@ -27,6 +27,20 @@ tests_kernels_check_corners_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_corners_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_corners_LDADD = $(KERNEL_TEST_LIBS)
 
+check_PROGRAMS += tests/kernels/check_half
+TESTS += tests/kernels/check_half
+tests_kernels_check_half_SOURCES = tests/kernels/check_half.c
+tests_kernels_check_half_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_half_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_half_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_invariance
+TESTS += tests/kernels/check_invariance
+tests_kernels_check_invariance_SOURCES = tests/kernels/check_invariance.c
+tests_kernels_check_invariance_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_invariance_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_invariance_LDADD = $(KERNEL_TEST_LIBS)
+
 check_PROGRAMS += tests/kernels/check_move
 TESTS += tests/kernels/check_move
 tests_kernels_check_move_SOURCES = tests/kernels/check_move.c
@@ -68,20 +82,6 @@ tests_kernels_check_types_SOURCES = tests/kernels/check_types.c $(GRAPH_TEST_HEL
 tests_kernels_check_types_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_types_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_types_LDADD = $(KERNEL_TEST_LIBS)
-
-check_PROGRAMS += tests/kernels/check_invariance
-TESTS += tests/kernels/check_invariance
-tests_kernels_check_invariance_SOURCES = tests/kernels/check_invariance.c
-tests_kernels_check_invariance_CFLAGS = $(TEST_CFLAGS)
-tests_kernels_check_invariance_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_kernels_check_invariance_LDADD = $(KERNEL_TEST_LIBS)
-
-check_PROGRAMS += tests/kernels/check_half
-TESTS += tests/kernels/check_half
-tests_kernels_check_half_SOURCES = tests/kernels/check_half.c
-tests_kernels_check_half_CFLAGS = $(TEST_CFLAGS)
-tests_kernels_check_half_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_kernels_check_half_LDADD = $(KERNEL_TEST_LIBS)
 
 check_PROGRAMS += tests/kernels/check_half_ragged
 TESTS += tests/kernels/check_half_ragged
