@@ -4,6 +4,7 @@
  *
  *   launch.cpp   checks a launch against the device, runs its blocks, counts
  *   block.cpp    threads of the running block: who runs next, barriers, warp functions
+ *   count.cpp    what a kernel did through functions that tell
  *   twins.cpp    instructions of kernels/cuda/ptx.cuh: matrix fragments, asynchronous copies
  *   shared.cpp   the running block's shared memory
  *   memory.cpp   device memory between guard pages
@@ -49,6 +50,7 @@ struct kernel {
     size_t max_dynamic;  /* beyond 48 KiB only what cudaFuncSetAttribute allowed */
     size_t static_bytes; /* as far as its blocks have shown */
     uint64_t launches, blocks, threads, barriers, collectives;
+    counts told;
 };
 
 struct running_launch {
@@ -59,6 +61,8 @@ struct running_launch {
     uint64_t number; /* of this launch in the process, from 1 */
 };
 extern running_launch launched;
+/* By name; NULL: it never ran. */
+const kernel *kernel_named(const char *name);
 
 /* Set by the block that starts: the next of the grid in this seed's order; false after the last. */
 bool next_block(void);

@@ -70,15 +70,28 @@ void copy_name(char *to, size_t size, const char *arguments)
 
 void print_counters(void)
 {
-    fprintf(stderr, "%-48s %10s %12s %14s %12s %14s\n", "kernel", "launches", "blocks", "threads",
-            "barriers", "collectives");
+    fprintf(stderr, "%-48s %10s %12s %14s %12s %14s %14s %14s %14s %14s %14s %14s %14s %18s\n",
+            "kernel", "launches", "blocks", "threads", "barriers", "collectives", "global_read",
+            "global_written", "shared_read", "shared_written", "shared_phases", "conflicts", "mma",
+            "mma_flops");
     for (const auto &entry : kernels) {
         const kernel &k = entry.second;
+        const uint64_t columns[] = {k.threads,
+                                    k.barriers,
+                                    k.collectives,
+                                    k.told.global_read,
+                                    k.told.global_written,
+                                    k.told.shared_read,
+                                    k.told.shared_written,
+                                    k.told.shared_phases,
+                                    k.told.shared_conflicts,
+                                    k.told.mma};
 
-        fprintf(stderr, "%-48s %10llu %12llu %14llu %12llu %14llu\n", k.name,
-                (unsigned long long)k.launches, (unsigned long long)k.blocks,
-                (unsigned long long)k.threads, (unsigned long long)k.barriers,
-                (unsigned long long)k.collectives);
+        fprintf(stderr, "%-48s %10llu %12llu", k.name, (unsigned long long)k.launches,
+                (unsigned long long)k.blocks);
+        for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
+            fprintf(stderr, i == 1 ? " %12llu" : " %14llu", (unsigned long long)columns[i]);
+        fprintf(stderr, " %18llu\n", (unsigned long long)k.told.mma_flops);
     }
 }
 
@@ -111,6 +124,14 @@ cudaError_t check_launch(const kernel &k, dim3 grid, dim3 block, size_t dynamic_
 }
 
 } // namespace
+
+const kernel *kernel_named(const char *name)
+{
+    for (const auto &entry : kernels)
+        if (strcmp(entry.second.name, name) == 0)
+            return &entry.second;
+    return nullptr;
+}
 
 bool next_block(void)
 {

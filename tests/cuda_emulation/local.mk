@@ -12,6 +12,7 @@ endif
 
 emulator_sources = \
 	tests/cuda_emulation/block.cpp \
+	tests/cuda_emulation/count.cpp \
 	tests/cuda_emulation/emulator.h \
 	tests/cuda_emulation/fiber.cpp tests/cuda_emulation/fiber.h \
 	tests/cuda_emulation/launch.cpp \

@@ -128,6 +128,19 @@ void land(const copy &c)
     race_write(c.to, c.bytes);
 }
 
+/* Where the lanes of a warp copy to, counted when the last of the warp has told: lanes that take no
+ * part, as none of our kernels has them, would put it off. */
+void count_copy(const void *shared, unsigned bytes)
+{
+    static const void *targets[MAX_THREADS / WARP_LANES][WARP_LANES];
+    static unsigned told[MAX_THREADS / WARP_LANES];
+    const unsigned warp = thread_number() / WARP_LANES, lane = thread_number() % WARP_LANES;
+
+    targets[warp][lane] = shared;
+    if (++told[warp] % WARP_LANES == 0)
+        count_shared(targets[warp], WARP_LANES, bytes, true);
+}
+
 void check_row(const void *row, const char *name, place at)
 {
     if (reinterpret_cast<uintptr_t>(row) % 16 != 0)
@@ -171,6 +184,18 @@ void twin_ldmatrix_trans(warp_registers &lanes)
     fetch(lanes, true);
 }
 
+/* Lanes tell their rows one by one; the last of the warp counts them. */
+static void count_row(const void *row, unsigned n_matrices)
+{
+    static const void *rows[1024 / WARP_LANES][WARP_LANES];
+    static unsigned told[1024 / WARP_LANES];
+    const unsigned warp = thread_number() / WARP_LANES, lane = thread_number() % WARP_LANES;
+
+    rows[warp][lane] = row;
+    if (++told[warp] % WARP_LANES == 0)
+        count_shared(rows[warp], n_matrices * 8, 16, false);
+}
+
 /* Each lane reads its row itself, before it meets the others: so a row that another lane wrote
  * without a barrier in between is a race. */
 void ldmatrix(uint32_t *r, unsigned n_matrices, bool trans, const void *row, place at)
@@ -179,6 +204,7 @@ void ldmatrix(uint32_t *r, unsigned n_matrices, bool trans, const void *row, pla
     uint32_t registers[4] = {};
 
     check_row(row, name, at);
+    count_row(row, n_matrices);
     if (thread_number() % WARP_LANES < n_matrices * 8) {
         race_read(row, 16);
         memcpy(registers, row, 16);
@@ -244,6 +270,8 @@ void mma(const char *name, warp_twin twin, float *c, const uint32_t *a, uint32_t
     registers[4] = b0;
     registers[5] = b1;
     memcpy(registers + 6, c, 4 * sizeof(float));
+    if (thread_number() % WARP_LANES == 0)
+        count_mma(16, 8, 16);
     warp_instruction(name, twin, registers, 10, at);
     memcpy(c, registers + 6, 4 * sizeof(float));
 }
@@ -271,6 +299,8 @@ void copy_async(void *shared, const void *global, unsigned bytes, bool in_bounds
         report("%s:%d: more than %u copies of one thread in flight", at.file, at.line, MAX_COPIES);
     poison(shared, SHARED_POISON, bytes);
     race_write(shared, bytes);
+    count_global(in_bounds ? bytes : 0, 0);
+    count_copy(shared, bytes);
     c.ring[c.issued++ % MAX_COPIES] = {shared, in_bounds ? global : nullptr, bytes, at};
 }
 
