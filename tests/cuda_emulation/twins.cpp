@@ -128,17 +128,26 @@ void land(const copy &c)
     race_write(c.to, c.bytes);
 }
 
-/* Where the lanes of a warp copy to, counted when the last of the warp has told: lanes that take no
- * part, as none of our kernels has them, would put it off. */
-void count_copy(const void *shared, unsigned bytes)
+/* The n-th copies of a warp's lanes in its block are one instruction, as all of them take part:
+ * lanes run apart by SLOTS at most, or what is ahead is not counted. */
+void count_copy(const copies &c, const void *shared, unsigned bytes)
 {
-    static const void *targets[MAX_THREADS / WARP_LANES][WARP_LANES];
-    static unsigned told[MAX_THREADS / WARP_LANES];
-    const unsigned warp = thread_number() / WARP_LANES, lane = thread_number() % WARP_LANES;
+    constexpr unsigned SLOTS = 64;
+    static struct slot {
+        uint32_t number, told;
+        const void *targets[WARP_LANES];
+    } slots[MAX_THREADS / WARP_LANES][SLOTS];
+    slot &s = slots[thread_number() / WARP_LANES][c.issued % SLOTS];
 
-    targets[warp][lane] = shared;
-    if (++told[warp] % WARP_LANES == 0)
-        count_shared(targets[warp], WARP_LANES, bytes, true);
+    if (s.number != c.issued) {
+        s.number = c.issued;
+        s.told = 0;
+    }
+    s.targets[thread_number() % WARP_LANES] = shared;
+    if (++s.told == WARP_LANES) {
+        count_shared(s.targets, WARP_LANES, bytes, true);
+        s.told = 0;
+    }
 }
 
 void check_row(const void *row, const char *name, place at)
@@ -300,7 +309,7 @@ void copy_async(void *shared, const void *global, unsigned bytes, bool in_bounds
     poison(shared, SHARED_POISON, bytes);
     race_write(shared, bytes);
     count_global(in_bounds ? bytes : 0, 0);
-    count_copy(shared, bytes);
+    count_copy(c, shared, bytes);
     c.ring[c.issued++ % MAX_COPIES] = {shared, in_bounds ? global : nullptr, bytes, at};
 }
 
