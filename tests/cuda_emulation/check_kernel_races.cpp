@@ -5,6 +5,7 @@
  * race. Results are looked at elsewhere (tests/kernels with ENSO_TEST_BACKEND); here they only must
  * be numbers. A race ends the program, so it runs itself again for each of a few orders of threads.
  */
+#include "kernels/cuda/launch_gemm.h"
 #include "kernels/cuda/launch_network.h"
 
 #include <math.h>
@@ -33,6 +34,7 @@ struct bench {
     uint16_t *halves; /* x as BF16; as F16 other numbers below 2 */
     int32_t *ids;     /* starts of four sequences, then wrong numbers of tokens */
     int *fault;
+    float *parts;
 };
 
 template <class T> T *device_new(size_t n)
@@ -61,6 +63,7 @@ void raise_bench(bench *b)
     b->halves = device_new<uint16_t>(FLOATS);
     b->ids = device_new<int32_t>(8);
     b->fault = device_new<int>(1);
+    b->parts = device_new<float>(FLOATS);
     if (cudaMemcpyAsync(b->x, x, sizeof(x), cudaMemcpyHostToDevice, b->stream) != cudaSuccess ||
         cudaMemcpyAsync(b->halves, halves, sizeof(halves), cudaMemcpyHostToDevice, b->stream) !=
             cudaSuccess ||
@@ -142,7 +145,7 @@ void run_products(const bench *b)
     struct enso_cuda_product p = {};
 
     p.a = b->x;
-    p.b = p.bias = p.residual = b->x;
+    p.b = p.residual = p.bias = b->x;
     p.y = b->y;
     p.m = 35;
     p.k = 37;
@@ -213,6 +216,70 @@ void run_attention(const bench *b)
     }
 }
 
+/* On tensor cores: rows in whole chunks and odd ones, several steps, an inner dimension in parts.
+ */
+void run_gemm(const bench *b)
+{
+    struct enso_cuda_gemm g = {};
+
+    g.dtype = ENSO_DTYPE_BF16;
+    g.out_dtype = ENSO_DTYPE_F32;
+    g.a = g.residual = b->halves;
+    g.weights = b->halves;
+    g.bias = b->x;
+    g.y = b->y;
+    g.m = 70;
+    g.n = 68;
+    g.residual_row = g.n;
+    g.residual_column = 1;
+    g.alpha = g.beta = 1;
+    g.activation.kind = ENSO_ACTIVATION_GELU;
+    for (size_t k : {(size_t)136, (size_t)133}) {
+        g.k = g.ld_a = k;
+        expect(b, enso_cuda_gemm(&g, b->stream), g.m * g.n, "gemm");
+    }
+    g.m = 3;
+    g.k = g.ld_a = 4096;
+    g.n = 12;
+    g.residual = nullptr;
+    g.partial = b->parts;
+    expect(b, enso_cuda_gemm(&g, b->stream), g.m * g.n, "gemm in parts");
+}
+
+struct enso_cuda_window window_3x3(int32_t side)
+{
+    struct enso_cuda_window w = {};
+
+    for (int d = 0; d < 3; d++) {
+        w.in[d] = w.out[d] = d == 0 ? 1 : side;
+        w.kernel[d] = d == 0 ? 1 : 3;
+        w.begin[d] = w.end[d] = d == 0 ? 0 : 1;
+        w.strides[d] = w.dilations[d] = 1;
+    }
+    w.n_in = w.n_out = (uint32_t)(side * side);
+    w.n_taps = 9;
+    return w;
+}
+
+void run_convolutions(const bench *b)
+{
+    const struct enso_cuda_window w = window_3x3(9);
+
+    for (size_t channels : {(size_t)16, (size_t)5}) {
+        struct enso_cuda_gemm g = {};
+
+        g.dtype = ENSO_DTYPE_F16;
+        g.out_dtype = ENSO_DTYPE_F32;
+        g.a = g.weights = b->halves;
+        g.y = b->y;
+        g.n = 24;
+        g.m = w.n_out;
+        g.k = channels * w.n_taps;
+        g.alpha = 1;
+        expect(b, enso_cuda_gemm_conv(&g, &w, channels, b->stream), g.m * g.n, "gemm_conv");
+    }
+}
+
 void run_embedding(const bench *b)
 {
     struct enso_cuda_embedding e = {};
@@ -274,6 +341,9 @@ int main(int argc, char **argv)
         run_attention(&b);
         run_embedding(&b);
         run_pool(&b);
+        run_gemm(&b);
+        run_convolutions(&b);
+        run_ragged(&b);
         return 0;
     }
     for (const char *seed : {"1", "2", "3"}) {

@@ -131,8 +131,9 @@ static void check_one(const char *what, enum enso_dtype out, enum enso_activatio
         room += 0x1p-8 * (fabs(want) + room);
     if (out == F16)
         room += 0x1p-11 * (fabs(want) + room) + 0x1p-25;
-    ck_assert_msg(off <= room, "%s in %s: element %zu is %.9g, should be %.9g within %g", what,
-                  enso_dtype_name(out), at, (double)got, want, room);
+    if (!(off <= room)) /* Check writes a line for every assertion that holds */
+        ck_abort_msg("%s in %s: element %zu is %.9g, should be %.9g within %g", what,
+                     enso_dtype_name(out), at, (double)got, want, room);
 }
 
 /* ---- LINEAR ---- */
