@@ -68,3 +68,10 @@ tests_kernels_check_types_SOURCES = tests/kernels/check_types.c $(GRAPH_TEST_HEL
 tests_kernels_check_types_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_types_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_types_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_half_products
+TESTS += tests/kernels/check_half_products
+tests_kernels_check_half_products_SOURCES = tests/kernels/check_half_products.c
+tests_kernels_check_half_products_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_half_products_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_half_products_LDADD = $(KERNEL_TEST_LIBS)
