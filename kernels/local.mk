@@ -92,6 +92,7 @@ cuda_kernel_sources = \
 	kernels/cuda/device.cuh \
 	kernels/cuda/elements.cuh \
 	kernels/cuda/embedding.cu \
+	kernels/cuda/flash_attention.cu \
 	kernels/cuda/gemm.cu kernels/cuda/gemm.cuh \
 	kernels/cuda/gemm_conv.cu \
 	kernels/cuda/half.cuh \

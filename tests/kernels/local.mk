@@ -75,3 +75,10 @@ tests_kernels_check_half_products_SOURCES = tests/kernels/check_half_products.c
 tests_kernels_check_half_products_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_half_products_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_half_products_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_half_ragged
+TESTS += tests/kernels/check_half_ragged
+tests_kernels_check_half_ragged_SOURCES = tests/kernels/check_half_ragged.c
+tests_kernels_check_half_ragged_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_half_ragged_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_half_ragged_LDADD = $(KERNEL_TEST_LIBS)
