@@ -343,7 +343,6 @@ int main(int argc, char **argv)
         run_pool(&b);
         run_gemm(&b);
         run_convolutions(&b);
-        run_ragged(&b);
         return 0;
     }
     for (const char *seed : {"1", "2", "3"}) {

@@ -16,9 +16,11 @@
 #define MAX_FILE ((size_t)1 << 30)
 
 static int open_rig(struct model_rig *rig, const char *folder, const struct enso_backend *backend,
-                    const struct enso_device_options *how, struct enso_error *err)
+                    const struct enso_device_options *how, enum enso_model_dtype dtype,
+                    struct enso_error *err)
 {
-    struct enso_model_options options = {.path = folder, .id = "m", .backend = backend};
+    struct enso_model_options options = {
+        .path = folder, .id = "m", .backend = backend, .dtype = dtype};
     int st;
 
     *rig = (struct model_rig){.backend = backend};
@@ -38,11 +40,11 @@ int model_rig_open(struct model_rig *rig, const char *folder, const char *isa, u
 {
     const struct enso_device_options how = {.name = "cpu", .n_threads = n_threads, .isa = isa};
 
-    return open_rig(rig, folder, enso_backend_cpu(), &how, err);
+    return open_rig(rig, folder, enso_backend_cpu(), &how, ENSO_MODEL_DTYPE_AUTO, err);
 }
 
 int model_rig_open_on(struct model_rig *rig, const char *folder, const char *module,
-                      const char *device, struct enso_error *err)
+                      const char *device, enum enso_model_dtype dtype, struct enso_error *err)
 {
     const struct enso_device_options how = {.name = device};
     const struct enso_backend *backend = NULL;
@@ -57,7 +59,7 @@ int model_rig_open_on(struct model_rig *rig, const char *folder, const char *mod
         backend = entry(enso_host());
     if (backend == NULL)
         return enso_error_set(err, ENSO_UNSUPPORTED, "'%s' is no module of this build", module);
-    return open_rig(rig, folder, backend, &how, err);
+    return open_rig(rig, folder, backend, &how, dtype, err);
 }
 
 void model_rig_close(struct model_rig *rig)

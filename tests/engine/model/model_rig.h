@@ -31,9 +31,9 @@ struct model_rig {
  * is nothing to close. */
 int model_rig_open(struct model_rig *rig, const char *folder, const char *isa, unsigned n_threads,
                    struct enso_error *err);
-/* The same on a device ("cuda:0") of a module, ensod-cuda.so. */
+/* The same on a device ("cuda:0") of a module, ensod-cuda.so, computing in that type. */
 int model_rig_open_on(struct model_rig *rig, const char *folder, const char *module,
-                      const char *device, struct enso_error *err);
+                      const char *device, enum enso_model_dtype dtype, struct enso_error *err);
 void model_rig_close(struct model_rig *rig);
 
 /* One item as a sample, the caller's. */

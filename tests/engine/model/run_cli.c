@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * run_cli [--isa NAME] [--threads N] [--module ensod-cuda.so --device cuda:0] FOLDER: runs a model
- * on batches told in JSON lines, for comparisons with the reference (tests/parity) and for benches.
- * Reads a line per batch, an array of items as model_rig.h tells them, and writes a line per batch:
- * an array with a list of outputs per item,
+ * run_cli [--isa NAME] [--threads N] [--module ensod-cuda.so --device cuda:0 --dtype
+ * fp32|bf16|fp16] FOLDER: runs a model on batches told in JSON lines, for comparisons with the
+ * reference (tests/parity) and for benches. Reads a line per batch, an array of items as
+ * model_rig.h tells them, and writes a line per batch: an array with a list of outputs per item,
  *
  *     [[{"shape": [1, 5], "values": [0.25, ...]}], ...]
  *
@@ -157,9 +157,26 @@ static int run_lines(struct model_rig *rig, const char *folder)
     return size > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* As the daemon's option has it; false for what it does not know. */
+static bool read_dtype(const char *name, enum enso_model_dtype *ret)
+{
+    static const char *const names[] = {[ENSO_MODEL_DTYPE_AUTO] = "auto",
+                                        [ENSO_MODEL_DTYPE_FP32] = "fp32",
+                                        [ENSO_MODEL_DTYPE_BF16] = "bf16",
+                                        [ENSO_MODEL_DTYPE_FP16] = "fp16"};
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(names); i++)
+        if (strcmp(names[i], name) == 0) {
+            *ret = (enum enso_model_dtype)i;
+            return true;
+        }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     const char *isa = "auto", *module = NULL, *device = "cuda:0";
+    enum enso_model_dtype dtype = ENSO_MODEL_DTYPE_FP32;
     unsigned n_threads = 0;
     struct enso_error err = {0};
     struct model_rig rig;
@@ -174,16 +191,16 @@ int main(int argc, char **argv)
             module = argv[i + 1];
         else if (strcmp(argv[i], "--device") == 0)
             device = argv[i + 1];
-        else
+        else if (strcmp(argv[i], "--dtype") != 0 || !read_dtype(argv[i + 1], &dtype))
             break;
     }
     if (i + 1 != argc) {
-        fputs(
-            "usage: run_cli [--isa NAME] [--threads N] [--module FILE [--device cuda:N]] FOLDER\n",
-            stderr);
+        fputs("usage: run_cli [--isa NAME] [--threads N] [--module FILE [--device cuda:N] [--dtype "
+              "TYPE]] FOLDER\n",
+              stderr);
         return EXIT_FAILURE;
     }
-    status = module != NULL ? model_rig_open_on(&rig, argv[i], module, device, &err)
+    status = module != NULL ? model_rig_open_on(&rig, argv[i], module, device, dtype, &err)
                             : model_rig_open(&rig, argv[i], isa, n_threads, &err);
     if (status != ENSO_OK) {
         fprintf(stderr, "run_cli: %s\n", err.message);
