@@ -206,6 +206,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "run_cli: %s\n", err.message);
         return EXIT_FAILURE;
     }
+    if (enso_model_info(rig.model)->dtype_reason !=
+        NULL) { /* another type would pass for this one */
+        fprintf(stderr, "run_cli: %s\n", enso_model_info(rig.model)->dtype_reason);
+        model_rig_close(&rig);
+        return EXIT_FAILURE;
+    }
     status = run_lines(&rig, argv[i]);
     model_rig_close(&rig);
     return status;
