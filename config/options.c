@@ -69,6 +69,20 @@ static const struct enso_option_choice isa_choices[] = {
     {NULL, 0},
 };
 
+static const struct enso_option_choice dtype_choices[] = {
+    {"auto", ENSO_CONFIG_DTYPE_AUTO},
+    {"fp32", ENSO_CONFIG_DTYPE_FP32},
+    {"bf16", ENSO_CONFIG_DTYPE_BF16},
+    {"fp16", ENSO_CONFIG_DTYPE_FP16},
+    {NULL, 0},
+};
+
+static const struct enso_option_choice gelu_choices[] = {
+    {"exact", ENSO_CONFIG_GELU_EXACT},
+    {"fast", ENSO_CONFIG_GELU_FAST},
+    {NULL, 0},
+};
+
 static const struct enso_option_choice level_choices[] = {
     {"error", ENSO_LOG_ERROR}, {"warning", ENSO_LOG_WARNING}, {"notice", ENSO_LOG_NOTICE},
     {"info", ENSO_LOG_INFO},   {"debug", ENSO_LOG_DEBUG},     {NULL, 0},
@@ -79,7 +93,9 @@ const struct enso_option_section enso_option_sections[] = {
     {"limits", "What a request may cost. Each limit is answered with its own status and sentence."},
     {"batching", "How samples become batches. Each key may be set for one model in its [model NAME]"
                  " section, too."},
-    {"device", "Where models run."},
+    {"device",
+     "Where models run, and in what arithmetic. The keys dtype and gelu may be set for one "
+     "model in its [model NAME] section, too."},
     {"log", "Messages go to standard error, one logfmt line each."},
     {"shutdown", "What happens at SIGTERM and SIGINT; a second signal stops at once."},
     {"model", "One section for each model that needs settings of its own: [model NAME], where NAME"
@@ -112,6 +128,16 @@ const size_t enso_n_option_sections = ENSO_ARRAY_SIZE(enso_option_sections);
     "Whether a text longer than the model's limit is cut (the answer "                             \
     "says so) or refused with 400, unless the request itself says "                                \
     "which."
+
+#define DTYPE_HELP                                                                                 \
+    "Type of the numbers between a model's operators; sums are fp32 in any. auto: fp32 on the "    \
+    "processor; on a GPU bf16, or fp16 for weights stored as fp16, and for others where the GPU "  \
+    "has no bf16 (compute capability below 8.0) and they fit its range, else fp32. bf16 and fp16 " \
+    "with device = cpu are errors; a model that falls back from a GPU to the processor computes "  \
+    "in fp32, and /v1/models says so. fp32 is never TF32, which is not offered."
+#define GELU_HELP                                                                                  \
+    "How bf16 and fp16 compute the activation GELU: exact (by erf, as the model was made), or "    \
+    "fast (by tanh, off by up to 0.0005). fp32 is always exact."
 
 const struct enso_option enso_options[] = {
     {.section = "server",
@@ -345,6 +371,24 @@ const struct enso_option enso_options[] = {
      .help = "Path of the GPU module, ensod-cuda.so; empty: where it is installed, else beside the "
              "executable."},
     {.section = "device",
+     .name = "dtype",
+     .type = ENSO_OPTION_ENUM,
+     AT(arithmetic.dtype),
+     .default_text = "auto",
+     .choices = dtype_choices,
+     .environment = "ENSOD_DTYPE",
+     .flag = "--dtype",
+     .argument = "auto|fp32|bf16|fp16",
+     .help = DTYPE_HELP},
+    {.section = "device",
+     .name = "gelu",
+     .type = ENSO_OPTION_ENUM,
+     AT(arithmetic.gelu),
+     .default_text = "exact",
+     .choices = gelu_choices,
+     .environment = "ENSOD_GELU",
+     .help = GELU_HELP},
+    {.section = "device",
      .name = "threads",
      .type = ENSO_OPTION_INT,
      AT(threads),
@@ -474,6 +518,18 @@ const struct enso_option enso_options[] = {
      .type = ENSO_OPTION_BOOL,
      MODEL_AT(batching.truncate),
      .help = BATCHING_HELP_TRUNCATE},
+    {.section = "model",
+     .name = "dtype",
+     .type = ENSO_OPTION_ENUM,
+     MODEL_AT(arithmetic.dtype),
+     .choices = dtype_choices,
+     .help = DTYPE_HELP},
+    {.section = "model",
+     .name = "gelu",
+     .type = ENSO_OPTION_ENUM,
+     MODEL_AT(arithmetic.gelu),
+     .choices = gelu_choices,
+     .help = GELU_HELP},
 };
 const size_t enso_n_options = ENSO_ARRAY_SIZE(enso_options);
 _Static_assert(ENSO_ARRAY_SIZE(enso_options) <= sizeof((struct enso_config *)0)->origin,

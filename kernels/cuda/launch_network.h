@@ -44,42 +44,57 @@ struct enso_cuda_reduce {
     uint64_t reduced_strides[ENSO_MAX_RANK];
     uint64_t n_outputs;
     uint32_t n;
+    bool side_by_side; /* an output's inputs stand side by side whatever the batch is */
 };
-/* All types but F16 and BF16. Floats are summed in double, integers wrap; over nothing: 0, for
+/* All types. Floats are summed in double, integers wrap; over nothing: 0, for
  * products 1, for the mean NaN (integers 0), for Max and Min the type's end. */
 int enso_cuda_reduce(const struct enso_cuda_reduce *r, const void *x, void *y, cudaStream_t stream);
 
 /* y[o, i] = where along the middle of x [n_outer, n, n_inner] the largest (min: smallest) element
- * stands; the first of equal ones, or the last; a NaN wins, the first of them. n >= 1. */
+ * stands; the first of equal ones, or the last; a NaN wins, the first of them. n >= 1. All types.
+ */
 int enso_cuda_arg(enum enso_dtype dtype, bool min, bool last, const void *x, int64_t *y,
                   size_t n_outer, size_t n, size_t n_inner, cudaStream_t stream);
 
 /* ---- norm.cu ---- */
 
-/* Over the middle of x [n_outer, n, n_inner]; F32 or F64; y may be x. logarithm: LogSoftmax. */
-int enso_cuda_softmax(enum enso_dtype dtype, bool logarithm, const void *x, void *y, size_t n_outer,
-                      size_t n, size_t n_inner, cudaStream_t stream);
+/* Norms take x, residual and y of one type, F32, F16 or BF16, and compute in F32; their parameters
+ * are F32. */
+
+/* Over the middle of x [n_outer, n, n_inner]; also F64; y may be x. logarithm: LogSoftmax.
+ * side_by_side: n_inner is 1 in every batch, not in this one alone; it chooses the form. */
+int enso_cuda_softmax(enum enso_dtype dtype, bool logarithm, bool side_by_side, const void *x,
+                      void *y, size_t n_outer, size_t n, size_t n_inner, cudaStream_t stream);
 
 /* LAYER_NORM, RMS_NORM, L2_NORMALIZE over rows of n (engine/ops/ops.h); residual, gamma and beta
  * may be NULL; y may be x or residual. */
-int enso_cuda_row_norm(enum enso_op op, const float *x, const float *residual, const float *gamma,
-                       const float *beta, float epsilon, float *y, size_t n_rows, size_t n,
+struct enso_cuda_row_norm {
+    enum enso_op op;
+    const void *x, *residual;
+    const float *gamma, *beta; /* [n] */
+    void *y;
+    float epsilon;
+    size_t n_rows, n;
+};
+int enso_cuda_row_norm(enum enso_dtype dtype, const struct enso_cuda_row_norm *norm,
                        cudaStream_t stream);
 
 /* y = x · scale[c] + shift[c] over [n_images, n_channels, plane]; scale_shift is [2][n_channels].
  */
-int enso_cuda_channel_scale(const float *x, const float *scale_shift, float *y, size_t n_images,
-                            size_t n_channels, size_t plane, cudaStream_t stream);
+int enso_cuda_channel_scale(enum enso_dtype dtype, const void *x, const float *scale_shift, void *y,
+                            size_t n_images, size_t n_channels, size_t plane, cudaStream_t stream);
 /* BatchNormalization whose parameters are tensors of the call, [n_channels] each. */
-int enso_cuda_batch_norm(const float *x, const float *gamma, const float *beta, const float *mean,
-                         const float *variance, float epsilon, float *y, size_t n_images,
-                         size_t n_channels, size_t plane, cudaStream_t stream);
-int enso_cuda_instance_norm(const float *x, const float *gamma, const float *beta, float epsilon,
-                            float *y, size_t n_images, size_t n_channels, size_t plane,
-                            cudaStream_t stream);
+int enso_cuda_batch_norm(enum enso_dtype dtype, const void *x, const float *gamma,
+                         const float *beta, const float *mean, const float *variance, float epsilon,
+                         void *y, size_t n_images, size_t n_channels, size_t plane,
+                         cudaStream_t stream);
+int enso_cuda_instance_norm(enum enso_dtype dtype, const void *x, const float *gamma,
+                            const float *beta, float epsilon, void *y, size_t n_images,
+                            size_t n_channels, size_t plane, cudaStream_t stream);
 /* LRN over the middle of [n_outer, n_channels, inner]; y must not be x. */
-int enso_cuda_lrn(const float *x, float *y, size_t n_outer, size_t n_channels, size_t inner,
-                  size_t size, float alpha, float beta, float bias, cudaStream_t stream);
+int enso_cuda_lrn(enum enso_dtype dtype, const void *x, void *y, size_t n_outer, size_t n_channels,
+                  size_t inner, size_t size, float alpha, float beta, float bias,
+                  cudaStream_t stream);
 
 /* ---- pool.cu, conv.cu ---- */
 
@@ -89,22 +104,26 @@ struct enso_cuda_window {
     uint32_t n_in, n_out, n_taps; /* products */
 };
 
-/* x [n_images, n_channels, in] or, nhwc, [n_images, in, n_channels]; F32 and F64, and for max I8
- * and U8. include_pad: padding counts in the average. */
+/* x [n_images, n_channels, in] or, nhwc, [n_images, in, n_channels]; F32, F16, BF16 and F64, and
+ * for max I8 and U8. include_pad: padding counts in the average. */
 int enso_cuda_pool(enum enso_dtype dtype, bool max, bool include_pad, bool nhwc, const void *x,
                    void *y, size_t n_images, size_t n_channels, const struct enso_cuda_window *w,
                    cudaStream_t stream);
 
-/* x [n_images, n_in, in], weights [n_out, n_in / group, taps], bias [n_out] or NULL. */
-int enso_cuda_conv(const float *x, const float *weights, const float *bias, float *y,
-                   size_t n_images, size_t n_in, size_t n_out, size_t group,
+/* x [n_images, n_in, in], weights [n_out, n_in / group, taps], bias [n_out] or NULL; x, weights and
+ * y are of dtype, F32 or a half type, sums and bias F32. */
+int enso_cuda_conv(enum enso_dtype dtype, const void *x, const void *weights, const float *bias,
+                   void *y, size_t n_images, size_t n_in, size_t n_out, size_t group,
                    const struct enso_cuda_window *w, cudaStream_t stream);
 
 /* CONV_FUSED: x [n_images, in, n_in], weights [taps][n_in / group][n_out], bias [n_out] or NULL,
- * residual like y [n_images, out, n_out] or NULL. */
+ * residual like y [n_images, out, n_out] or NULL; all but the bias of dtype, F32 or a half type. */
 struct enso_cuda_conv_nhwc {
-    const float *x, *weights, *bias, *residual;
-    float *y;
+    enum enso_dtype dtype;
+    const void *x, *weights;
+    const float *bias;
+    const void *residual;
+    void *y;
     size_t n_images, n_in, n_out, group;
     struct enso_cuda_window window;
     struct enso_activation_args activation;
@@ -117,8 +136,12 @@ int enso_cuda_conv_nhwc(const struct enso_cuda_conv_nhwc *c, cudaStream_t stream
  * Element (i, j) of A stands at i · a_row + j · a_column, so transposed factors are read in place;
  * a matrix of the stack begins at its index in `dims` times the strides. Y is dense. k may be 0. */
 struct enso_cuda_product {
-    const float *a, *b, *bias, *residual; /* bias [n]; bias and residual may be NULL */
-    float *y;                             /* must not overlap any of them */
+    enum enso_dtype dtype;     /* F32 or a half type: of a, b and residual; sums and bias are F32 */
+    enum enso_dtype out_dtype; /* of y: dtype or F32 */
+    const void *a, *b;
+    const float *bias; /* [n]; bias and residual may be NULL */
+    const void *residual;
+    void *y; /* must not overlap any of them */
     size_t m, k, n, n_matrices;
     size_t a_row, a_column, b_row, b_column, residual_row, residual_column;
     float alpha, beta;

@@ -95,15 +95,24 @@ void run_rows(const bench *b)
                                          ENSO_OP_L2_NORMALIZE};
 
     for (size_t n : {(size_t)40, (size_t)ROW}) {
-        for (enum enso_op op : norms)
-            expect(
-                b,
-                enso_cuda_row_norm(op, b->x, b->x + 9000, b->x, b->x, 1e-5f, b->y, 3, n, b->stream),
-                3 * n, "row_norm");
-        expect(b, enso_cuda_softmax(ENSO_DTYPE_F32, false, b->x, b->y, 3, n, 1, b->stream), 3 * n,
-               "softmax");
-        expect(b, enso_cuda_instance_norm(b->x, b->x, b->x, 1e-5f, b->y, 2, 2, n, b->stream), 4 * n,
-               "instance_norm");
+        for (enum enso_op op : norms) {
+            struct enso_cuda_row_norm norm = {};
+
+            norm.op = op;
+            norm.x = norm.gamma = norm.beta = b->x;
+            norm.residual = b->x + 9000;
+            norm.y = b->y;
+            norm.epsilon = 1e-5f;
+            norm.n_rows = 3;
+            norm.n = n;
+            expect(b, enso_cuda_row_norm(ENSO_DTYPE_F32, &norm, b->stream), 3 * n, "row_norm");
+        }
+        expect(b, enso_cuda_softmax(ENSO_DTYPE_F32, false, true, b->x, b->y, 3, n, 1, b->stream),
+               3 * n, "softmax");
+        expect(b,
+               enso_cuda_instance_norm(ENSO_DTYPE_F32, b->x, b->x, b->x, 1e-5f, b->y, 2, 2, n,
+                                       b->stream),
+               4 * n, "instance_norm");
         struct enso_cuda_reduce r = {};
 
         r.op = ENSO_OP_REDUCE_LOG_SUM_EXP;
@@ -113,6 +122,7 @@ void run_rows(const bench *b)
         r.kept_strides[0] = n;
         r.reduced_dims[0] = r.n = (uint32_t)n;
         r.reduced_strides[0] = 1;
+        r.side_by_side = true;
         expect(b, enso_cuda_reduce(&r, b->x, b->y, b->stream), 3, "reduce");
     }
     for (size_t n : {(size_t)200, (size_t)ROW})

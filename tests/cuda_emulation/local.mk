@@ -66,7 +66,8 @@ tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) kernels/cu
 
 # The module under test: see check_module.c, check_kernels.sh.
 check_PROGRAMS += tests/cuda_emulation/check_module
-TESTS += tests/cuda_emulation/check_module tests/cuda_emulation/check_kernels.sh
+TESTS += tests/cuda_emulation/check_module tests/cuda_emulation/check_kernels.sh \
+	tests/cuda_emulation/check_golden.py
 tests_cuda_emulation_check_module_SOURCES = tests/cuda_emulation/check_module.c
 tests_cuda_emulation_check_module_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_module_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -133,7 +134,8 @@ CLEANFILES += tests/cuda_emulation/ensod-cuda-emulated.so $(emulated_objects) \
 else
 TESTS += tests/cuda_emulation/check_skipped.sh
 endif
-dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation/check_kernels.sh
+dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation/check_kernels.sh \
+	tests/cuda_emulation/check_golden.py
 EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
