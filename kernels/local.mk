@@ -105,10 +105,12 @@ cuda_kernel_sources = \
 	kernels/cuda/probe.cu \
 	kernels/cuda/product.cu \
 	kernels/cuda/ptx.cuh \
+	kernels/cuda/query_tile.cuh \
 	kernels/cuda/ragged.cuh \
 	kernels/cuda/reduce.cu \
 	kernels/cuda/rows.cuh \
 	kernels/cuda/strided.cu \
+	kernels/cuda/tiled_attention.cu \
 	kernels/cuda/unary.cu \
 	kernels/cuda/window.cuh
 EXTRA_DIST += $(cuda_host_sources) $(cuda_kernel_sources) kernels/cuda/module.map

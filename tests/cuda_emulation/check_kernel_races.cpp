@@ -203,11 +203,15 @@ void run_attention(const bench *b)
             a.size = size;
             expect(b, enso_cuda_attention(&a, b->stream), TOKENS * 2 * size, "attention");
         }
+        a.size = 24;
+        if (enso_cuda_tiled_prepare(a.dtype, a.size, &blocks) != cudaSuccess)
+            exit(3);
+        expect(b, enso_cuda_tiled_attention(&a, 3, b->stream), TOKENS * 2 * 24, "tiled_attention");
         a.qkv = b->halves;
         for (size_t size : {(size_t)32, (size_t)80, (size_t)128}) {
             a.dtype = size == 32 ? ENSO_DTYPE_F16 : ENSO_DTYPE_BF16;
             a.size = size;
-            if (enso_cuda_flash_prepare(a.dtype, size, &blocks) != cudaSuccess)
+            if (enso_cuda_flash_prepare(a.dtype, size, 80, &blocks) != cudaSuccess)
                 exit(3);
             /* 3 blocks: each takes several tiles, one after the other */
             expect_halves(b, a.dtype, enso_cuda_flash_attention(&a, 3, b->stream),
