@@ -274,7 +274,7 @@ cudaError_t stream_put(cudaStream_t stream, operation &&op);
  * hangs. */
 bool stream_reach(const point_ref &at);
 bool stream_finish(cudaStream_t stream);
-/* Something that hangs is next in some stream. */
+/* Something that hangs is in some stream. */
 bool stream_hangs(void);
 /* Nothing that waits will ever run: nobody waits for it any more either. */
 void stream_drop_all(void);

@@ -229,10 +229,10 @@ bool stream_finish(cudaStream_t stream)
 
 bool stream_hangs(void)
 {
-    for (const CUstream_st *stream : streams)
-        if (!stream->pending.empty() && stream->pending.front().hangs)
-            return true;
-    return false;
+    bool hangs = false;
+
+    stream_each_pending([&](const operation &op) { hangs = hangs || op.hangs; });
+    return hangs;
 }
 
 void stream_drop_all(void)
