@@ -153,7 +153,7 @@ static __device__ void one_tile(const struct enso_cuda_product &p, uint32_t matr
 /* Tiles along x, matrices along y. 32 bits count both: 64-bit divisions would cost more than a tile
  * of a small product. */
 template <typename T, typename Out>
-static __global__ void __launch_bounds__(BLOCK)
+static __global__ void __launch_bounds__(BLOCK, 8)
     product(const struct enso_cuda_product p, uint32_t n_tiles, uint32_t tiles_across)
 {
     ENSO_SHARED(float, tiles, TILE *PITCH); /* as many as two of DEPTH */
