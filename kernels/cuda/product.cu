@@ -21,6 +21,7 @@
 #include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/half.cuh"
 
+#include "kernels/cuda/launch_gemm.h"
 #include "kernels/cuda/launch_network.h"
 
 #define TILE 32
@@ -190,6 +191,8 @@ extern "C" int enso_cuda_product(const struct enso_cuda_product *p, cudaStream_t
         return cudaSuccess;
     if (n_tiles > UINT32_MAX || p->n_matrices > UINT32_MAX)
         return cudaErrorInvalidValue;
+    if (enso_cuda_is_wide(p))
+        return enso_cuda_product_wide(p, stream);
     const unsigned stack = enso_blocks(p->n_matrices, 1);
     const dim3 grid(enso_blocks(n_tiles, 1), stack < MAX_STACK ? stack : MAX_STACK);
 

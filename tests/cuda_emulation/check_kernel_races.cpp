@@ -150,6 +150,29 @@ void run_products(const bench *b)
     expect(b, enso_cuda_product(&p, b->stream), 2 * p.m * p.n, "product");
 }
 
+/* Enough tiles for the larger kernel, both ways to read B. */
+void run_wide_product(const bench *b)
+{
+    struct enso_cuda_product p = {};
+
+    p.a = p.b = b->x;
+    p.y = b->y;
+    p.m = 128 * 48 - 5;
+    p.k = 36;
+    p.n = 8;
+    p.n_matrices = 1;
+    p.a_row = 8; /* rows overlap: the bench is small */
+    p.a_column = 1;
+    p.alpha = 1;
+    for (bool turned : {false, true}) {
+        p.b_row = turned ? p.n : 1;
+        p.b_column = turned ? 1 : p.k;
+        if (!enso_cuda_is_wide(&p))
+            exit(6);
+        expect(b, enso_cuda_product(&p, b->stream), p.m * p.n, "product_wide");
+    }
+}
+
 /* On tensor cores: rows in whole chunks and odd ones, several steps, an inner dimension in parts.
  */
 void run_gemm(const bench *b)
@@ -249,6 +272,7 @@ int main(int argc, char **argv)
         raise_bench(&b);
         run_rows(&b);
         run_products(&b);
+        run_wide_product(&b);
         run_gemm(&b);
         run_convolutions(&b);
         run_ragged(&b);
