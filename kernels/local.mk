@@ -104,6 +104,7 @@ cuda_kernel_sources = \
 	kernels/cuda/pool.cu \
 	kernels/cuda/probe.cu \
 	kernels/cuda/product.cu \
+	kernels/cuda/product_wide.cu \
 	kernels/cuda/ptx.cuh \
 	kernels/cuda/query_tile.cuh \
 	kernels/cuda/ragged.cuh \

@@ -220,6 +220,29 @@ void run_attention(const bench *b)
     }
 }
 
+/* Enough tiles for the larger kernel, both ways to read B. */
+void run_wide_product(const bench *b)
+{
+    struct enso_cuda_product p = {};
+
+    p.a = p.b = b->x;
+    p.y = b->y;
+    p.m = 128 * 48 - 5;
+    p.k = 36;
+    p.n = 8;
+    p.n_matrices = 1;
+    p.a_row = 8; /* rows overlap: the bench is small */
+    p.a_column = 1;
+    p.alpha = 1;
+    for (bool turned : {false, true}) {
+        p.b_row = turned ? p.n : 1;
+        p.b_column = turned ? 1 : p.k;
+        if (!enso_cuda_is_wide(&p))
+            exit(6);
+        expect(b, enso_cuda_product(&p, b->stream), p.m * p.n, "product_wide");
+    }
+}
+
 /* On tensor cores: rows in whole chunks and odd ones, several steps, an inner dimension in parts.
  */
 void run_gemm(const bench *b)
@@ -345,6 +368,7 @@ int main(int argc, char **argv)
         run_attention(&b);
         run_embedding(&b);
         run_pool(&b);
+        run_wide_product(&b);
         run_gemm(&b);
         run_convolutions(&b);
         return 0;
