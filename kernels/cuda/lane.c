@@ -256,7 +256,7 @@ static int wait_stream(struct enso_lane *lane, cudaStream_t stream, struct enso_
     return wait_for(lane, (struct end){NULL, stream}, &unknown, err);
 }
 
-int enso__cuda_lane_drain(struct enso_lane *lane, struct enso_error *err)
+static int drain_once(struct enso_lane *lane, struct enso_error *err)
 {
     int st = enso__cuda_enter(lane->device, err);
 
@@ -274,9 +274,17 @@ int enso__cuda_lane_drain(struct enso_lane *lane, struct enso_error *err)
 static void settle(struct enso_lane *lane)
 {
     for (int i = 0; i < 2; i++)
-        if (!enso__cuda_enter_to_release(lane->device) ||
-            enso__cuda_lane_drain(lane, NULL) == ENSO_OK)
+        if (!enso__cuda_enter_to_release(lane->device) || drain_once(lane, NULL) == ENSO_OK)
             return;
+}
+
+int enso__cuda_lane_drain(struct enso_lane *lane, struct enso_error *err)
+{
+    int st = drain_once(lane, err);
+
+    if (st != ENSO_OK)
+        settle(lane);
+    return st;
 }
 
 int enso__cuda_lane_wait(struct enso_lane *lane, struct enso_error *err)

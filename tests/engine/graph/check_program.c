@@ -621,8 +621,9 @@ START_TEST(test_context_two_slots)
     slotted_finish(c, lane, 0, &batches[0], wishes[38 % 4]);
     slotted_finish(c, lane, 1, &batches[1], wishes[39 % 4]);
     ck_assert_int_eq(fake_counts.copies, 2 * 40);
-    ck_assert_int_ge(fake_counts.drains, 1); /* the arena grew under a waiting batch */
-    ck_assert_int_le(fake_counts.drains, 6);
+    /* the arena grew under a waiting batch, blocks were new; then there is enough of all */
+    ck_assert_int_ge(fake_counts.drains, 3);
+    ck_assert_int_le(fake_counts.drains, 20);
     backend->lane_close(lane);
     enso_context_destroy(c);
     enso_program_unref(p);
