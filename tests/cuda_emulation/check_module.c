@@ -276,7 +276,8 @@ END_TEST
 /* ---- a program with two batches on its lane ---- */
 
 #define COLUMNS 4
-#define LARGE 5000 /* rows: its copies stand on streams of their own */
+#define ALWAYS 1000000000 /* percent: graphs pay, however short launching is here */
+#define LARGE 5000        /* rows: its copies stand on streams of their own */
 
 struct two {
     struct enso_device *device;
@@ -307,10 +308,11 @@ static struct enso_graph *two_graph(void)
     return g;
 }
 
-static int two_open(struct two *t, unsigned hang_ms, struct enso_error *err)
+static int two_open(struct two *t, unsigned hang_ms, unsigned long_percent, struct enso_error *err)
 {
     const struct enso_backend *b = rig_backend();
-    const struct enso_device_options options = {.name = "cuda", .hang_ms = hang_ms};
+    const struct enso_device_options options = {
+        .name = "cuda", .hang_ms = hang_ms, .long_percent = long_percent};
     int st;
 
     *t = (struct two){0};
@@ -369,7 +371,7 @@ static int two_live(struct enso_error *err)
     static const int64_t sizes[] = {2, 2, 2, LARGE, 2, LARGE, 3, LARGE, 2, LARGE};
     bool busy[2] = {false, false};
     struct two t;
-    int st = two_open(&t, 0, err);
+    int st = two_open(&t, 0, ALWAYS, err);
 
     for (unsigned i = 0; st == ENSO_OK && i < ENSO_ARRAY_SIZE(sizes); i++) {
         unsigned slot = i % 2;
@@ -441,6 +443,128 @@ START_TEST(test_module_two_slots_survive_any_failure)
 }
 END_TEST
 
+static struct enso_lane_stats two_stats(const struct two *t)
+{
+    struct enso_lane_stats stats;
+
+    rig_backend()->lane_stats(t->lane, &stats);
+    return stats;
+}
+
+static void two_batch(struct two *t, unsigned slot, int64_t n, float seed)
+{
+    struct enso_error err = {0};
+
+    ENSO_TEST_OK((enum enso_status)two_begin(t, slot, n, seed, &err), &err);
+    ENSO_TEST_OK((enum enso_status)two_finish(t, slot, n, seed, &err), &err);
+}
+
+/* A size runs eagerly, is recorded when it comes again, in each slot; memory that moves ends that.
+ */
+START_TEST(test_module_graphs)
+{
+    struct enso_error err = {0};
+    struct two t;
+
+    ENSO_TEST_OK((enum enso_status)two_open(&t, 0, ALWAYS, &err), &err);
+    for (unsigned i = 0; i < 5; i++)
+        two_batch(&t, 0, 8, (float)i);
+    ck_assert_uint_eq(two_stats(&t).n_eager, 1);
+    ck_assert_uint_eq(two_stats(&t).n_captures, 1);
+    ck_assert_uint_eq(two_stats(&t).n_graph_launches, 4);
+    two_batch(&t, 0, 7, 3); /* another size of the same plan */
+    ck_assert_uint_eq(two_stats(&t).n_eager, 2);
+    two_batch(&t, 0, 8, 4);
+    ck_assert_uint_eq(two_stats(&t).n_graph_launches, 5);
+    two_batch(&t, 1, 8, 5); /* another slot: its blocks are new, what was recorded goes */
+    two_batch(&t, 1, 8, 6);
+    two_batch(&t, 0, 8, 7);
+    two_batch(&t, 0, 8, 8);
+    ck_assert_uint_eq(two_stats(&t).n_captures, 3);
+    ck_assert_uint_eq(two_stats(&t).n_graph_launches, 7);
+    two_batch(&t, 0, LARGE, 9); /* the outputs grow */
+    two_batch(&t, 0, 8, 10);
+    ck_assert_uint_eq(two_stats(&t).n_graph_launches, 7);
+    two_batch(&t, 0, 8, 11);
+    two_batch(&t, 1, 8, 12);
+    two_batch(&t, 1, 8, 13);
+    ck_assert_uint_eq(two_stats(&t).n_captures, 5);
+    ck_assert_uint_eq(two_stats(&t).n_graph_launches, 9);
+    for (int64_t n = 1; n <= 100; n++) /* more sizes than are kept: the old ones go */
+        for (int i = 0; i < 2; i++)
+            two_batch(&t, 0, n, (float)n);
+    two_close(&t);
+}
+END_TEST
+
+/* What cannot be recorded runs launch by launch, and is not tried again. */
+START_TEST(test_module_graph_refused)
+{
+    struct enso_error err = {0};
+    struct two t;
+
+    ENSO_TEST_OK((enum enso_status)two_open(&t, 0, ALWAYS, &err), &err);
+    two_batch(&t, 0, 8, 1);
+    setenv("ENSO_CUDA_EMULATED_FAIL", "launch:701", 1); /* the first launch of the recording */
+    two_batch(&t, 0, 8, 2);
+    ck_assert_ptr_nonnull(getenv("ENSO_CUDA_EMULATED_FAILED"));
+    unsetenv("ENSO_CUDA_EMULATED_FAIL");
+    two_batch(&t, 0, 8, 3);
+    two_batch(&t, 0, 8, 4);
+    ck_assert_uint_eq(two_stats(&t).n_captures, 0);
+    ck_assert_uint_eq(two_stats(&t).n_eager, 4);
+    two_batch(&t, 0, 9, 5); /* other sizes are */
+    two_batch(&t, 0, 9, 6);
+    ck_assert_uint_eq(two_stats(&t).n_captures, 1);
+    two_close(&t);
+}
+END_TEST
+
+/* Batches that take long beside their launches: no graphs. */
+START_TEST(test_module_no_graphs_for_long)
+{
+    struct enso_error err = {0};
+    uint64_t before;
+    struct two t;
+
+    ENSO_TEST_OK((enum enso_status)two_open(&t, 0, 1, &err), &err);
+    for (unsigned i = 0; i < 10; i++) /* until one launch was not interrupted */
+        two_batch(&t, 0, 4096, (float)i);
+    before = two_stats(&t).n_eager;
+    for (unsigned i = 0; i < 5; i++)
+        two_batch(&t, 0, 4096, (float)i);
+    ck_assert_uint_eq(two_stats(&t).n_eager, before + 5);
+    two_close(&t);
+}
+END_TEST
+
+/* The ladder, and where it ends. */
+START_TEST(test_module_rounds_up)
+{
+    static const int64_t rows[][2] = {{1, 16},    {16, 16},     {17, 32},     {127, 128},
+                                      {128, 128}, {129, 192},   {192, 192},   {193, 256},
+                                      {257, 320}, {1000, 1024}, {1025, 1088}, {2048, 2048}};
+    const struct enso_backend *b = rig_backend();
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(rows); i++) {
+        struct enso_extents e = {.n_tokens = rows[i][0], .n_sequences = 3};
+        int64_t capacity = 16;
+
+        while (capacity < rows[i][0])
+            capacity *= 2;
+        b->round_up(NULL, &(struct enso_extents){.n_tokens = capacity, .n_sequences = 64}, &e);
+        ck_assert_int_eq(e.n_tokens, ENSO_MIN(rows[i][1], capacity));
+        ck_assert_int_eq(e.n_sequences, 64);
+    }
+    struct enso_extents dense = {.n_items = 5};
+
+    b->round_up(NULL, &(struct enso_extents){.n_items = 8}, &dense);
+    ck_assert_int_eq(dense.n_items, 5);
+    ck_assert_int_eq(dense.n_tokens, 0);
+    ck_assert_int_eq(dense.n_sequences, 0);
+}
+END_TEST
+
 /* A card that stops answering: the wait ends with a sentence, so does the batch behind, and closing
  * all of it waits for nothing. */
 START_TEST(test_module_hangs)
@@ -448,7 +572,7 @@ START_TEST(test_module_hangs)
     struct enso_error err = {0};
     struct two t;
 
-    ENSO_TEST_OK((enum enso_status)two_open(&t, 1500, &err), &err);
+    ENSO_TEST_OK((enum enso_status)two_open(&t, 1500, ALWAYS, &err), &err);
     ENSO_TEST_OK((enum enso_status)two_begin(&t, 0, 2, 1, &err), &err);
     ENSO_TEST_OK((enum enso_status)two_begin(&t, 1, 2, 1, &err), &err);
     ENSO_TEST_OK((enum enso_status)two_finish(&t, 0, 2, 1, &err), &err);
@@ -597,6 +721,10 @@ static Suite *suite(void)
     tcase_add_test(core, test_module_other_version);
     tcase_add_test(core, test_module_copies);
     tcase_add_loop_test(core, test_module_two_slots, 0, 12);
+    tcase_add_test(core, test_module_graphs);
+    tcase_add_test(core, test_module_graph_refused);
+    tcase_add_test(core, test_module_no_graphs_for_long);
+    tcase_add_test(core, test_module_rounds_up);
     suite_add_tcase(s, core);
     TCase *limits = tcase_create("limits");
     tcase_add_test(limits, test_module_memory_has_an_end);
