@@ -259,9 +259,12 @@ static int wait_for(struct enso_lane *lane, struct end end, const struct enso_pa
 
 static int wait_stream(struct enso_lane *lane, cudaStream_t stream, struct enso_error *err)
 {
-    static const struct enso_pace unknown = {0, 0};
+    struct enso_pace pace = {0, 0}; /* of all batches that may be on it */
 
-    return wait_for(lane, (struct end){NULL, stream}, &unknown, err);
+    for (unsigned i = 0; i < ENSO_MAX_SLOTS; i++)
+        if (lane->slots[i].busy)
+            pace.predicted_ns += lane->slots[i].pace.predicted_ns;
+    return wait_for(lane, (struct end){NULL, stream}, &pace, err);
 }
 
 static int drain_once(struct enso_lane *lane, struct enso_error *err)
@@ -560,7 +563,8 @@ int enso__cuda_lane_begin(struct enso_lane *lane, unsigned slot, const struct en
     return ENSO_OK;
 }
 
-/* Did a kernel meet what it cannot accept? */
+/* Did a kernel meet what it cannot accept? Starts are made by the engine: no request is to blame
+ * for them. */
 static int check_faults(const struct slot *s, struct enso_error *err)
 {
     for (size_t i = 0; i < s->n_faults; i++) {
@@ -569,10 +573,9 @@ static int check_faults(const struct slot *s, struct enso_error *err)
         if (s->faults[i] == ENSO_CUDA_FAULT_INDEX)
             return enso__op_error(bound->op, bound->node, err, ENSO_INVALID,
                                   "an index is out of range");
-        if (s->faults[i] !=
-            ENSO_CUDA_FAULT_NONE) /* the engine makes them: no request is to blame */
+        if (s->faults[i] != ENSO_CUDA_FAULT_NONE)
             return enso__op_error(bound->op, bound->node, err, ENSO_INTERNAL,
-                                  "starts must rise from 0 to the number of tokens");
+                                  "starts must rise from 0 to at most the number of tokens");
     }
     return ENSO_OK;
 }

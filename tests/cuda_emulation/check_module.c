@@ -275,9 +275,9 @@ END_TEST
 
 /* ---- a program with two batches on its lane ---- */
 
-#define COLUMNS 4
+#define COLUMNS 1024
 #define ALWAYS 1000000000 /* percent: graphs pay, however short launching is here */
-#define LARGE 5000        /* rows: its copies stand on streams of their own */
+#define LARGE 17          /* rows: its copies stand on streams of their own */
 
 struct two {
     struct enso_device *device;
@@ -286,24 +286,29 @@ struct two {
     struct enso_lane *lane;
 };
 
-/* y = x W, z = -y */
+static float weight(int64_t k, int64_t i)
+{
+    return (float)(1 + (k * 3 + i) % 5);
+}
+
+/* y = x W, z = -x */
 static struct enso_graph *two_graph(void)
 {
-    static const float w[2 * COLUMNS] = {1, 2, 3, 4, 5, 6, 7, 8};
     const struct enso_shape shape = {.rank = 2,
                                      .dims = {{1, ENSO_EXTENT_ITEMS}, enso_dim_fixed(COLUMNS)}};
     struct enso_constant c = {
         .dtype = ENSO_DTYPE_F32, .stored = ENSO_DTYPE_F32, .rank = 2, .dims = {2, COLUMNS}};
     struct enso_graph *g = enso_graph_create("two");
-    int x = enso_graph_add_input(g, "x", ENSO_DTYPE_F32, &shape), node, weight;
+    int x = enso_graph_add_input(g, "x", ENSO_DTYPE_F32, &shape), node, w;
 
-    c.data = enso_alloc(sizeof(w));
+    c.data = enso_alloc(2 * COLUMNS * sizeof(float));
     ck_assert_ptr_nonnull(c.data);
-    memcpy(c.data, w, sizeof(w));
-    weight = enso_graph_add_constant(g, "w", &c);
-    node = enso_graph_add_node(g, ENSO_OP_LINEAR, "product", (int[]){x, weight}, 2, 1);
+    for (int i = 0; i < 2 * COLUMNS; i++)
+        ((float *)c.data)[i] = weight(i / COLUMNS, i % COLUMNS);
+    w = enso_graph_add_constant(g, "w", &c);
+    node = enso_graph_add_node(g, ENSO_OP_LINEAR, "product", (int[]){x, w}, 2, 1);
     enso_graph_add_output(g, "y", enso_graph_node(g, node)->outputs[0]);
-    node = enso_graph_add_node(g, ENSO_OP_NEG, "minus", enso_graph_node(g, node)->outputs, 1, 1);
+    node = enso_graph_add_node(g, ENSO_OP_NEG, "minus", &x, 1, 1);
     enso_graph_add_output(g, "z", enso_graph_node(g, node)->outputs[0]);
     return g;
 }
@@ -352,15 +357,20 @@ static int two_finish(struct two *t, unsigned slot, int64_t n, float seed, struc
     struct enso_tensor out[2];
     int st = enso_context_finish(t->context, t->lane, slot, out, NULL, err);
 
-    for (int64_t row = 0; st == ENSO_OK && row < n; row++)
-        for (int64_t k = 0; k < 2; k++) {
-            float want = 0;
+    for (int64_t row = 0; st == ENSO_OK && row < n; row++) {
+        float want[2] = {0, 0};
 
-            for (int64_t i = 0; i < COLUMNS; i++)
-                want += (seed + (float)((row * COLUMNS + i) % 97)) * (float)(k * COLUMNS + i + 1);
-            ck_assert_float_eq(((float *)out[0].data)[2 * row + k], want);
-            ck_assert_float_eq(((float *)out[1].data)[2 * row + k], -want);
+        for (int64_t i = 0; i < COLUMNS; i++) {
+            float x = seed + (float)((row * COLUMNS + i) % 97);
+
+            want[0] += x * weight(0, i);
+            want[1] += x * weight(1, i);
+            if (((float *)out[1].data)[row * COLUMNS + i] != -x)
+                ck_abort_msg("row %lld, column %lld", (long long)row, (long long)i);
         }
+        ck_assert_float_eq(((float *)out[0].data)[2 * row], want[0]);
+        ck_assert_float_eq(((float *)out[0].data)[2 * row + 1], want[1]);
+    }
     return st;
 }
 
@@ -529,10 +539,10 @@ START_TEST(test_module_no_graphs_for_long)
 
     ENSO_TEST_OK((enum enso_status)two_open(&t, 0, 1, &err), &err);
     for (unsigned i = 0; i < 10; i++) /* until one launch was not interrupted */
-        two_batch(&t, 0, 4096, (float)i);
+        two_batch(&t, 0, LARGE, (float)i);
     before = two_stats(&t).n_eager;
     for (unsigned i = 0; i < 5; i++)
-        two_batch(&t, 0, 4096, (float)i);
+        two_batch(&t, 0, LARGE, (float)i);
     ck_assert_uint_eq(two_stats(&t).n_eager, before + 5);
     two_close(&t);
 }
