@@ -78,6 +78,10 @@ bool commit(allocation *a)
 
     if (mprotect(a->map + page, a->map_bytes - 2 * page, PROT_READ | PROT_WRITE) != 0)
         return false;
+#ifdef MADV_POPULATE_WRITE
+    /* All pages at once: half the time of as many faults. */
+    (void)madvise(a->map + page, a->map_bytes - 2 * page, MADV_POPULATE_WRITE);
+#endif
     poison(a->map + page, DEVICE_POISON, a->map_bytes - 2 * page);
     a->committed = true;
     return true;
