@@ -575,11 +575,18 @@ static void slotted_begin(struct enso_context *c, struct enso_lane *lane, unsign
 static void slotted_finish(struct enso_context *c, struct enso_lane *lane, unsigned slot,
                            struct slotted *s, const bool *wanted)
 {
+    long at = 128, down = at; /* behind the backend's report */
     struct enso_tensor out[4];
     uint64_t ns = 0;
 
     ck_assert_int_eq(enso_context_finish(c, lane, slot, out, &ns, NULL), ENSO_OK);
     ck_assert_uint_eq(ns, 1000 + slot);
+    for (int i = 0; i < 2; i++) /* what is wanted and computed, one behind the other */
+        if (wanted[i]) {
+            down = at + (long)enso_tensor_bytes(&out[i]);
+            at = (down + 63) / 64 * 64;
+        }
+    ck_assert_int_eq(fake_counts.down_bytes[slot], down);
     for (int i = 0; i < 4; i++) {
         if (wanted[i])
             ck_assert_mem_eq(out[i].data, s->want[i], enso_tensor_bytes(&out[i]));
