@@ -23,6 +23,9 @@
 #define HANG_NS UINT64_C(10000000000)
 #endif
 
+/* Beyond this share of the launching time a graph gains nothing: the device is not waited for. */
+#define LONG_PERCENT 400
+
 /* Errors that end with the call they concern: the next call works again. Anything else is taken as
  * sticky, since going on with a broken context would only give every later batch the same error. */
 static bool ends_with_call(int code)
@@ -247,6 +250,7 @@ int enso__cuda_device_open(const struct enso_device_options *options,
     snprintf(device->name, sizeof(device->name), ENSO__CUDA_NAME ":%d", ordinal);
     device->ordinal = ordinal;
     device->hang_ns = options->hang_ms != 0 ? options->hang_ms * UINT64_C(1000000) : HANG_NS;
+    device->long_percent = options->long_percent != 0 ? options->long_percent : LONG_PERCENT;
     pthread_mutex_init(&device->load_mutex, NULL);
     st = describe(device, err);
     if (st == ENSO_OK)

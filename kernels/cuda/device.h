@@ -22,9 +22,10 @@ struct enso_device {
     int ordinal;
     int architecture; /* 80, 90, ... */
     size_t memory_bytes;
-    _Atomic int down;  /* the sticky cudaError_t; 0: works */
-    _Atomic bool hung; /* down because it does not answer: calls that wait would for ever */
-    uint64_t hang_ns;  /* how long it may not answer */
+    _Atomic int down;      /* the sticky cudaError_t; 0: works */
+    _Atomic bool hung;     /* down because it does not answer: calls that wait would for ever */
+    uint64_t hang_ns;      /* how long it may not answer */
+    unsigned long_percent; /* see struct enso_device_options */
     pthread_mutex_t load_mutex; /* guards loader */
     struct enso_lane *loader;   /* through which bind functions copy weights up */
 };

@@ -6,6 +6,7 @@
  */
 #include "ensod_build.h"
 
+#include "kernels/cuda/capture.h"
 #include "kernels/cuda/module.h"
 
 #include <string.h>
@@ -79,6 +80,8 @@ const struct enso_backend *enso_backend_entry(const struct enso_host *given)
         .drain = enso__cuda_lane_drain,
         .run = enso__cuda_lane_run,
         .computes = enso__cuda_computes,
+        .round_up = enso__captures_round_up,
+        .captures_free = enso__captures_free,
         .lane_stats = enso__cuda_lane_stats,
     };
 

@@ -4,11 +4,14 @@
 on the GPU as it does on the processor, and a machine without a usable GPU says so. With ENSO_TEST_MODULE the
 module of that path is asked instead, on a real card. Python's standard library only."""
 
+import concurrent.futures
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -93,6 +96,18 @@ class OnTheGpu(unittest.TestCase):
         self.assertEqual((gpu[0], cpu[0]), (200, 200), gpu[2])
         for g, c in zip(gpu[2]["data"], cpu[2]["data"]):
             for a, b in zip(g["embedding"], c["embedding"]):
+                self.assertAlmostEqual(a, b, delta=NEAR)
+
+    def test_many_at_once(self):
+        """Batches of all sizes, two of them on the card at a time: everyone gets the answer to his own text."""
+        texts = [" ".join(SENTENCES[(i + k) % 4] for k in range(i % 7 + 1)) + f" {i}" for i in range(30)]
+        want = [self.cpu.post("/v1/embeddings", {"model": "embeddings", "input": t})[2] for t in texts]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            got = list(pool.map(lambda t: self.gpu.post("/v1/embeddings", {"model": "embeddings", "input": t}),
+                                texts))
+        for (status, _, answer), expected in zip(got, want):
+            self.assertEqual(status, 200, answer)
+            for a, b in zip(answer["data"][0]["embedding"], expected["data"][0]["embedding"]):
                 self.assertAlmostEqual(a, b, delta=NEAR)
 
 
@@ -220,6 +235,28 @@ class WithoutOne(unittest.TestCase):
         self.refuses("there is no cuda:5", device="cuda:5")
         self.refuses("cannot read the GPU module", "cuda_module", module="/nowhere/ensod-cuda.so")
         self.refuses("cannot be loaded", module=os.path.join(SOURCE, "README.md"))
+
+    def test_module_of_the_caller(self):
+        """A program with more rights than its caller loads no code from where the caller says."""
+        if os.geteuid() != 0:
+            self.skipTest("only root can give a program more rights")
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+            program = os.path.join(folder, "ensod")
+            shutil.copy(ENSOD, program)
+            os.chmod(folder, 0o755)
+            os.chmod(program, 0o4755)
+            empty = os.path.join(folder, "model")
+            os.mkdir(empty, 0o755)
+            how = dict(capture_output=True, text=True, cwd="/", timeout=PATIENCE,
+                       env={"PATH": os.environ["PATH"], "ENSOD_CUDA_MODULE": MODULE})
+            try:
+                ended = subprocess.run([program, "--device", "cuda:0", "--check", empty], user=65534, group=65534, **how)
+            except PermissionError:
+                self.skipTest("another user cannot run programs here")
+            self.assertIn("cuda_module is not read", ended.stdout + ended.stderr)
+            self.assertNotEqual(ended.returncode, 0)
+            same = subprocess.run([program, "--device", "cuda:0", "--check", empty], **how)
+            self.assertNotIn("cuda_module is not read", same.stdout + same.stderr)
 
     def falls_back(self, reason, level, module=MODULE, emulated="A100"):
         d = gpu("--device", "auto", models=(MODELS,), module=module, emulated=emulated)

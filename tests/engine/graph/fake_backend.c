@@ -320,6 +320,7 @@ static void work_off(struct enso_lane *lane, uint64_t up_to)
         for (size_t i = 0; i < b->run.n_steps; i++)
             run_step(lane->device, &b->run, &b->run.steps[i]);
         if (b->run.down.size_bytes > 0) {
+            fake_counts.down_bytes[b - lane->slots] = (long)b->run.down.size_bytes;
             memset(there(lane->device, b->run.down.device), 0, report_bytes(b->run.n_steps));
             memcpy(b->run.down.host, there(lane->device, b->run.down.device),
                    b->run.down.size_bytes);

@@ -15,10 +15,10 @@ const struct enso_backend *fake_backend(void); /* ordinary memory */
 const struct enso_backend *fake_remote_backend(void);
 
 /* What is bound, open and allocated now, all backends together; and runs of a step, copies of a
- * batch's record or outputs, drains. */
+ * batch's record or outputs, drains; the size of each slot's newest copy of outputs. */
 struct fake_counts {
     int bound, lanes, devices, blocks;
-    long steps, copies, drains;
+    long steps, copies, drains, down_bytes[ENSO_MAX_SLOTS];
 };
 extern struct fake_counts fake_counts;
 
