@@ -17,7 +17,7 @@
 #include "engine/graph/graph.h"
 #include "engine/tensor.h"
 
-#define ENSO_BACKEND_ABI 2
+#define ENSO_BACKEND_ABI 3
 
 struct enso_host;   /* engine/host.h: what a module may call */
 struct enso_device; /* a backend's own */
@@ -28,6 +28,10 @@ struct enso_device_options {
     const char *name;   /* "cpu", "cuda:0" */
     unsigned n_threads; /* CPU: size of a lane's team; 0 = min(affinity, ceil(cpu.max)) */
     const char *isa;    /* CPU: "auto", "generic", "avx2" */
+    /* GPU: most device memory to use; with memory_bytes 0 that share of what is free at the start
+     * (0: all of it). */
+    uint64_t memory_bytes;
+    unsigned memory_percent;
 };
 
 struct enso_device_info {
@@ -35,6 +39,36 @@ struct enso_device_info {
     char description[128]; /* "AVX2+FMA, 2 threads", the card's name */
     unsigned n_threads;
     bool batch_invariant; /* a row's bits do not depend on what it is batched with */
+};
+
+/* Down is for good: nothing brings a device back for the life of the process. */
+struct enso_device_state {
+    bool down;
+    char reason[256]; /* a sentence; "" while it works */
+};
+
+enum enso_throttle {
+    ENSO_THROTTLE_POWER_CAP,
+    ENSO_THROTTLE_SYNC_BOOST,
+    ENSO_THROTTLE_SOFTWARE_THERMAL,
+    ENSO_THROTTLE_HARDWARE_SLOWDOWN,
+    ENSO_THROTTLE_HARDWARE_THERMAL,
+    ENSO_THROTTLE_POWER_BRAKE,
+    ENSO_N_THROTTLES
+};
+
+/* What a device tells about itself. A number that it does not tell is NAN, now and always. */
+struct enso_device_metrics {
+    /* Memory that the backend has given out, and the most that it may. */
+    uint64_t weight_bytes, arena_bytes, lane_bytes, limit_bytes;
+    uint64_t n_allocations;         /* of the driver, that make up the first three */
+    double idle_bytes;              /* had from the card, given to nobody */
+    double free_bytes, total_bytes; /* of the card; what is missing belongs to others */
+    double busy, memory_busy;       /* share of the last moments in which it, its memory worked */
+    double temperature_celsius, power_watts;
+    double compute_clock_hertz, memory_clock_hertz;
+    double throttled[ENSO_N_THROTTLES]; /* 0 or 1: its clocks are held down for that reason */
+    double ecc_uncorrected;             /* errors since the driver was loaded */
 };
 
 /* One step of a plan: a bound node and where its tensors stand in the run's tensor array. */
@@ -93,6 +127,19 @@ struct enso_backend {
                      struct enso_error *err);
     void (*lane_close)(struct enso_lane *lane); /* NULL is fine */
     int (*run)(struct enso_lane *lane, const struct enso_run *run, struct enso_error *err);
+
+    /* Both or neither (NULL). A program is bound between the two, on one thread: what bind and
+     * memory_alloc of that thread take meanwhile lies together, in few pieces that serve no other
+     * program, and the device has it back when the last of it was freed. begin: ENSO_NO_MEMORY,
+     * with both sizes, when the device has less left than least_bytes, which the program will take
+     * at least. end follows every begin that succeeded, whatever came of the program. */
+    int (*program_begin)(struct enso_device *device, size_t least_bytes, struct enso_error *err);
+    void (*program_end)(struct enso_device *device);
+    /* NULL: a device that cannot be lost. Any thread; an atomic read, waits for nothing. */
+    void (*device_state)(const struct enso_device *device, struct enso_device_state *ret_state);
+    /* NULL: nothing to tell. Any thread; what was read at most some seconds ago, waits for nothing.
+     */
+    void (*device_metrics)(struct enso_device *device, struct enso_device_metrics *ret_metrics);
 };
 
 /* What a module exports under the name enso_backend_entry; NULL when it was built for another ABI.

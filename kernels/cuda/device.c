@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/cuda/memory.h"
 #include "kernels/cuda/module.h"
+#include "kernels/cuda/watch.h"
 
 /* Compute capability of the oldest cards that kernels are built for. */
 #define OLDEST_ARCHITECTURE 75
@@ -242,9 +244,13 @@ int enso__cuda_device_open(const struct enso_device_options *options,
     if (st == ENSO_OK)
         st = select_card(device, err);
     if (st == ENSO_OK)
+        st = enso__cuda_memory_open(device, options, err);
+    if (st == ENSO_OK)
         st = enso__cuda_lane_open(device, &device->loader, err);
     if (st == ENSO_OK)
         st = probe(device, err);
+    if (st == ENSO_OK)
+        st = enso__cuda_watch_open(device, &device->watch, err);
     if (st != ENSO_OK) {
         enso__cuda_device_close(device);
         return st;
@@ -257,9 +263,22 @@ void enso__cuda_device_close(struct enso_device *device)
 {
     if (device == NULL)
         return;
+    enso__cuda_watch_close(device->watch);
     enso__cuda_lane_close(device->loader);
+    enso__cuda_memory_close(device);
     pthread_mutex_destroy(&device->load_mutex);
     enso_free(device);
+}
+
+void enso__cuda_device_state(const struct enso_device *device, struct enso_device_state *ret_state)
+{
+    int down = atomic_load(&device->down);
+
+    *ret_state = (struct enso_device_state){.down = down != 0};
+    if (down != 0)
+        snprintf(ret_state->reason, sizeof(ret_state->reason),
+                 "%s has failed (%s) and stays down until ensod is started again", device->name,
+                 error_text(down));
 }
 
 void enso__cuda_device_info(const struct enso_device *device, struct enso_device_info *ret_info)

@@ -6,13 +6,15 @@
  */
 #include "ensod_build.h"
 
+#include "kernels/cuda/memory.h"
 #include "kernels/cuda/module.h"
+#include "kernels/cuda/watch.h"
 
 static void *memory_alloc(struct enso_device *device, size_t size_bytes)
 {
     void *memory = NULL;
 
-    return enso__cuda_alloc(device, size_bytes, "memory", &memory, NULL) == ENSO_OK ? memory : NULL;
+    return enso__cuda_memory_alloc(device, size_bytes, &memory, NULL) == ENSO_OK ? memory : NULL;
 }
 
 static int bind(struct enso_device *device, const struct enso_graph *graph, int node,
@@ -73,6 +75,10 @@ const struct enso_backend *enso_backend_entry(const struct enso_host *given)
         .lane_open = enso__cuda_lane_open,
         .lane_close = enso__cuda_lane_close,
         .run = enso__cuda_lane_run,
+        .program_begin = enso__cuda_program_begin,
+        .program_end = enso__cuda_program_end,
+        .device_state = enso__cuda_device_state,
+        .device_metrics = enso__cuda_device_metrics,
     };
 
     if (given->abi != ENSO_BACKEND_ABI)

@@ -86,6 +86,13 @@ WRAP(cudaGetDeviceCount, (int *count), (count))
 WRAP(cudaGetDeviceProperties, (struct cudaDeviceProp * p, int device), (p, device))
 WRAP(cudaSetDevice, (int device), (device))
 WRAP(cudaMalloc, (void **memory, size_t size), (memory, size))
+WRAP(cudaMallocFromPoolAsync, (void **memory, size_t size, cudaMemPool_t pool, cudaStream_t stream),
+     (memory, size, pool, stream))
+WRAP(cudaMemPoolCreate, (cudaMemPool_t * pool, const struct cudaMemPoolProps *properties),
+     (pool, properties))
+WRAP(cudaMemPoolSetAttribute, (cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value),
+     (pool, attribute, value))
+WRAP(cudaStreamSynchronize, (cudaStream_t stream), (stream))
 WRAP(cudaMemGetInfo, (size_t * free_bytes, size_t *total_bytes), (free_bytes, total_bytes))
 WRAP(cudaHostAlloc, (void **memory, size_t size, unsigned flags), (memory, size, flags))
 WRAP(cudaStreamCreateWithFlags, (cudaStream_t * stream, unsigned flags), (stream, flags))
@@ -98,6 +105,8 @@ WRAP(cudaMemcpyAsync,
 WRAP(cudaMemsetAsync, (void *memory, int value, size_t size, cudaStream_t stream),
      (memory, value, size, stream))
 WRAP_RELEASE(cudaFree, (void *memory), (memory))
+WRAP_RELEASE(cudaFreeAsync, (void *memory, cudaStream_t stream), (memory, stream))
+WRAP_RELEASE(cudaMemPoolDestroy, (cudaMemPool_t pool), (pool))
 WRAP_RELEASE(cudaFreeHost, (void *memory), (memory))
 WRAP_RELEASE(cudaStreamDestroy, (cudaStream_t stream), (stream))
 WRAP_RELEASE(cudaEventDestroy, (cudaEvent_t event), (event))

@@ -56,7 +56,8 @@ comma = ,
 emulated_wrapped = cudaGetDeviceCount cudaGetDeviceProperties cudaSetDevice cudaMalloc cudaFree \
 	cudaMemGetInfo cudaHostAlloc cudaFreeHost cudaStreamCreateWithFlags cudaStreamDestroy \
 	cudaEventCreateWithFlags cudaEventDestroy cudaEventRecord cudaEventSynchronize \
-	cudaMemcpyAsync cudaMemsetAsync
+	cudaMemcpyAsync cudaMemsetAsync cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate \
+	cudaMemPoolDestroy cudaMemPoolSetAttribute cudaStreamSynchronize
 check_DATA = tests/cuda_emulation/ensod-cuda-emulated.so
 tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) kernels/cuda/module.map
 	$(emulated_verbose)$(CXX) -shared $(emulation_cxxflags) $(CXXFLAGS) -o $@ \
