@@ -20,6 +20,7 @@
 #include "server/device.h"
 #include "server/dialect.h"
 #include "server/loop.h"
+#include "server/lost.h"
 #include "server/meters.h"
 #include "server/prepare.h"
 #include "server/registry.h"
@@ -181,6 +182,8 @@ static void job_back(struct flight *f)
         release(f);
         return;
     }
+    if (job->status == ENSO_UNAVAILABLE)
+        enso_lost_check(req->app);
     if (job->status != ENSO_OK) {
         req->error = job->error;
         if (req->error.status == ENSO_OK)

@@ -18,6 +18,7 @@
 #include "server/app.h"
 #include "server/device.h"
 #include "server/loop.h"
+#include "server/lost.h"
 
 struct enso_service {
     struct enso_app *app;
@@ -31,6 +32,7 @@ static void feed(void *user)
     struct enso_service *s = user;
     bool healthy = true;
 
+    enso_lost_check(s->app);
     for (size_t i = 0; healthy && i < s->app->devices->n; i++)
         healthy = enso_scheduler_healthy(s->app->devices->places[i].scheduler, enso_clock_now_ns());
     if (healthy)

@@ -3,7 +3,8 @@
  * Failures on demand: ENSO_CUDA_EMULATED_FAIL=N or N:CODE lets the N-th call of the runtime from
  * now on (1 = the first after the variable changed) fail with that cudaError_t, 2 (out of memory)
  * by default; launch:CODE the next launch. ENSO_CUDA_EMULATED_FAILED=1 appears in the environment
- * when it has happened. A code that is sticky on a card, such as 700 (illegal address), stays:
+ * when it has happened. With @PATH the wish is what stands in that file, which may appear while the
+ * daemon runs. A code that is sticky on a card, such as 700 (illegal address), stays:
  * every later call fails with it. Calls are caught by the linker's --wrap (local.mk), launches by
  * launch.cpp.
  *
@@ -44,15 +45,32 @@ void read_wish(const char *text)
     code = *end == ':' ? (cudaError_t)strtol(end + 1, nullptr, 10) : cudaErrorMemoryAllocation;
     stuck = cudaSuccess;
 }
+/* The wish as it stands now; text has room for one. */
+const char *wish_now(char text[sizeof(wish)])
+{
+    const char *given = getenv("ENSO_CUDA_EMULATED_FAIL");
+    FILE *file;
+
+    text[0] = '\0';
+    if (given == nullptr || given[0] != '@')
+        return given != nullptr ? given : text;
+    file = fopen(given + 1, "re");
+    if (file != nullptr) {
+        text[fread(text, 1, sizeof(wish) - 1, file)] = '\0';
+        fclose(file);
+    }
+    return text;
+}
 } // namespace
 
 cudaError_t enso_emulated::failure_now(bool is_launch)
 {
     std::lock_guard<std::mutex> hold(lock);
-    const char *text = getenv("ENSO_CUDA_EMULATED_FAIL");
+    char room[sizeof(wish)];
+    const char *text = wish_now(room);
 
-    if (strcmp(wish, text != nullptr ? text : "") != 0)
-        read_wish(text != nullptr ? text : "");
+    if (strcmp(wish, text) != 0)
+        read_wish(text);
     if (stuck != cudaSuccess)
         return stuck;
     if (calls_left == 0 || (launches_only && !is_launch) || --calls_left != 0)

@@ -72,6 +72,14 @@ tests_cuda_emulation_check_module_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_module_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_module_LDADD = $(KERNEL_TEST_LIBS)
 
+# Device memory of whole models.
+check_PROGRAMS += tests/cuda_emulation/check_memory
+TESTS += tests/cuda_emulation/check_memory
+tests_cuda_emulation_check_memory_SOURCES = tests/cuda_emulation/check_memory.c
+tests_cuda_emulation_check_memory_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_memory_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_memory_LDADD = $(KERNEL_TEST_LIBS)
+
 check_PROGRAMS += tests/cuda_emulation/check_emulator
 TESTS += tests/cuda_emulation/check_emulator
 tests_cuda_emulation_check_emulator_SOURCES = tests/cuda_emulation/check_emulator.c \
@@ -136,6 +144,7 @@ endif
 dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation/check_kernels.sh
 EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
+	tests/cuda_emulation/check_memory.c \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
 	tests/cuda_emulation/include/cuda_bf16.h \
 	tests/cuda_emulation/include/cuda_fp16.h \
