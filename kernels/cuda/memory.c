@@ -314,7 +314,7 @@ int enso__cuda_program_begin(struct enso_device *device, size_t least_bytes, str
         return st;
     card_info(device, &free_bytes, &total_bytes);
     if (least_bytes > below_limit(device->memory) || (total_bytes != 0 && least_bytes > free_bytes))
-        return no_room(device, least_bytes, "the model's weights", err);
+        return no_room(device, least_bytes, "the model", err);
     loading = (struct loading){
         .device = device, .left_bytes = least_bytes, .apart = getenv("ENSO_ARENA_DEBUG") != NULL};
     return ENSO_OK;

@@ -181,7 +181,7 @@ START_TEST(test_memory_limit)
 
     ck_assert_uint_eq(metrics_of(device).limit_bytes, 1 << 20);
     ck_assert_int_eq(load(device, "embeddings", &model, &err), ENSO_NO_MEMORY);
-    ENSO_TEST_CONTAINS(err.message, "the model's weights needs ");
+    ENSO_TEST_CONTAINS(err.message, "the model needs ");
     ENSO_TEST_CONTAINS(err.message, "of the 1.0 MiB of gpu_memory are left");
     ENSO_TEST_CONTAINS(err.message, "of its 40960.0 MiB free");
     rig_backend()->memory_info(device, &free_bytes, &total_bytes);

@@ -64,6 +64,14 @@ tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) kernels/cu
 		$(emulated_module_parts) -Wl,--version-script=$(top_srcdir)/kernels/cuda/module.map \
 		$(addprefix -Wl$(comma)--wrap=,$(emulated_wrapped)) -Wl,-z,noexecstack -lm
 
+# The driver's management library as tests/end_to_end/check_cuda.py wants it.
+check_DATA += tests/cuda_emulation/libfake-nvml.so
+tests/cuda_emulation/libfake-nvml.so: tests/cuda_emulation/fake_nvml.c
+	@$(MKDIR_P) $(@D)
+	$(emulated_verbose)$(CC) -shared -std=gnu11 -fPIC -fvisibility=hidden $(WARNING_CFLAGS) $(CFLAGS) \
+		-o $@ $<
+CLEANFILES += tests/cuda_emulation/libfake-nvml.so
+
 # The module under test: see check_module.c, check_kernels.sh.
 check_PROGRAMS += tests/cuda_emulation/check_module
 TESTS += tests/cuda_emulation/check_module tests/cuda_emulation/check_kernels.sh
@@ -144,7 +152,7 @@ endif
 dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation/check_kernels.sh
 EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
-	tests/cuda_emulation/check_memory.c \
+	tests/cuda_emulation/check_memory.c tests/cuda_emulation/fake_nvml.c \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
 	tests/cuda_emulation/include/cuda_bf16.h \
 	tests/cuda_emulation/include/cuda_fp16.h \
