@@ -21,6 +21,7 @@
 #include "server/app.h"
 #include "server/device.h"
 #include "server/loop.h"
+#include "server/lost.h"
 
 static bool healthy;
 
@@ -29,6 +30,11 @@ bool enso_scheduler_healthy(struct enso_scheduler *scheduler, uint64_t now_ns)
     (void)scheduler;
     (void)now_ns;
     return healthy;
+}
+
+void enso_lost_check(struct enso_app *app)
+{
+    (void)app;
 }
 
 #ifdef HAVE_SYSTEMD
