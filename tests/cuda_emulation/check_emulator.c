@@ -507,6 +507,7 @@ static void run_copies(const void *arg)
     MUST(cudaMemcpyAsync(device, host, 0, cudaMemcpyHostToDevice, stream) == cudaSuccess);
     MUST(cudaMemsetAsync(device, 1, 65, stream) == cudaErrorInvalidValue);
     MUST(cudaMemsetAsync(device, 1, 64, stream) == cudaSuccess);
+    MUST(cudaStreamSynchronize(stream) == cudaSuccess);
     MUST(cudaStreamDestroy(gone) == cudaSuccess);
     MUST(cudaStreamSynchronize(gone) == cudaErrorInvalidResourceHandle);
     MUST(cudaStreamDestroy(gone) == cudaErrorInvalidResourceHandle);
@@ -560,6 +561,7 @@ static void run_freed(const void *arg)
     (void)arg;
     MUST(cudaFree(out) == cudaSuccess);
     emulated_shuffle(EMULATED_XOR, 0xffffffffu, 1, 32, out, stream);
+    cudaStreamSynchronize(stream);
 }
 
 static void run_default_stream(const void *arg)

@@ -11,15 +11,22 @@ emulator_cxxflags += -DENSO_EMULATED_TSAN
 endif
 
 emulator_sources = \
-	tests/cuda_emulation/block.cpp \
 	tests/cuda_emulation/emulator.h \
 	tests/cuda_emulation/fiber.cpp tests/cuda_emulation/fiber.h \
+	tests/cuda_emulation/block.cpp \
+	tests/cuda_emulation/count.cpp \
+	tests/cuda_emulation/device.cpp \
+	tests/cuda_emulation/errors.cpp \
+	tests/cuda_emulation/graph.cpp \
 	tests/cuda_emulation/launch.cpp \
 	tests/cuda_emulation/memory.cpp \
+	tests/cuda_emulation/operation.cpp \
+	tests/cuda_emulation/pool.cpp \
 	tests/cuda_emulation/profile.cpp \
 	tests/cuda_emulation/report.cpp \
 	tests/cuda_emulation/runtime.cpp \
-	tests/cuda_emulation/shared.cpp
+	tests/cuda_emulation/shared.cpp \
+	tests/cuda_emulation/stream.cpp
 
 check_LIBRARIES += tests/cuda_emulation/libemulator.a tests/cuda_emulation/libemulated_host.a
 tests_cuda_emulation_libemulator_a_SOURCES = $(emulator_sources)
@@ -56,8 +63,11 @@ comma = ,
 emulated_wrapped = cudaGetDeviceCount cudaGetDeviceProperties cudaSetDevice cudaMalloc cudaFree \
 	cudaMemGetInfo cudaHostAlloc cudaFreeHost cudaStreamCreateWithFlags cudaStreamDestroy \
 	cudaEventCreateWithFlags cudaEventDestroy cudaEventRecord cudaEventSynchronize \
-	cudaMemcpyAsync cudaMemsetAsync cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate \
-	cudaMemPoolDestroy cudaMemPoolSetAttribute cudaStreamSynchronize
+	cudaMemcpyAsync cudaMemsetAsync cudaStreamSynchronize cudaStreamWaitEvent cudaStreamQuery \
+	cudaEventQuery cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate cudaMemPoolDestroy \
+	cudaMemPoolSetAttribute \
+	cudaStreamBeginCapture cudaStreamEndCapture cudaGraphInstantiate cudaGraphUpload \
+	cudaGraphLaunch cudaGraphExecDestroy cudaGraphDestroy
 check_DATA = tests/cuda_emulation/ensod-cuda-emulated.so
 tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) kernels/cuda/module.map
 	$(emulated_verbose)$(CXX) -shared $(emulation_cxxflags) $(CXXFLAGS) -o $@ \
