@@ -420,8 +420,11 @@ void enso__cuda_free(struct enso_device *device, void *memory)
 
 void enso__cuda_memory_trim(struct enso_device *device)
 {
-    if (device->memory->pool != NULL && enso__cuda_enter(device, NULL) == ENSO_OK)
-        (void)cudaMemPoolTrimTo(device->memory->pool, 0); /* what stays is ours for later */
+    if (device->memory->pool == NULL || enso__cuda_enter(device, NULL) != ENSO_OK)
+        return;
+    /* What was freed is free when its stream has come to it; what stays is ours for later. */
+    if (cudaStreamSynchronize(device->memory->stream) == cudaSuccess)
+        (void)cudaMemPoolTrimTo(device->memory->pool, 0);
 }
 
 int enso__cuda_upload(struct enso_device *device, void *dst, const void *src, size_t size_bytes,

@@ -154,7 +154,7 @@ void enso__nvml_read(const struct enso__nvml *nvml, struct enso_device_metrics *
     ret->memory_busy = told ? u.memory / 100.0 : NAN;
     told = nvml->temperature != NULL &&
            nvml->temperature(nvml->device, NVML_TEMPERATURE_GPU, &value) == 0;
-    ret->temperature_celsius = told ? value : NAN;
+    ret->temperature_celsius = told ? (double)value : NAN;
     told = nvml->power != NULL && nvml->power(nvml->device, &value) == 0;
     ret->power_watts = told ? value / 1000.0 : NAN;
     ret->compute_clock_hertz = clock_hertz(nvml, NVML_CLOCK_SM);
