@@ -109,6 +109,8 @@ static void finish(struct flight *f, int code)
 static void fail(struct flight *f)
 {
     f->place = AT_END;
+    if (f->req.error.status == ENSO_UNAVAILABLE)
+        enso_lost_check(f->req.app); /* is that why? */
     if (f->req.error.status == ENSO_BUDGET)
         enso_meters_rejected(f->req.app->meters, "memory");
     enso_reply_error(&f->req, 0);
@@ -182,8 +184,6 @@ static void job_back(struct flight *f)
         release(f);
         return;
     }
-    if (job->status == ENSO_UNAVAILABLE)
-        enso_lost_check(req->app);
     if (job->status != ENSO_OK) {
         req->error = job->error;
         if (req->error.status == ENSO_OK)
