@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -52,10 +53,19 @@ static bool beside_executable(const char *below, char path[PATH_SIZE])
            access(path, R_OK) == 0;
 }
 
-/* ENSO_NOT_FOUND when ensod was built or installed without it. */
+/* ENSO_NOT_FOUND when ensod was built or installed without it. A program with more rights than its
+ * caller (set-user-ID, file capabilities) loads no code from where the caller says: only what is
+ * installed. */
 static int find_module(const struct enso_config *config, char path[PATH_SIZE],
                        struct enso_error *err)
 {
+    bool privileged = getauxval(AT_SECURE) != 0;
+
+    if (config->cuda_module[0] != '\0' && privileged)
+        return enso_error_set(err, ENSO_UNAVAILABLE,
+                              "cuda_module is not read by a program that has more rights than who "
+                              "started it; install the GPU module as " ENSO_MODULE_DIR
+                              "/" MODULE_NAME);
     if (config->cuda_module[0] != '\0') {
         /* a name without a slash would be looked for among the system's libraries */
         (void)snprintf(path, PATH_SIZE, "%s%s",
@@ -67,8 +77,8 @@ static int find_module(const struct enso_config *config, char path[PATH_SIZE],
                                     config->cuda_module);
     }
     (void)snprintf(path, PATH_SIZE, "%s", ENSO_MODULE_DIR "/" MODULE_NAME);
-    if (access(path, R_OK) == 0 || beside_executable("", path) ||
-        beside_executable("kernels/cuda/", path))
+    if (access(path, R_OK) == 0 ||
+        (!privileged && (beside_executable("", path) || beside_executable("kernels/cuda/", path))))
         return ENSO_OK;
     return enso_error_set(
         err, ENSO_NOT_FOUND,
@@ -90,7 +100,8 @@ static int load_module(const char *path, const struct enso_backend **ret_backend
     if (entry == NULL)
         return enso_error_set(err, ENSO_UNAVAILABLE, "'%.300s' is no module of ensod", path);
     *ret_backend = entry(enso_host());
-    if (*ret_backend == NULL || (*ret_backend)->abi != ENSO_BACKEND_ABI)
+    if (*ret_backend == NULL || (*ret_backend)->abi != ENSO_BACKEND_ABI ||
+        (*ret_backend)->layout != ENSO_BACKEND_LAYOUT)
         return enso_error_set(err, ENSO_UNAVAILABLE,
                               "the GPU module '%.300s' is of another version than this ensod; "
                               "install both from one build",

@@ -350,7 +350,7 @@ static int seed(struct enso_served *s, struct enso_error *err)
     for (size_t i = 0; st == ENSO_OK && i < ENSO_ARRAY_SIZE(tokens); i++) {
         double scale = info->max_tokens > tokens[i] ? (double)tokens[i] / info->max_tokens : 1;
         struct enso_sample *sample;
-        uint64_t start_ns;
+        uint64_t start_ns, compute_ns = 0;
 
         st = enso_model_warmup_sample(s->model, scale, &sample, err);
         if (st != ENSO_OK)
@@ -359,9 +359,12 @@ static int seed(struct enso_served *s, struct enso_error *err)
             st = enso_model_run(s->model, lane, &sample, 1, err);
         start_ns = enso_clock_now_ns();
         if (st == ENSO_OK)
-            st = enso_model_run(s->model, lane, &sample, 1, err);
+            st = enso_model_begin(s->model, lane, 0, &sample, 1, NULL, err);
         if (st == ENSO_OK)
-            enso_queue_seed(s->queue, enso_sample_cost(sample), enso_clock_now_ns() - start_ns);
+            st = enso_model_finish(s->model, lane, 0, &sample, 1, &compute_ns, err);
+        if (st == ENSO_OK)
+            enso_queue_seed(s->queue, enso_sample_cost(sample),
+                            compute_ns != 0 ? compute_ns : enso_clock_now_ns() - start_ns);
         enso_sample_destroy(sample);
         if (!info->takes_text)
             break;
@@ -406,7 +409,7 @@ static int load(struct enso_registry *r, struct enso_entry *e, struct enso_serve
         if (s->fallback.status != ENSO_OK)
             enso_meters_model_fallback(&s->meters);
         s->observer = enso_meters_observer(&s->meters);
-        s->runner = (struct enso_runner){s->model, enso_model_run};
+        s->runner = (struct enso_runner){s->model, enso_model_begin, enso_model_finish};
         queue_limits(e, enso_model_info(s->model), &limits);
         st = enso_queue_create(e->id, &limits, &s->runner, &s->observer, &s->queue, err);
     }

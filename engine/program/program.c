@@ -5,13 +5,13 @@
  */
 #include "engine/program/program.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buffer.h"
 #include "engine/passes/passes.h"
 #include "engine/program/program_internal.h"
 
-#define MIB ((double)(1 << 20))
 /* Slice in which constants travel to a device that is not ordinary memory. */
 #define UPLOAD_BYTES (1 << 20)
 
@@ -307,21 +307,13 @@ static int place_constants(struct maker *m, size_t *ret_total)
     return ENSO_OK;
 }
 
-int enso__program_no_room(const struct enso_program *p, const char *what, size_t size_bytes,
-                          struct enso_error *err)
+int enso__program_alloc(const struct enso_program *p, const char *what, size_t size_bytes,
+                        void **ret_memory, struct enso_error *err)
 {
-    size_t free_bytes, total_bytes;
+    char name[160];
 
-    if (p->backend->memory_info == NULL)
-        return enso_error_set(err, ENSO_NO_MEMORY, "no room for the %zu bytes of %s of '%s'",
-                              size_bytes, what, p->name);
-    p->backend->memory_info(p->device, &free_bytes, &total_bytes);
-    return enso_error_set(
-        err, ENSO_NO_MEMORY,
-        "no room for the %.1f MiB of %s of '%s': the device has %.1f of its %.1f MiB "
-        "free",
-        (double)size_bytes / MIB, what, p->name, (double)free_bytes / MIB,
-        (double)total_bytes / MIB);
+    (void)snprintf(name, sizeof name, "%s of '%.100s'", what, p->name);
+    return p->backend->memory_alloc(p->device, size_bytes, name, ret_memory, err);
 }
 
 static int load_constants(struct maker *m)
@@ -333,9 +325,9 @@ static int load_constants(struct maker *m)
 
     if (st != ENSO_OK || total == 0)
         return st;
-    p->constants = p->backend->memory_alloc(p->device, total);
-    if (p->constants == NULL)
-        return enso__program_no_room(p, "the constants", total, m->err);
+    st = enso__program_alloc(p, "the constants", total, &p->constants, m->err);
+    if (st != ENSO_OK)
+        return st;
     p->weight_bytes += total;
     if (!p->backend->host_memory)
         st = p->backend->lane_open(p->device, &lane, m->err);
@@ -436,7 +428,8 @@ static void note_facts(struct enso_program *p)
 {
     struct enso_device_info info = {0};
 
-    p->uses[ENSO_EXTENT_SEQUENCES] |= p->uses[ENSO_EXTENT_STARTS];
+    p->uses[ENSO_EXTENT_TOKENS] |= p->uses[ENSO_EXTENT_WORK];
+    p->uses[ENSO_EXTENT_SEQUENCES] |= p->uses[ENSO_EXTENT_STARTS] || p->uses[ENSO_EXTENT_WORK];
     p->batched =
         begins_with_items(p->inputs, p->n_inputs) && begins_with_items(p->outputs, p->n_outputs);
     p->backend->device_info(p->device, &info);

@@ -66,6 +66,10 @@ int enso__cuda_alloc(struct enso_device *device, size_t size_bytes, const char *
 int enso__cuda_alloc_for_lane(struct enso_device *device, size_t size_bytes, void **ret_memory,
                               struct enso_error *err) ENSO_MUST_CHECK;
 void enso__cuda_free(struct enso_device *device, void *memory);
+/* Pinned memory of the host. */
+int enso__cuda_staging_alloc(struct enso_device *device, size_t size_bytes, const char *what,
+                             void **ret_memory, struct enso_error *err) ENSO_MUST_CHECK;
+void enso__cuda_staging_free(struct enso_device *device, void *memory);
 /* Copy ordinary memory up and wait for it; for bind functions. */
 int enso__cuda_upload(struct enso_device *device, void *dst, const void *src, size_t size_bytes,
                       struct enso_error *err) ENSO_MUST_CHECK;

@@ -18,6 +18,13 @@
 /* Compute capability of the oldest cards that kernels are built for. */
 #define OLDEST_ARCHITECTURE 75
 
+/* How long a batch or a copy may take at least. Emulated cards are slow. */
+#ifdef ENSO_EMULATED
+#define HANG_NS UINT64_C(600000000000)
+#else
+#define HANG_NS UINT64_C(10000000000)
+#endif
+
 /* Errors that end with the call they concern: the next call works again. Anything else is taken as
  * sticky, since going on with a broken context would only give every later batch the same error. */
 static bool ends_with_call(int code)
@@ -92,6 +99,8 @@ int enso__cuda_enter(struct enso_device *device, struct enso_error *err)
 
 bool enso__cuda_enter_to_release(struct enso_device *device)
 {
+    if (atomic_load(&device->hung))
+        return false;
     int code = cudaSetDevice(device->ordinal);
 
     if (code != cudaSuccess)
@@ -239,6 +248,7 @@ int enso__cuda_device_open(const struct enso_device_options *options,
         return enso_error_no_memory(err, "the GPU's device");
     snprintf(device->name, sizeof(device->name), ENSO__CUDA_NAME ":%d", ordinal);
     device->ordinal = ordinal;
+    device->hang_ns = options->hang_ms != 0 ? options->hang_ms * UINT64_C(1000000) : HANG_NS;
     pthread_mutex_init(&device->load_mutex, NULL);
     st = describe(device, err);
     if (st == ENSO_OK)

@@ -150,9 +150,9 @@ static int no_room(struct enso_device *device, size_t size_bytes, const char *wh
     card_info(device, &free_bytes, &total_bytes);
     return enso_error_set(
         err, ENSO_NO_MEMORY,
-        "%s needs %.1f MiB, but %s has %.1f of its %.1f MiB free, and %.1f of the "
-        "%.1f MiB of gpu_memory are left; serve fewer or smaller models there, "
-        "or use another device",
+        "no room for %s (%.1f MiB): %s has %.1f of its %.1f MiB free, and %.1f of the "
+        "%.1f MiB of gpu_memory are left; serve fewer or smaller models there, or use "
+        "another device",
         what, (double)size_bytes / MIB, device->name, (double)free_bytes / MIB,
         (double)total_bytes / MIB, (double)below_limit(m) / MIB, (double)m->limit_bytes / MIB);
 }
@@ -241,16 +241,17 @@ static void unlink_piece(struct enso__cuda_memory *m, struct piece **at)
     m->bytes[piece->kind] -= piece->bytes;
 }
 
-/* A failure shows again at the next call that matters. On a device that is down cudaFree could
- * wait for ever; the pool's way only puts a note on a stream. */
+/* A failure shows again at the next call that matters. A device that does not answer is asked
+ * nothing: the process's end takes what it has. */
 static void piece_free(struct enso_device *device, struct piece *piece)
 {
-    bool works = enso__cuda_enter_to_release(device);
-
-    if (device->memory->pool != NULL)
-        (void)cudaFreeAsync(piece->start, device->memory->stream);
-    else if (works)
-        (void)cudaFree(piece->start);
+    (void)enso__cuda_enter_to_release(device);
+    if (!atomic_load(&device->hung)) {
+        if (device->memory->pool != NULL)
+            (void)cudaFreeAsync(piece->start, device->memory->stream);
+        else
+            (void)cudaFree(piece->start);
+    }
     enso_free(piece);
 }
 
@@ -369,10 +370,10 @@ static int alloc(struct enso_device *device, enum enso__cuda_memory_kind kind, s
     return st;
 }
 
-int enso__cuda_memory_alloc(struct enso_device *device, size_t size_bytes, void **ret_memory,
-                            struct enso_error *err)
+int enso__cuda_memory_alloc(struct enso_device *device, size_t size_bytes, const char *what,
+                            void **ret_memory, struct enso_error *err)
 {
-    return alloc(device, ENSO__CUDA_ARENAS, size_bytes, "memory", ret_memory, err);
+    return alloc(device, ENSO__CUDA_ARENAS, size_bytes, what, ret_memory, err);
 }
 
 int enso__cuda_alloc(struct enso_device *device, size_t size_bytes, const char *what,
@@ -385,6 +386,36 @@ int enso__cuda_alloc_for_lane(struct enso_device *device, size_t size_bytes, voi
                               struct enso_error *err)
 {
     return alloc(device, ENSO__CUDA_LANES, size_bytes, "a lane of the GPU", ret_memory, err);
+}
+
+int enso__cuda_staging_alloc(struct enso_device *device, size_t size_bytes, const char *what,
+                             void **ret_memory, struct enso_error *err)
+{
+    void *memory = NULL;
+    int st = enso__cuda_enter(device, err);
+
+    if (st != ENSO_OK)
+        return st;
+    int code = cudaHostAlloc(&memory, ENSO_MAX(size_bytes, (size_t)1), cudaHostAllocDefault);
+    if (code == cudaErrorMemoryAllocation) {
+        (void)cudaGetLastError();
+        return enso_error_set(err, ENSO_NO_MEMORY,
+                              "%s needs %.1f MiB of pinned memory of the machine, which it does "
+                              "not have; raise the limit of locked memory, or serve less at once",
+                              what, (double)size_bytes / MIB);
+    }
+    if (code != cudaSuccess)
+        return enso__cuda_failed(device, code, what, err);
+    *ret_memory = memory;
+    return ENSO_OK;
+}
+
+void enso__cuda_staging_free(struct enso_device *device, void *memory)
+{
+    if (memory == NULL || atomic_load(&device->hung)) /* it would wait */
+        return;
+    (void)enso__cuda_enter_to_release(device);
+    (void)cudaFreeHost(memory);
 }
 
 void enso__cuda_free(struct enso_device *device, void *memory)

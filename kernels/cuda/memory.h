@@ -36,8 +36,8 @@ int enso__cuda_memory_open(struct enso_device *device, const struct enso_device_
 void enso__cuda_memory_close(struct enso_device *device); /* also when it was never opened */
 
 /* What the engine asks for: arenas, and between begin and end constants of a program. */
-int enso__cuda_memory_alloc(struct enso_device *device, size_t size_bytes, void **ret_memory,
-                            struct enso_error *err) ENSO_MUST_CHECK;
+int enso__cuda_memory_alloc(struct enso_device *device, size_t size_bytes, const char *what,
+                            void **ret_memory, struct enso_error *err) ENSO_MUST_CHECK;
 
 /* program_begin and program_end of engine/backend.h. */
 int enso__cuda_program_begin(struct enso_device *device, size_t least_bytes,

@@ -419,7 +419,7 @@ static struct played play(bool with_heavy, uint64_t light_every_ns)
     uint32_t random = 3;
     unsigned n_light = 0, n_heavy = 0, i;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &s, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &s, NULL), ENSO_OK);
     q_light = fake_queue(NULL, &light_model, &limits, NULL);
     q_heavy = fake_queue(NULL, &heavy_model, &limits, NULL);
     fake_seed(q_light, &light_model, 1024);
@@ -497,7 +497,7 @@ START_TEST(test_scheduler_saturated_models_share_time)
     struct enso_batch *batch;
     unsigned i;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     for (i = 0; i < 2; i++) {
         q[i] = fake_queue(NULL, &m[i], &limits, NULL);
         fake_seed(q[i], &m[i], 64);
@@ -534,7 +534,7 @@ START_TEST(test_scheduler_unpredicted_batch_is_charged)
     struct enso_queue *q[2];
     unsigned i;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     for (i = 0; i < 2; i++) {
         q[i] = fake_queue(NULL, &m[i], &limits, NULL);
         if (i == 1)
@@ -565,7 +565,7 @@ START_TEST(test_scheduler_predicted_wait_beside_another_model)
     uint64_t retry;
     unsigned i;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     for (i = 0; i < 2; i++) {
         q[i] = fake_queue(NULL, &m[i], &limits, NULL);
         fake_seed(q[i], &m[i], 64);
@@ -604,7 +604,7 @@ START_TEST(test_scheduler_no_credit_for_idle_time)
     struct enso_queue *q[2];
     unsigned i;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     for (i = 0; i < 2; i++) {
         q[i] = fake_queue(NULL, &m[i], &limits, NULL);
         fake_seed(q[i], &m[i], 64);
@@ -671,7 +671,7 @@ START_TEST(test_scheduler_observer)
         .user = &seen, .batch = see_batch, .job = see_job, .refused = see_refused};
     struct fake_job a, b;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     model = (struct fake_model){.base_ns = MS};
     queue = fake_queue(sched, &model,
                        &(struct enso_queue_limits){.max_queue_items = 4, .max_batch_tokens = 100},
@@ -867,10 +867,20 @@ static uint64_t real_ns(void)
     return enso_clock_now_ns();
 }
 
-static int run_nothing(void *m, struct enso_lane *lane, struct enso_sample *const *samples,
-                       size_t n, struct enso_error *err)
+static int begin_nothing(void *m, struct enso_lane *lane, unsigned slot,
+                         struct enso_sample *const *samples, size_t n, const struct enso_pace *pace,
+                         struct enso_error *err)
 {
-    (void)m, (void)lane, (void)samples, (void)n, (void)err;
+    (void)m, (void)lane, (void)slot, (void)samples, (void)n, (void)pace, (void)err;
+    return ENSO_OK;
+}
+
+static int finish_nothing(void *m, struct enso_lane *lane, unsigned slot,
+                          struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
+                          struct enso_error *err)
+{
+    (void)m, (void)lane, (void)slot, (void)samples, (void)n, (void)err;
+    *ret_compute_ns = 0;
     return ENSO_OK;
 }
 
@@ -879,13 +889,13 @@ static int run_nothing(void *m, struct enso_lane *lane, struct enso_sample *cons
 START_TEST(test_scheduler_cost_of_one_job)
 {
     enum { N = 20000 };
-    struct enso_runner runner = {.run = run_nothing};
+    struct enso_runner runner = {.begin = begin_nothing, .finish = finish_nothing};
     struct enso_queue_limits limits = {.max_queue_items = 1000, .max_batch_items = 32};
     struct enso_job *job = enso_job_create(1);
     uint64_t best = UINT64_MAX;
     unsigned n_done = 0, i, round;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     ck_assert_int_eq(enso_queue_create("q", &limits, &runner, NULL, &queue, NULL), ENSO_OK);
     enso_scheduler_add_queue(sched, queue);
     job->samples[0] = enso_sample_create();

@@ -41,6 +41,16 @@ static struct enso_device *device_new(void)
     return device;
 }
 
+/* NULL when there is none. */
+static void *memory_new(struct enso_device *device, size_t size_bytes)
+{
+    void *memory = NULL;
+
+    return rig_backend()->memory_alloc(device, size_bytes, "memory", &memory, NULL) == ENSO_OK
+               ? memory
+               : NULL;
+}
+
 START_TEST(test_module_names)
 {
     struct enso_device *device = device_new();
@@ -62,11 +72,21 @@ END_TEST
 
 START_TEST(test_module_other_version)
 {
+    /* all that a daemon with ABI 2 had before its functions: nothing behind it may be read */
+    const uint32_t two = 2;
     struct enso_host old = *enso_host();
 
-    old.abi = ENSO_BACKEND_ABI - 1;
+    ck_assert_ptr_null(rig_entry()((const struct enso_host *)(const void *)&two));
+    old.abi = ENSO_BACKEND_ABI + 1;
+    ck_assert_ptr_null(rig_entry()(&old));
+    old = *enso_host();
+    old.layout++;
+    ck_assert_ptr_null(rig_entry()(&old));
+    old = *enso_host();
+    old.signature = "enso_status enso_error_vset();";
     ck_assert_ptr_null(rig_entry()(&old));
     ck_assert_ptr_nonnull(rig_entry()(enso_host()));
+    ck_assert_uint_eq(rig_entry()(enso_host())->layout, ENSO_BACKEND_LAYOUT);
 }
 END_TEST
 
@@ -126,7 +146,7 @@ START_TEST(test_module_memory_has_an_end)
 {
     struct enso_device *device = device_new();
     size_t free_bytes, total_bytes;
-    void *memory = rig_backend()->memory_alloc(device, 0);
+    void *memory = memory_new(device, 0);
 
     ck_assert_ptr_nonnull(memory);
     rig_backend()->memory_free(device, memory);
@@ -134,9 +154,9 @@ START_TEST(test_module_memory_has_an_end)
     rig_backend()->memory_info(device, &free_bytes, &total_bytes);
     ck_assert_uint_ge(total_bytes, free_bytes);
     ck_assert_uint_gt(free_bytes, 0);
-    ck_assert_ptr_null(rig_backend()->memory_alloc(device, total_bytes + 1));
-    ck_assert_ptr_null(rig_backend()->memory_alloc(device, SIZE_MAX));
-    memory = rig_backend()->memory_alloc(device, 1000);
+    ck_assert_ptr_null(memory_new(device, total_bytes + 1));
+    ck_assert_ptr_null(memory_new(device, SIZE_MAX));
+    memory = memory_new(device, 1000);
     ck_assert_ptr_nonnull(memory);
     rig_backend()->memory_free(device, memory);
     rig_backend()->device_close(device);
@@ -181,7 +201,7 @@ START_TEST(test_module_copies)
         ck_assert_ptr_nonnull(up[i]);
         for (size_t k = 0; k < sizes[i]; k++)
             up[i][k] = (unsigned char)(k * 31 + k / 257 + i);
-        memory[i] = b->memory_alloc(device, sizes[i]);
+        memory[i] = memory_new(device, sizes[i]);
         ck_assert_ptr_nonnull(memory[i]);
         ENSO_TEST_OK((enum enso_status)b->upload(lane, memory[i], up[i], sizes[i], &err), &err);
     }
@@ -301,7 +321,7 @@ START_TEST(test_module_device_down)
     rig_run(&r);
 
     const struct enso_backend *b = rig_backend();
-    void *memory = b->memory_alloc(r.device, 64);
+    void *memory = memory_new(r.device, 64);
     struct enso_lane *lane = NULL;
     struct enso_bound *bound = NULL;
     char host[64] = {0};
@@ -322,7 +342,7 @@ START_TEST(test_module_device_down)
         ck_assert_int_eq(st, ENSO_UNAVAILABLE);
         ENSO_TEST_CONTAINS(err.message, "stays down");
     }
-    ck_assert_ptr_null(b->memory_alloc(r.device, 64));
+    ck_assert_ptr_null(memory_new(r.device, 64));
     b->memory_free(r.device, memory);
     rig_done(&r);
 }
@@ -359,7 +379,7 @@ static void *copy_in_a_lane(void *arg)
 
     for (unsigned i = 0; right && i < 20; i++) {
         unsigned up[1000], down[1000];
-        void *memory = b->memory_alloc(device, sizeof(up));
+        void *memory = memory_new(device, sizeof(up));
 
         for (unsigned k = 0; k < 1000; k++)
             up[k] = k * i;

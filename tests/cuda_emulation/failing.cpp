@@ -127,6 +127,7 @@ WRAP(cudaStreamWaitEvent, (cudaStream_t stream, cudaEvent_t event, unsigned flag
      (stream, event, flags))
 WRAP(cudaStreamQuery, (cudaStream_t stream), (stream))
 WRAP(cudaEventQuery, (cudaEvent_t event), (event))
+WRAP(cudaEventElapsedTime, (float *ms, cudaEvent_t start, cudaEvent_t end), (ms, start, end))
 WRAP(cudaMallocFromPoolAsync, (void **memory, size_t size, cudaMemPool_t pool, cudaStream_t stream),
      (memory, size, pool, stream))
 WRAP(cudaMemPoolCreate, (cudaMemPool_t * pool, const struct cudaMemPoolProps *properties),

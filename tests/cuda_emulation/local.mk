@@ -64,8 +64,8 @@ emulated_wrapped = cudaGetDeviceCount cudaGetDeviceProperties cudaSetDevice cuda
 	cudaMemGetInfo cudaHostAlloc cudaFreeHost cudaStreamCreateWithFlags cudaStreamDestroy \
 	cudaEventCreateWithFlags cudaEventDestroy cudaEventRecord cudaEventSynchronize \
 	cudaMemcpyAsync cudaMemsetAsync cudaStreamSynchronize cudaStreamWaitEvent cudaStreamQuery \
-	cudaEventQuery cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate cudaMemPoolDestroy \
-	cudaMemPoolSetAttribute \
+	cudaEventQuery cudaEventElapsedTime cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate \
+	cudaMemPoolDestroy cudaMemPoolSetAttribute \
 	cudaStreamBeginCapture cudaStreamEndCapture cudaGraphInstantiate cudaGraphUpload \
 	cudaGraphLaunch cudaGraphExecDestroy cudaGraphDestroy
 check_DATA = tests/cuda_emulation/ensod-cuda-emulated.so
@@ -98,17 +98,42 @@ tests_cuda_emulation_check_memory_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_memory_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_memory_LDADD = $(KERNEL_TEST_LIBS)
 
+# The emulator's own tests link as C++.
+emulator_test_sources = tests/cuda_emulation/children.c tests/cuda_emulation/children.h \
+	tests/cuda_emulation/emulated.h
+emulator_test_cppflags = $(emulation_include) $(TEST_CPPFLAGS)
+emulator_test_libs = $(emulated_test_objects) tests/cuda_emulation/libemulator.a $(TEST_LIBS) \
+	$(BASE_LIBS) $(CHECK_LIBS)
+
 check_PROGRAMS += tests/cuda_emulation/check_emulator
 TESTS += tests/cuda_emulation/check_emulator
 tests_cuda_emulation_check_emulator_SOURCES = tests/cuda_emulation/check_emulator.c \
-	tests/cuda_emulation/emulated.h tests/cuda_emulation/wrong/wrong.h
-# Links as C++.
+	$(emulator_test_sources) tests/cuda_emulation/wrong/wrong.h
 nodist_EXTRA_tests_cuda_emulation_check_emulator_SOURCES = tests/cuda_emulation/none.cpp
-tests_cuda_emulation_check_emulator_CPPFLAGS = $(emulation_include) $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_emulator_CPPFLAGS = $(emulator_test_cppflags)
 tests_cuda_emulation_check_emulator_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_emulator_CXXFLAGS = $(emulation_cxxflags)
-tests_cuda_emulation_check_emulator_LDADD = $(emulated_test_objects) \
-	tests/cuda_emulation/libemulator.a $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+tests_cuda_emulation_check_emulator_LDADD = $(emulator_test_libs)
+
+check_PROGRAMS += tests/cuda_emulation/check_streams
+TESTS += tests/cuda_emulation/check_streams
+tests_cuda_emulation_check_streams_SOURCES = tests/cuda_emulation/check_streams.c \
+	$(emulator_test_sources)
+nodist_EXTRA_tests_cuda_emulation_check_streams_SOURCES = tests/cuda_emulation/none.cpp
+tests_cuda_emulation_check_streams_CPPFLAGS = $(emulator_test_cppflags)
+tests_cuda_emulation_check_streams_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_streams_CXXFLAGS = $(emulation_cxxflags)
+tests_cuda_emulation_check_streams_LDADD = $(emulator_test_libs)
+
+check_PROGRAMS += tests/cuda_emulation/check_graphs
+TESTS += tests/cuda_emulation/check_graphs
+tests_cuda_emulation_check_graphs_SOURCES = tests/cuda_emulation/check_graphs.c \
+	$(emulator_test_sources)
+nodist_EXTRA_tests_cuda_emulation_check_graphs_SOURCES = tests/cuda_emulation/none.cpp
+tests_cuda_emulation_check_graphs_CPPFLAGS = $(emulator_test_cppflags)
+tests_cuda_emulation_check_graphs_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_graphs_CXXFLAGS = $(emulation_cxxflags)
+tests_cuda_emulation_check_graphs_LDADD = $(emulator_test_libs)
 
 if HAVE_RACE_CXX
 # Kernels with the race detector, the emulator beside it, whatever the rest is built with.

@@ -184,7 +184,7 @@ class Memory(unittest.TestCase):
                               env=env, capture_output=True, text=True, timeout=PATIENCE)
         self.assertEqual(done.returncode, 1, done.stderr)
         last = done.stderr.rstrip().rpartition("\n")[2]
-        self.assertRegex(last, r"the model needs \d+\.\d MiB, but .* of the 2\.0 MiB of gpu_memory are left")
+        self.assertRegex(last, r"no room for the model \(\d+\.\d MiB\): .* of the 2\.0 MiB of gpu_memory are left")
 
     def test_model_that_fits_serves_beside_one_that_does_not(self):
         config = (f"[server]\nmodels = {BUNDLED}\n[device]\ndevice = cuda:0\ncuda_module = {MODULE}\n"

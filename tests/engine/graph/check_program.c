@@ -121,8 +121,15 @@ END_TEST
 
 /* ---- plans ---- */
 
+/* Of results, wherever they stand; the backend's report is not counted. */
+static size_t result_bytes(const struct enso_plan *plan)
+{
+    return plan->arena_bytes + plan->output_bytes - plan->report_bytes;
+}
+
 START_TEST(test_plan_chain_needs_two_places)
 {
+    /* and one for the output, which the arena is not asked for */
     struct enso_program *p = make("input x f32[N, 64]\na = Transpose(x) perm=[0, 1]\n"
                                   "b = Transpose(a) perm=[0, 1]\nc = Transpose(b) perm=[0, 1]\n"
                                   "d = Transpose(c) perm=[0, 1]\ne = Transpose(d) perm=[0, 1]\n"
@@ -130,6 +137,8 @@ START_TEST(test_plan_chain_needs_two_places)
     struct enso_plan *plan = plan_of(p, 2);
 
     ck_assert_uint_eq(plan->arena_bytes, (size_t)2 * 2 * 64 * 4);
+    ck_assert_uint_eq(plan->output_bytes, (size_t)2 * 64 * 4);
+    ck_assert_uint_eq(plan->input_bytes, (size_t)2 * 64 * 4);
     enso_plan_destroy(plan);
     enso_program_unref(p);
 }
@@ -142,7 +151,7 @@ START_TEST(test_plan_elementwise_chain_needs_one_place)
                                   "e = Mul(d, d)\noutput e");
     struct enso_plan *plan = plan_of(p, 2);
 
-    ck_assert_uint_eq(plan->arena_bytes, (size_t)2 * 64 * 4);
+    ck_assert_uint_eq(result_bytes(plan), (size_t)2 * 64 * 4);
     enso_plan_destroy(plan);
     enso_program_unref(p);
 }
@@ -156,14 +165,14 @@ START_TEST(test_plan_does_not_overwrite_what_is_read_again)
                                   "d = Neg(c)\noutput s\noutput d");
     struct enso_plan *plan = plan_of(p, 1);
 
-    /* a, b in places of their own, c over one of them, d in the other */
-    ck_assert_uint_eq(plan->arena_bytes, (size_t)2 * 64 * 4);
+    /* a, b in places of their own, c over one of them; d is an output, not over the other */
+    ck_assert_uint_eq(result_bytes(plan), (size_t)3 * 64 * 4);
     enso_plan_destroy(plan);
     enso_program_unref(p);
     p = make("input x f32[1, 64]\na = Transpose(x) perm=[0, 1]\n"
              "s = Reshape(a) shape_factors=[64, 1] shape_extents=[0, 0]\nb = Add(a, s)\noutput b");
     plan = plan_of(p, 1);
-    ck_assert_uint_eq(plan->arena_bytes, (size_t)(64 + 64 * 64) * 4);
+    ck_assert_uint_eq(result_bytes(plan), (size_t)(64 + 64 * 64) * 4);
     enso_plan_destroy(plan);
     enso_program_unref(p);
 }
@@ -190,8 +199,8 @@ START_TEST(test_plan_keeps_what_a_sum_adds_later)
         struct enso_program *p = make(text);
         struct enso_plan *plan = plan_of(p, 1);
 
-        ck_assert_msg(plan->arena_bytes == cases[i].places * 64 * 4, "%s: %zu bytes", cases[i].text,
-                      plan->arena_bytes);
+        ck_assert_msg(result_bytes(plan) == cases[i].places * 64 * 4, "%s: %zu bytes",
+                      cases[i].text, result_bytes(plan));
         enso_plan_destroy(plan);
         enso_program_unref(p);
     }
@@ -222,9 +231,9 @@ START_TEST(test_plan_dumps)
     ck_assert_str_eq(b.data, "program test: 2 steps, 0 bytes of weights\n"
                              "  0 Transpose(x FP32[N, 16]) -> a FP32[16, N]\n"
                              "  1 Relu(a FP32[16, N]) -> b FP32[16, N]\n"
-                             "plan N=4 T=4 B=4: 256 bytes, workspace 256\n"
-                             "  0 Transpose a: 256 bytes at 0\n"
-                             "  1 Relu b: 256 bytes at 0\n");
+                             "plan N=4 T=4 B=4: 0 bytes, workspace 256, in 256, out 256\n"
+                             "  0 Transpose a: 256 bytes of the outputs\n"
+                             "  1 Relu b: 256 bytes of the outputs\n");
     enso_buffer_done(&b);
     enso_plan_destroy(plan);
     enso_program_unref(p);
@@ -299,21 +308,17 @@ START_TEST(test_program_refuses)
 }
 END_TEST
 
-static void *no_memory_alloc(struct enso_device *d, size_t size_bytes)
+static enum enso_status alloc_status;
+
+static int no_memory_alloc(struct enso_device *d, size_t size_bytes, const char *what,
+                           void **ret_memory, struct enso_error *err)
 {
     (void)d;
-    (void)size_bytes;
-    return NULL;
+    (void)ret_memory;
+    return enso_error_set(err, alloc_status, "%zu bytes for %s: no", size_bytes, what);
 }
 
-static void memory_info(struct enso_device *d, size_t *ret_free, size_t *ret_total)
-{
-    (void)d;
-    *ret_free = (size_t)3 << 20;
-    *ret_total = (size_t)8 << 20;
-}
-
-/* A device that is full: what wants how much, and what there is. */
+/* A device that is full: what wants how much. One that is lost is another matter. */
 START_TEST(test_program_no_room)
 {
     struct enso_backend full = *backend;
@@ -324,14 +329,13 @@ START_TEST(test_program_no_room)
     float x[4] = {0}, y[1024];
 
     full.memory_alloc = no_memory_alloc;
-    full.memory_info = memory_info;
+    alloc_status = ENSO_NO_MEMORY;
     ck_assert_int_eq(enso_program_create(&full, device,
                                          text_graph("input x f32[N]\nconst k f32[1024, 1024]\n"
                                                     "y = Relu(x)\noutput k\noutput y"),
                                          &p, &err),
                      ENSO_NO_MEMORY);
-    ck_assert_str_eq(err.message, "no room for the 4.0 MiB of the constants of 'test': the device "
-                                  "has 3.0 of its 8.0 MiB free");
+    ck_assert_str_eq(err.message, "4194304 bytes for the constants of 'test': no");
     enso_error_clear(&err);
     ck_assert_int_eq(enso_program_create(&full, device,
                                          text_graph("input x f32[N, 4]\ny = Relu(x)\n"
@@ -343,7 +347,13 @@ START_TEST(test_program_no_room)
                                       &(struct enso_tensor){ENSO_DTYPE_F32, 2, {1, 4}, x},
                                       (void *const[]){y}, &err),
                      ENSO_NO_MEMORY);
-    ck_assert_ptr_nonnull(strstr(err.message, "of a batch of 'test': the device has 3.0"));
+    ck_assert_ptr_nonnull(strstr(err.message, "for a batch of 'test': no"));
+    enso_error_clear(&err);
+    alloc_status = ENSO_UNAVAILABLE;
+    ck_assert_int_eq(enso_context_run(c, NULL, &e,
+                                      &(struct enso_tensor){ENSO_DTYPE_F32, 2, {1, 4}, x},
+                                      (void *const[]){y}, &err),
+                     ENSO_UNAVAILABLE);
     enso_context_destroy(c);
     enso_program_unref(p);
 }
