@@ -25,6 +25,19 @@
 #define HANG_NS UINT64_C(10000000000)
 #endif
 
+static uint64_t hang_ns(const struct enso_device_options *options)
+{
+    unsigned long ms = options->hang_ms;
+
+#ifdef ENSO_EMULATED /* tests that wait for the end of it */
+    const char *text = getenv("ENSO_CUDA_EMULATED_PATIENCE_MS");
+
+    if (text != NULL)
+        ms = strtoul(text, NULL, 10);
+#endif
+    return ms != 0 ? ms * UINT64_C(1000000) : HANG_NS;
+}
+
 /* Errors that end with the call they concern: the next call works again. Anything else is taken as
  * sticky, since going on with a broken context would only give every later batch the same error. */
 static bool ends_with_call(int code)
@@ -248,7 +261,7 @@ int enso__cuda_device_open(const struct enso_device_options *options,
         return enso_error_no_memory(err, "the GPU's device");
     snprintf(device->name, sizeof(device->name), ENSO__CUDA_NAME ":%d", ordinal);
     device->ordinal = ordinal;
-    device->hang_ns = options->hang_ms != 0 ? options->hang_ms * UINT64_C(1000000) : HANG_NS;
+    device->hang_ns = hang_ns(options);
     pthread_mutex_init(&device->load_mutex, NULL);
     st = describe(device, err);
     if (st == ENSO_OK)

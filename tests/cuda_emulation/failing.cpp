@@ -43,29 +43,13 @@ void read_wish(const char *text)
     code = *end == ':' ? (cudaError_t)strtol(end + 1, nullptr, 10) : cudaErrorMemoryAllocation;
     stuck = cudaSuccess;
 }
-/* The wish as it stands now; text has room for one. */
-const char *wish_now(char text[sizeof(wish)])
-{
-    const char *given = getenv("ENSO_CUDA_EMULATED_FAIL");
-    FILE *file;
-
-    text[0] = '\0';
-    if (given == nullptr || given[0] != '@')
-        return given != nullptr ? given : text;
-    file = fopen(given + 1, "re");
-    if (file != nullptr) {
-        text[fread(text, 1, sizeof(wish) - 1, file)] = '\0';
-        fclose(file);
-    }
-    return text;
-}
 } // namespace
 
 cudaError_t enso_emulated::failure_now(bool is_launch)
 {
     runtime_hold hold(runtime_lock);
     char room[sizeof(wish)];
-    const char *text = wish_now(room);
+    const char *text = wish_now("ENSO_CUDA_EMULATED_FAIL", room, sizeof(room));
 
     if (strcmp(wish, text) != 0)
         read_wish(text);

@@ -53,6 +53,22 @@ const profile &device_profile(void)
     return chosen;
 }
 
+const char *wish_now(const char *variable, char *room, size_t size)
+{
+    const char *given = getenv(variable);
+    FILE *file;
+
+    room[0] = '\0';
+    if (given == nullptr || given[0] != '@')
+        return given != nullptr ? given : room;
+    file = fopen(given + 1, "re");
+    if (file != nullptr) {
+        room[fread(room, 1, size - 1, file)] = '\0';
+        fclose(file);
+    }
+    return room;
+}
+
 uint64_t seed(void)
 {
     static const char *const text = getenv("ENSO_CUDA_EMULATED_SEED");

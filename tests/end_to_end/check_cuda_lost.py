@@ -14,7 +14,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from daemon import BUILD, MODELS, PATIENCE, Daemon, main  # noqa: E402
+from daemon import BUILD, MODELS, PATIENCE, SANITIZED, Daemon, main  # noqa: E402
 
 MODULE = os.path.join(BUILD, "tests", "cuda_emulation", "ensod-cuda-emulated.so")
 NAME = "cuda-emulated:0"
@@ -65,6 +65,38 @@ class Lost(unittest.TestCase):
         while not true():
             self.assertLess(time.monotonic(), end, what)
             time.sleep(0.02)
+
+    def hang(self, policy, **env):
+        """A daemon whose next batch never comes to an end."""
+        wish = os.path.join(self.folder, "hang")
+        d = self.start(policy, env={"ENSO_CUDA_EMULATED_FAULT": "@" + wish, "ENSO_CUDA_EMULATED_HANG_MS": "600000",
+                                    "ENSO_CUDA_EMULATED_PATIENCE_MS": "2000", **env})
+        with open(wish + ".new", "w") as f:
+            f.write("1:hang")
+        os.rename(wish + ".new", wish)
+        self.assertIn("does not answer", self.refused(d))
+        return d
+
+    def test_hangs_and_stays(self):
+        """Whoever waited is answered, and the end of the daemon waits for nothing."""
+        d = self.hang("stay")
+        self.assertEqual(d.get("/ready")[0], 503)
+        self.assertEqual(self.up(d), 0)
+        self.refused(d)
+        start = time.monotonic()
+        self.assertEqual(d.stop(), 0)
+        self.assertLess(time.monotonic() - start, 10 if not SANITIZED else PATIENCE)
+
+    def test_hangs_and_moves(self):
+        d = self.hang("cpu")
+        self.wait("the models move", lambda: d.get("/ready")[0] == 200)
+        self.assertEqual(self.devices(d), {"cpu"})
+        self.assertEqual(d.post("/v1/classify", QUESTION)[0], 200)
+        self.assertEqual(d.stop(), 0)
+
+    def test_hangs_and_exits(self):
+        d = self.hang("exit")
+        self.assertEqual(d.process.wait(PATIENCE), 1)
 
     def stay(self, policy):
         d = self.start(policy)
