@@ -10,11 +10,18 @@
 
 #include "base/memory.h"
 #include "base/metrics.h"
+#include "batching/lanes.h"
 #include "server/app.h"
 #include "server/device.h"
 #include "server/lost.h"
 
-typedef double (*read_fn)(const struct enso_device_metrics *m);
+/* What is read of a place: what its device tells, and what its lanes have done. */
+struct reading {
+    struct enso_device_metrics device;
+    struct enso_lane_stats lanes;
+};
+
+typedef double (*read_fn)(const struct reading *r);
 
 struct row {
     const char *name, *help; /* NULL: those of the row above */
@@ -29,8 +36,13 @@ struct meter {
 };
 
 #define READ(what, expression)                                                                     \
-    static double read_##what(const struct enso_device_metrics *m)                                 \
+    static double read_##what(const struct reading *r)                                             \
     {                                                                                              \
+        const struct enso_device_metrics *m = &r->device;                                          \
+        const struct enso_lane_stats *l = &r->lanes;                                               \
+                                                                                                   \
+        (void)m; /* one of the two */                                                              \
+        (void)l;                                                                                   \
         return (double)(expression);                                                               \
     }
 READ(weights, m->weight_bytes)
@@ -54,12 +66,18 @@ READ(software_thermal, m->throttled[ENSO_THROTTLE_SOFTWARE_THERMAL])
 READ(hardware_slowdown, m->throttled[ENSO_THROTTLE_HARDWARE_SLOWDOWN])
 READ(hardware_thermal, m->throttled[ENSO_THROTTLE_HARDWARE_THERMAL])
 READ(power_brake, m->throttled[ENSO_THROTTLE_POWER_BRAKE])
+READ(graph_batches, l->n_graph_launches)
+READ(eager_batches, l->n_eager)
+READ(captures, l->n_captures)
+READ(input_tokens, l->n_tokens - l->n_padding_tokens)
+READ(padding_tokens, l->n_padding_tokens)
 #undef READ
 
 /* All that the card has given and that is not ours: other processes, the driver's contexts. The
  * numbers are not of one moment: never below zero. */
-static double read_other(const struct enso_device_metrics *m)
+static double read_other(const struct reading *r)
 {
+    const struct enso_device_metrics *m = &r->device;
     double ours = (double)(m->weight_bytes + m->arena_bytes + m->lane_bytes) + m->idle_bytes;
     double other = m->total_bytes - m->free_bytes - ours;
 
@@ -104,19 +122,36 @@ static const struct row rows[] = {
     {"ensod_device_ecc_errors_total",
      "Memory errors that could not be corrected, since the driver was loaded.", NULL, NULL,
      read_ecc, ENSO_METRICS_COUNTER},
+    {"ensod_device_batches_total",
+     "Batches that ran as a recorded graph, and with one launch after the other.", "how", "graph",
+     read_graph_batches, ENSO_METRICS_COUNTER},
+    {NULL, NULL, "how", "eager", read_eager_batches, ENSO_METRICS_COUNTER},
+    {"ensod_device_graph_captures_total", "Graphs that were recorded.", NULL, NULL, read_captures,
+     ENSO_METRICS_COUNTER},
+    {"ensod_device_tokens_total", "Tokens computed: input, and padding of recorded sizes.", "kind",
+     "input", read_input_tokens, ENSO_METRICS_COUNTER},
+    {NULL, NULL, "kind", "padding", read_padding_tokens, ENSO_METRICS_COUNTER},
 };
 
 struct enso_device_meters {
     struct meter meters[ENSO_MAX_PLACES][ENSO_ARRAY_SIZE(rows)];
 };
 
+static void read_place(const struct enso_place *place, struct reading *ret)
+{
+    *ret = (struct reading){0};
+    place->backend->device_metrics(place->device, &ret->device);
+    if (place->lanes != NULL)
+        enso_lanes_stats(place->lanes, &ret->lanes);
+}
+
 static double read_meter(void *context)
 {
     const struct meter *meter = context;
-    struct enso_device_metrics m;
+    struct reading now;
 
-    meter->place->backend->device_metrics(meter->place->device, &m);
-    return meter->read(&m);
+    read_place(meter->place, &now);
+    return meter->read(&now);
 }
 
 static double read_up(void *context)
@@ -144,9 +179,9 @@ static int add_rows(struct enso_app *app, const struct enso_place *place, const 
                     struct meter *meters, struct enso_error *err)
 {
     const struct row *family = rows;
-    struct enso_device_metrics now;
+    struct reading now;
 
-    place->backend->device_metrics(place->device, &now);
+    read_place(place, &now);
     for (size_t i = 0; i < ENSO_ARRAY_SIZE(rows); i++) {
         const struct row *row = &rows[i];
         const char *values[] = {device, row->value};

@@ -128,6 +128,8 @@ class Metrics(unittest.TestCase):
         for kind in ("weights", "arenas", "lanes"):
             self.assertGreater(kinds["memory_bytes/" + kind], 0)
         self.assertGreater(told["memory_limit_bytes"], 30 << 30)
+        self.assertGreaterEqual(told["batches_total/graph"] + told["batches_total/eager"], 1)
+        self.assertGreaterEqual(told["tokens_total/input"], 3)
         weights = sum(v for k, v in d.metrics().items() if k.startswith("ensod_model_bytes"))
         self.assertGreaterEqual(kinds["memory_bytes/weights"] * 1.01, weights)
         self.assertEqual(d.metrics()['ensod_model_device{model="intents",device="%s"}' % NAME], 1)
@@ -148,7 +150,10 @@ class Metrics(unittest.TestCase):
     def absent(self, reason, **kw):
         d = self.start(**kw)
         self.assertEqual(set(self.told(d)), {"up", "memory_bytes/weights", "memory_bytes/arenas",
-                                             "memory_bytes/lanes", "memory_limit_bytes", "allocations"})
+                                             "memory_bytes/lanes", "memory_limit_bytes", "allocations",
+                                             "batches_total/graph", "batches_total/eager",
+                                             "graph_captures_total", "tokens_total/input",
+                                             "tokens_total/padding"})
         told = [line for line in d.log if "no metrics of the GPU" in line]
         self.assertEqual(len(told), 1, d.log)
         self.assertIn(reason, told[0])
