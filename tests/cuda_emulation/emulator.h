@@ -223,7 +223,7 @@ cudaError_t operation_copy(void *to, size_t to_pitch, const void *from, size_t f
 void operation_prepare(operation *op);
 void operation_run(operation *op);
 /* A graph's node, in the graph's turn. */
-void operation_run_node(operation *node, const seal &s, operation *graph);
+void operation_run_node(operation *node, const seal &s);
 double operation_cost_ms(const operation &op);
 /* It reads or writes [start, start + bytes), as far as ranges and kernels' arguments show. */
 bool operation_uses(const operation &op, const void *start, size_t bytes);
@@ -268,7 +268,7 @@ bool stream_reach(const point_ref &at);
 bool stream_finish(cudaStream_t stream);
 /* Something that hangs is next in some stream. */
 bool stream_hangs(void);
-/* Nothing that waits will ever run. */
+/* Nothing that waits will ever run: nobody waits for it any more either. */
 void stream_drop_all(void);
 /* fn(op) for everything that waits in any stream. */
 template <class F> void stream_each_pending(F fn);

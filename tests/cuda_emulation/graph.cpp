@@ -292,7 +292,7 @@ void enso_emulated::graph_run(operation *op)
                 chosen = i;
         }
         ran[chosen] = true;
-        operation_run_node(&nodes[chosen].op, op->seals[chosen], op);
+        operation_run_node(&nodes[chosen].op, op->seals[chosen]);
     }
 }
 

@@ -7,7 +7,8 @@
  *     it: who reads too early gets NaN. Of the device, only copies' and memsets' targets are
  *     known; kernels may read anything, so those are poisoned only while no kernel waits.
  *   - what a copy reads in pinned memory is sealed by a hash when it is put: if its bytes are
- *     others when its turn comes, the host wrote there too early or too late.
+ *     others when its turn comes, the host wrote there too early or too late. No seal where a copy
+ *     that waits will write.
  *   - a copy from pageable memory takes the bytes along; one into pageable memory is waited for.
  */
 #include "tests/cuda_emulation/emulator.h"
@@ -112,22 +113,6 @@ uint64_t hash_source(const operation &op)
     return hash;
 }
 
-/* A copy wrote to the host: whatever reads there later in its stream has no seal any more. */
-void break_seals(const operation &done, operation *in_graph)
-{
-    const size_t bytes = extent(done.to_pitch, done.width, done.height);
-    const auto in = [&](operation *op) {
-        each_move(op, [&](operation *move, seal *s) {
-            if (is_sealable(*move) && reads(*move, done.to, bytes))
-                s->set = false;
-        });
-    };
-
-    stream_each_pending([&](operation &op) { in(&op); });
-    if (in_graph != nullptr)
-        in(in_graph);
-}
-
 void check_seal(const operation &op, const seal &s)
 {
     memory_info memory;
@@ -159,7 +144,7 @@ void check_side(const void *side, bool host, size_t bytes)
                       bytes, (unsigned long long)memory.number);
 }
 
-void run_move(operation *op, const seal &s, operation *in_graph)
+void run_move(operation *op, const seal &s)
 {
     const size_t bytes = op->width * op->height;
 
@@ -179,8 +164,6 @@ void run_move(operation *op, const seal &s, operation *in_graph)
         if (op->to_host && !op->from_host)
             check_downloaded(op->to + y * op->to_pitch, op->width);
     }
-    if (op->to_host)
-        break_seals(*op, in_graph);
 }
 
 } // namespace
@@ -257,7 +240,7 @@ void operation_run(operation *op)
         break;
     case action::copy:
     case action::fill:
-        run_move(op, op->seals[0], nullptr);
+        run_move(op, op->seals[0]);
         break;
     case action::graph:
         graph_run(op);
@@ -273,10 +256,10 @@ void operation_run(operation *op)
     }
 }
 
-void operation_run_node(operation *node, const seal &s, operation *graph)
+void operation_run_node(operation *node, const seal &s)
 {
     if (node->what == action::copy || node->what == action::fill)
-        run_move(node, s, graph);
+        run_move(node, s);
     else
         operation_run(node);
 }

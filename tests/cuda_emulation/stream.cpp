@@ -237,6 +237,10 @@ bool stream_hangs(void)
 
 void stream_drop_all(void)
 {
+    stream_each_pending([](operation &op) {
+        if (op.what == action::record)
+            op.at->reached = true;
+    });
     for (CUstream_st *stream : streams)
         stream->pending.clear();
 }
