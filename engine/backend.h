@@ -47,6 +47,10 @@ struct enso_device_options {
                               predicted means that the device is lost; 0 = 10 s */
     unsigned long_percent; /* GPU: a plan whose batches compute longer than so many percent of what
                               launching them takes is not recorded as a graph; 0 = 400 */
+    /* GPU: most device memory to use; with memory_bytes 0 that share of what is free at the start
+     * (0: all of it). */
+    uint64_t memory_bytes;
+    unsigned memory_percent;
 };
 
 struct enso_device_info {
@@ -54,6 +58,36 @@ struct enso_device_info {
     char description[128]; /* "AVX2+FMA, 2 threads", the card's name */
     unsigned n_threads;
     bool batch_invariant; /* a row's bits do not depend on what it is batched with */
+};
+
+/* Down is for good: nothing brings a device back for the life of the process. */
+struct enso_device_state {
+    bool down;
+    char reason[256]; /* a sentence; "" while it works */
+};
+
+enum enso_throttle {
+    ENSO_THROTTLE_POWER_CAP,
+    ENSO_THROTTLE_SYNC_BOOST,
+    ENSO_THROTTLE_SOFTWARE_THERMAL,
+    ENSO_THROTTLE_HARDWARE_SLOWDOWN,
+    ENSO_THROTTLE_HARDWARE_THERMAL,
+    ENSO_THROTTLE_POWER_BRAKE,
+    ENSO_N_THROTTLES
+};
+
+/* What a device tells about itself. A number that it does not tell is NAN, now and always. */
+struct enso_device_metrics {
+    /* Memory that the backend has given out, and the most that it may. */
+    uint64_t weight_bytes, arena_bytes, lane_bytes, limit_bytes;
+    uint64_t n_allocations;         /* of the driver, that make up the first three */
+    double idle_bytes;              /* had from the card, given to nobody */
+    double free_bytes, total_bytes; /* of the card; what is missing belongs to others */
+    double busy, memory_busy;       /* share of the last moments in which it, its memory worked */
+    double temperature_celsius, power_watts;
+    double compute_clock_hertz, memory_clock_hertz;
+    double throttled[ENSO_N_THROTTLES]; /* 0 or 1: its clocks are held down for that reason */
+    double ecc_uncorrected;             /* errors since the driver was loaded */
 };
 
 /* One step of a plan: a bound node and where its tensors stand in the run's tensor array. */
@@ -194,6 +228,19 @@ struct enso_backend {
     void (*captures_free)(struct enso_device *device, struct enso_captures *captures);
     /* From any thread. NULL: there is nothing to tell. */
     void (*lane_stats)(const struct enso_lane *lane, struct enso_lane_stats *ret_stats);
+
+    /* Both or neither (NULL). A program is bound between the two, on one thread: what bind and
+     * memory_alloc of that thread take meanwhile lies together, in few pieces that serve no other
+     * program, and the device has it back when the last of it was freed. begin: ENSO_NO_MEMORY,
+     * with both sizes, when the device has less left than least_bytes, which the program will take
+     * at least. end follows every begin that succeeded, whatever came of the program. */
+    int (*program_begin)(struct enso_device *device, size_t least_bytes, struct enso_error *err);
+    void (*program_end)(struct enso_device *device);
+    /* NULL: a device that cannot be lost. Any thread; an atomic read, waits for nothing. */
+    void (*device_state)(const struct enso_device *device, struct enso_device_state *ret_state);
+    /* NULL: nothing to tell. Any thread; what was read at most some seconds ago, waits for nothing.
+     */
+    void (*device_metrics)(struct enso_device *device, struct enso_device_metrics *ret_metrics);
 };
 
 /* Sizes of all that daemon and module hand to each other, in one number: a module that was built
@@ -203,9 +250,10 @@ struct enso_backend {
                 2003 * sizeof(struct enso_step) + 3001 * sizeof(struct enso_tensor) +              \
                 4001 * sizeof(struct enso_device_options) +                                        \
                 5003 * sizeof(struct enso_device_info) + 6007 * sizeof(struct enso_lane_stats) +   \
-                7001 * sizeof(struct enso_error) + 8009 * sizeof(struct enso_node) +               \
-                9001 * sizeof(struct enso_value) + 10007 * sizeof(struct enso_constant) +          \
-                11003 * ENSO_N_OPS))
+                12007 * sizeof(struct enso_device_state) +                                         \
+                13001 * sizeof(struct enso_device_metrics) + 7001 * sizeof(struct enso_error) +    \
+                8009 * sizeof(struct enso_node) + 9001 * sizeof(struct enso_value) +               \
+                10007 * sizeof(struct enso_constant) + 11003 * ENSO_N_OPS))
 
 /* What a module exports under the name enso_backend_entry; NULL when it was built for another ABI.
  * The table and what it points to live as long as the process. */

@@ -69,7 +69,7 @@ cuda_host_sources = \
 	kernels/cuda/lane.c \
 	kernels/cuda/launch.h kernels/cuda/launch_elements.h kernels/cuda/launch_gemm.h \
 	kernels/cuda/launch_network.h \
-	kernels/cuda/memory.c \
+	kernels/cuda/memory.c kernels/cuda/memory.h \
 	kernels/cuda/module.c kernels/cuda/module.h \
 	kernels/cuda/node.c \
 	kernels/cuda/node_binary.c \
@@ -84,7 +84,9 @@ cuda_host_sources = \
 	kernels/cuda/node_unary.c \
 	kernels/cuda/node_view.c \
 	kernels/cuda/node_window.h \
-	kernels/cuda/packed.c kernels/cuda/packed.h
+	kernels/cuda/nvml.c kernels/cuda/nvml.h \
+	kernels/cuda/packed.c kernels/cuda/packed.h \
+	kernels/cuda/watch.c kernels/cuda/watch.h
 cuda_kernel_sources = \
 	kernels/cuda/activation.cuh \
 	kernels/cuda/attention.cu \

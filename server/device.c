@@ -13,8 +13,11 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/clock.h"
 #include "batching/lanes.h"
+#include "batching/scheduler.h"
 #include "engine/host.h"
+#include "server/lost.h"
 
 #define MODULE_NAME "ensod-cuda.so"
 #define PATH_SIZE 4096
@@ -131,10 +134,15 @@ static int open_place(struct enso_devices *devices, const struct enso_backend *b
 static int open_gpu(const struct enso_config *config, const char *name,
                     struct enso_devices *devices, struct enso_error *err)
 {
-    const struct enso_device_options options = {.name = name};
+    struct enso_device_options options = {.name = name};
     const struct enso_backend *backend = NULL;
     char path[PATH_SIZE];
     int st = find_module(config, path, err);
+
+    /* a configuration that was read has a good value; one that a test made has none */
+    if (config->gpu_memory != NULL)
+        (void)enso_config_parse_gpu_memory(config->gpu_memory, &options.memory_bytes,
+                                           &options.memory_percent, NULL);
 
     if (st == ENSO_OK)
         st = load_module(path, &backend, err);
@@ -149,6 +157,7 @@ int enso_devices_open(const struct enso_config *config, struct enso_devices *ret
     int st = ENSO_OK;
 
     ret->gpu_wanted = strcmp(config->device, "cpu") != 0;
+    ret->move_lost = enso_lost_policy(config) == ENSO_CONFIG_LOST_CPU;
     if (strncmp(config->device, "cuda", 4) == 0) {
         st = open_gpu(config, config->device, ret, err);
         if (st != ENSO_OK)
@@ -160,6 +169,8 @@ int enso_devices_open(const struct enso_config *config, struct enso_devices *ret
         if (gpu != ENSO_OK)
             enso_log(gpu == ENSO_NOT_FOUND ? ENSO_LOG_INFO : ENSO_LOG_WARNING, "no GPU",
                      "device=cpu reason=%s", ret->fallback.message);
+        if (gpu == ENSO_NOT_FOUND)
+            enso_error_clear(&ret->fallback);
     }
     return st == ENSO_OK ? open_place(ret, enso_backend_cpu(), &cpu, err) : st;
 }
@@ -179,9 +190,14 @@ int enso_devices_start(struct enso_devices *devices, struct enso_error *err)
 
 void enso_devices_stop(struct enso_devices *devices)
 {
-    for (size_t i = 0; i < devices->n; i++)
-        if (devices->places[i].lanes != NULL)
-            enso_lanes_stop(devices->places[i].lanes);
+    for (size_t i = 0; i < devices->n; i++) {
+        struct enso_place *place = &devices->places[i];
+
+        if (place->lanes != NULL && enso_place_is_lost(place, NULL))
+            enso_scheduler_stop(place->scheduler, enso_clock_now_ns());
+        else if (place->lanes != NULL)
+            enso_lanes_stop(place->lanes);
+    }
 }
 
 void enso_devices_close(struct enso_devices *devices)
@@ -245,6 +261,8 @@ int enso_devices_load(const struct enso_devices *devices, struct enso_model_opti
         if (!last) {
             enso_error_clear(&why);
             st = enso_model_load(options, ret_model, &why);
+            if (st != ENSO_OK && devices->move_lost && enso_place_is_lost(place, NULL))
+                st = ENSO_UNSUPPORTED;
             if (st != ENSO_OK && st != ENSO_UNSUPPORTED) {
                 (void)enso_error_set(err, (enum enso_status)st, "%s", why.message);
                 return st;

@@ -343,6 +343,44 @@ static int load_constants(struct maker *m)
     return st;
 }
 
+/* Device memory that the weights take at least: constants that some node reads, none of them wider
+ * than what kernels compute with. */
+static size_t least_weight_bytes(const struct maker *m)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < enso_graph_n_values(m->g); i++) {
+        const struct enso_value *v = enso_graph_value(m->g, (int)i);
+        enum enso_dtype dtype;
+
+        if (v->constant == NULL || m->readers[i] == 0)
+            continue;
+        dtype = v->dtype == ENSO_DTYPE_F64 ? ENSO_DTYPE_F32 : v->dtype;
+        if (!enso_size_add(total,
+                           enso_dtype_row_bytes(dtype, (size_t)enso_constant_count(v->constant)),
+                           &total))
+            return SIZE_MAX;
+    }
+    return total;
+}
+
+static int load_weights(struct maker *m)
+{
+    const struct enso_backend *backend = m->p->backend;
+    int st = ENSO_OK;
+
+    if (backend->program_begin != NULL)
+        st = backend->program_begin(m->p->device, least_weight_bytes(m), m->err);
+    if (st != ENSO_OK)
+        return st;
+    st = bind_nodes(m);
+    if (st == ENSO_OK)
+        st = load_constants(m);
+    if (backend->program_end != NULL)
+        backend->program_end(m->p->device);
+    return st;
+}
+
 /* ---- facts ---- */
 
 static int note_borders(struct maker *m)
@@ -416,9 +454,7 @@ static int make(struct maker *m)
     if (st == ENSO_OK)
         st = number_values(m);
     if (st == ENSO_OK)
-        st = bind_nodes(m);
-    if (st == ENSO_OK)
-        st = load_constants(m);
+        st = load_weights(m);
     if (st == ENSO_OK)
         st = note_borders(m);
     if (st != ENSO_OK)

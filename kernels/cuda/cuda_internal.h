@@ -57,10 +57,14 @@ void *enso__cuda_bound_new(const struct enso__bind *b, size_t size_bytes, enso__
 /* What unbind does; NULL is fine. For bind functions that fail half-way. */
 void enso__cuda_bound_free(struct enso_bound *bound);
 
-/* Device memory, aligned to 256 bytes, owned by the caller; enso__cuda_free(device, NULL) is fine.
+/* Device memory for weights, aligned to 256 bytes, owned by the caller; part of the program that
+ * this thread loads, if it loads one (memory.c). enso__cuda_free(device, NULL) is fine.
  * ENSO_NO_MEMORY says what `what` needs and what the card has. */
 int enso__cuda_alloc(struct enso_device *device, size_t size_bytes, const char *what,
                      void **ret_memory, struct enso_error *err) ENSO_MUST_CHECK;
+/* The same for what a lane keeps for itself. */
+int enso__cuda_alloc_for_lane(struct enso_device *device, size_t size_bytes, void **ret_memory,
+                              struct enso_error *err) ENSO_MUST_CHECK;
 void enso__cuda_free(struct enso_device *device, void *memory);
 /* Pinned memory of the host. */
 int enso__cuda_staging_alloc(struct enso_device *device, size_t size_bytes, const char *what,

@@ -122,8 +122,7 @@ int enso__cuda_lane_open(struct enso_device *device, struct enso_lane **ret_lane
     if (code != cudaSuccess)
         st = enso__cuda_failed(device, code, "a lane of the GPU", err);
     if (st == ENSO_OK)
-        st = enso__cuda_alloc(device, ENSO_MAX_SLOTS * FAULT_BYTES, "a lane of the GPU", &faults,
-                              err);
+        st = enso__cuda_alloc_for_lane(device, ENSO_MAX_SLOTS * FAULT_BYTES, &faults, err);
     lane->faults = faults;
     if (st != ENSO_OK) {
         enso__cuda_lane_close(lane);

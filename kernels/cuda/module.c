@@ -6,10 +6,12 @@
  */
 #include "ensod_build.h"
 
-#include "kernels/cuda/capture.h"
-#include "kernels/cuda/module.h"
-
 #include <string.h>
+
+#include "kernels/cuda/capture.h"
+#include "kernels/cuda/memory.h"
+#include "kernels/cuda/module.h"
+#include "kernels/cuda/watch.h"
 
 static int bind(struct enso_device *device, const struct enso_graph *graph, int node,
                 struct enso_bound **ret_bound, struct enso_error *err)
@@ -57,7 +59,7 @@ const struct enso_backend *enso_backend_entry(const struct enso_host *given)
         .device_open = enso__cuda_device_open,
         .device_close = enso__cuda_device_close,
         .device_info = enso__cuda_device_info,
-        .memory_alloc = enso__cuda_alloc,
+        .memory_alloc = enso__cuda_memory_alloc,
         .memory_free = enso__cuda_free,
         .staging_alloc = enso__cuda_staging_alloc,
         .staging_free = enso__cuda_staging_free,
@@ -83,6 +85,10 @@ const struct enso_backend *enso_backend_entry(const struct enso_host *given)
         .round_up = enso__captures_round_up,
         .captures_free = enso__captures_free,
         .lane_stats = enso__cuda_lane_stats,
+        .program_begin = enso__cuda_program_begin,
+        .program_end = enso__cuda_program_end,
+        .device_state = enso__cuda_device_state,
+        .device_metrics = enso__cuda_device_metrics,
     };
 
     /* in this order: a table of another ABI may have nothing behind its first member */

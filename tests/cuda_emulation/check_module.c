@@ -129,6 +129,21 @@ START_TEST(test_module_refusals)
 }
 END_TEST
 
+/* A card from before the first that kernels are built for. */
+START_TEST(test_module_old_card)
+{
+    struct enso_device *device;
+    struct enso_error err = {0};
+
+    setenv("ENSO_CUDA_EMULATED", "V100", 1);
+    ck_assert_int_eq(open_device("cuda", &device, &err), ENSO_UNSUPPORTED);
+    ENSO_TEST_CONTAINS(err.message, "Tesla V100");
+    ENSO_TEST_CONTAINS(err.message, "is too old: kernels need sm_75 or later");
+    ENSO_TEST_CONTAINS(err.message, "--device cpu");
+    ck_assert_ptr_null(device);
+}
+END_TEST
+
 START_TEST(test_module_memory_has_an_end)
 {
     struct enso_device *device = device_new();
@@ -743,6 +758,7 @@ static Suite *suite(void)
     TCase *errors = tcase_create("errors");
     tcase_set_timeout(errors, 240); /* the sweeps */
     tcase_add_test(errors, test_module_refusals);
+    tcase_add_test(errors, test_module_old_card);
     tcase_add_test(errors, test_module_survives_any_failure);
     tcase_add_loop_test(errors, test_module_two_slots_survive_any_failure, 0, 2);
     tcase_add_test(errors, test_module_hangs);

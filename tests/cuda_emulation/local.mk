@@ -65,7 +65,8 @@ emulated_wrapped = cudaGetDeviceCount cudaGetDeviceProperties cudaSetDevice cuda
 	cudaMemGetInfo cudaHostAlloc cudaFreeHost cudaStreamCreateWithFlags cudaStreamDestroy \
 	cudaEventCreateWithFlags cudaEventDestroy cudaEventRecord cudaEventSynchronize \
 	cudaMemcpyAsync cudaMemsetAsync cudaStreamSynchronize cudaStreamWaitEvent cudaStreamQuery \
-	cudaEventQuery cudaEventElapsedTime cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate cudaMemPoolDestroy \
+	cudaEventQuery cudaEventElapsedTime cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate \
+	cudaMemPoolDestroy cudaMemPoolSetAttribute \
 	cudaStreamBeginCapture cudaStreamEndCapture cudaGraphInstantiate cudaGraphUpload \
 	cudaGraphLaunch cudaGraphExecDestroy cudaGraphDestroy
 check_DATA = tests/cuda_emulation/ensod-cuda-emulated.so
@@ -73,6 +74,14 @@ tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) kernels/cu
 	$(emulated_verbose)$(CXX) -shared $(emulation_cxxflags) $(CXXFLAGS) -o $@ \
 		$(emulated_module_parts) -Wl,--version-script=$(top_srcdir)/kernels/cuda/module.map \
 		$(addprefix -Wl$(comma)--wrap=,$(emulated_wrapped)) -Wl,-z,noexecstack -lm
+
+# The driver's management library as tests/end_to_end/check_cuda.py wants it.
+check_DATA += tests/cuda_emulation/libfake-nvml.so
+tests/cuda_emulation/libfake-nvml.so: tests/cuda_emulation/fake_nvml.c
+	@$(MKDIR_P) $(@D)
+	$(emulated_verbose)$(CC) -shared -std=gnu11 -fPIC -fvisibility=hidden $(WARNING_CFLAGS) $(CFLAGS) \
+		-o $@ $<
+CLEANFILES += tests/cuda_emulation/libfake-nvml.so
 
 # The module under test: see check_module.c, check_kernels.sh.
 check_PROGRAMS += tests/cuda_emulation/check_module
@@ -82,6 +91,14 @@ tests_cuda_emulation_check_module_SOURCES = tests/cuda_emulation/check_module.c
 tests_cuda_emulation_check_module_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_module_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_module_LDADD = $(KERNEL_TEST_LIBS)
+
+# Device memory of whole models.
+check_PROGRAMS += tests/cuda_emulation/check_memory
+TESTS += tests/cuda_emulation/check_memory
+tests_cuda_emulation_check_memory_SOURCES = tests/cuda_emulation/check_memory.c
+tests_cuda_emulation_check_memory_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_memory_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_memory_LDADD = $(KERNEL_TEST_LIBS)
 
 # The emulator's own tests link as C++.
 emulator_test_sources = tests/cuda_emulation/children.c tests/cuda_emulation/children.h \
@@ -174,6 +191,7 @@ dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation
 	tests/cuda_emulation/check_golden.py
 EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
+	tests/cuda_emulation/check_memory.c tests/cuda_emulation/fake_nvml.c \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
 	tests/cuda_emulation/include/cuda_bf16.h \
 	tests/cuda_emulation/include/cuda_fp16.h \
