@@ -404,6 +404,7 @@ const struct enso_option enso_options[] = {
      .choices = gelu_choices,
      .environment = "ENSOD_GELU",
      .help = GELU_HELP},
+    {.section = "device",
      .name = "gpu_memory",
      .type = ENSO_OPTION_STRING,
      AT(gpu_memory),
