@@ -40,11 +40,13 @@ struct enso_lane;     /* per-lane state: thread team, stream; a backend's own */
 struct enso_captures; /* a plan's launches as a lane has recorded them; a backend's own */
 
 struct enso_device_options {
-    const char *name;   /* "cpu", "cuda:0" */
-    unsigned n_threads; /* CPU: size of a lane's team; 0 = min(affinity, ceil(cpu.max)) */
-    const char *isa;    /* CPU: "auto", "generic", "avx2" */
-    unsigned hang_ms;   /* GPU: a batch that takes longer than this and twenty times what was
-                           predicted means that the device is lost; 0 = 10 s */
+    const char *name;      /* "cpu", "cuda:0" */
+    unsigned n_threads;    /* CPU: size of a lane's team; 0 = min(affinity, ceil(cpu.max)) */
+    const char *isa;       /* CPU: "auto", "generic", "avx2" */
+    unsigned hang_ms;      /* GPU: a batch that takes longer than this and twenty times what was
+                              predicted means that the device is lost; 0 = 10 s */
+    unsigned long_percent; /* GPU: a plan whose batches compute longer than so many percent of what
+                              launching them takes is not recorded as a graph; 0 = 400 */
     /* GPU: most device memory to use; with memory_bytes 0 that share of what is free at the start
      * (0: all of it). */
     uint64_t memory_bytes;

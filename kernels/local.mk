@@ -60,6 +60,7 @@ endif
 # g++ with an emulated CUDA (tests/cuda_emulation/ensod-cuda-emulated.so).
 cuda_host_sources = \
 	kernels/cuda/cuda_internal.h \
+	kernels/cuda/capture.c kernels/cuda/capture.h \
 	kernels/cuda/device.c kernels/cuda/device.h \
 	kernels/cuda/families.c \
 	kernels/cuda/host_calls.c \

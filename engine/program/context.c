@@ -276,29 +276,51 @@ static int grow_block(struct enso_context *c, struct enso_lane *lane, struct blo
 {
     const struct enso_program *p = c->program;
     void *device = NULL, *host = NULL;
-    int st;
+    int st = let_go_of_memory(c, lane, false, err);
 
-    if (bytes <= b->size_bytes)
-        return ENSO_OK;
-    st = let_go_of_memory(c, lane, false, err);
     if (st != ENSO_OK)
         return st;
     block_free(c, b);
     st = enso__program_alloc(p, what, bytes, &device, err);
-    host = device;
-    if (st == ENSO_OK && !on_host(c))
+    if (st == ENSO_OK && on_host(c))
+        host = device;
+    else if (st == ENSO_OK)
         st = p->backend->staging_alloc(p->device, bytes, what, &host, err);
-    if (st == ENSO_OK && !on_host(c)) {
-        /* what lies between the pieces travels with them; NaN for what nobody wrote */
-        memset(host, 0xFF, bytes);
-        st = p->backend->upload(lane, device, host, bytes, err);
-    }
     *b = (struct block){device, host, bytes};
-    if (st == ENSO_OK)
+    if (st != ENSO_OK)
+        block_free(c, b);
+    return st;
+}
+
+static int need_inputs(struct enso_context *c, struct enso_lane *lane, struct slot *s,
+                       struct enso_error *err)
+{
+    size_t bytes = s->planned->plan->input_bytes;
+
+    return bytes <= s->inputs.size_bytes
+               ? ENSO_OK
+               : grow_block(c, lane, &s->inputs, bytes, "the inputs", err);
+}
+
+/* What lies between the pieces comes down with them: a new block is filled, with NaN, which shows
+ * if nobody wrote a piece. On the stream of the steps, so before they write. */
+static int need_outputs(struct enso_context *c, struct enso_lane *lane, struct slot *s,
+                        struct enso_error *err)
+{
+    size_t bytes = s->planned->plan->output_bytes;
+    int st;
+
+    if (bytes <= s->outputs.size_bytes)
         return ENSO_OK;
-    if (host == device && !on_host(c))
-        b->host = NULL;
-    block_free(c, b);
+    st = grow_block(c, lane, &s->outputs, bytes, "the outputs", err);
+    if (st != ENSO_OK || on_host(c))
+        return st;
+    memset(s->outputs.host, 0xFF, bytes);
+    st = c->program->backend->upload(lane, s->outputs.device, s->outputs.host, bytes, err);
+    if (st == ENSO_OK) /* nobody else waits for it, and whatever fails next frees the block */
+        st = c->program->backend->drain(lane, err);
+    if (st != ENSO_OK)
+        block_free(c, &s->outputs);
     return st;
 }
 
@@ -548,7 +570,7 @@ static int prepare(struct enso_context *c, struct enso_lane *lane, struct slot *
     plan = s->planned->plan;
     st = grow_arena(c, lane, enso_plan_arena_bytes(plan), err);
     if (st == ENSO_OK)
-        st = grow_block(c, lane, &s->outputs, plan->output_bytes, "the outputs", err);
+        st = need_outputs(c, lane, s, err);
     if (st != ENSO_OK)
         return st;
     s->asked = s->extents = *extents;
@@ -573,8 +595,7 @@ int enso_context_stage(struct enso_context *context, struct enso_lane *lane, uns
     int st = prepare(context, lane, s, extents, true, err);
 
     if (st == ENSO_OK)
-        st =
-            grow_block(context, lane, &s->inputs, s->planned->plan->input_bytes, "the inputs", err);
+        st = need_inputs(context, lane, s, err);
     if (st != ENSO_OK)
         return st;
     (void)place_inputs(context, s);
@@ -601,7 +622,7 @@ static int take_inputs(struct enso_context *c, struct enso_lane *lane, struct sl
     for (size_t i = 0; st == ENSO_OK && i < p->n_inputs; i++)
         st = check_input(p, i, &inputs[i], &s->tensors[p->input_values[i]], err);
     if (st == ENSO_OK && !on_host(c))
-        st = grow_block(c, lane, &s->inputs, s->planned->plan->input_bytes, "the inputs", err);
+        st = need_inputs(c, lane, s, err);
     if (st != ENSO_OK)
         return st;
     if (!on_host(c))

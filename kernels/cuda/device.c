@@ -25,6 +25,9 @@
 #define HANG_NS UINT64_C(10000000000)
 #endif
 
+/* Beyond this share of the launching time a graph gains nothing: the device is not waited for. */
+#define LONG_PERCENT 400
+
 static uint64_t hang_ns(const struct enso_device_options *options)
 {
     unsigned long ms = options->hang_ms;
@@ -262,6 +265,7 @@ int enso__cuda_device_open(const struct enso_device_options *options,
     snprintf(device->name, sizeof(device->name), ENSO__CUDA_NAME ":%d", ordinal);
     device->ordinal = ordinal;
     device->hang_ns = hang_ns(options);
+    device->long_percent = options->long_percent != 0 ? options->long_percent : LONG_PERCENT;
     pthread_mutex_init(&device->load_mutex, NULL);
     st = describe(device, err);
     if (st == ENSO_OK)

@@ -25,6 +25,7 @@ struct enso_device {
     _Atomic int down;                 /* the sticky cudaError_t; 0: works */
     _Atomic bool hung;                /* down because it does not answer: waiting has no end */
     uint64_t hang_ns;                 /* how long it may not answer */
+    unsigned long_percent;            /* see struct enso_device_options */
     struct enso__cuda_memory *memory; /* memory.h */
     struct enso__cuda_watch *watch;   /* watch.h */
     pthread_mutex_t load_mutex;       /* guards loader */

@@ -10,6 +10,9 @@
  * stands on a stream of its own, tied to the steps by an event, so that it runs while another
  * batch computes; a small one is over sooner than the event would be.
  *
+ * Steps that were recorded (capture.h) are started as a graph, without the copies: those are the
+ * same two calls for every size, and what comes down differs from batch to batch.
+ *
  * Waiting. A blocking wait for an event has no time limit, and a card can stop answering without
  * an error. So a waiting lane sleeps until the batch should be through, asks for at most 100 us
  * again and again, then naps between the questions: up to 1 ms, a twentieth of the time waited.
@@ -20,6 +23,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "kernels/cuda/capture.h"
 #include "kernels/cuda/module.h"
 
 #define STAGING_BYTES ((size_t)4 << 20)
@@ -41,6 +45,8 @@ struct slot {
     bool busy;
     bool empty; /* there was nothing to do */
     const struct enso_step *steps;
+    struct enso_captures **captures; /* of its plan; NULL: not to be recorded */
+    uint64_t enqueue_ns;             /* what launching its steps took; 0: it was a graph */
     size_t n_faults;
     const int *faults; /* pinned: where the fault words come down */
     struct enso_pace pace;
@@ -58,7 +64,7 @@ struct enso_lane {
     int *faults;            /* device memory [ENSO_MAX_SLOTS, MAX_FAULTS], of batches without an
                                outputs block */
     struct slot slots[ENSO_MAX_SLOTS];
-    _Atomic uint64_t n_eager, n_tokens, n_padding_tokens;
+    _Atomic uint64_t n_captures, n_graph_launches, n_eager, n_tokens, n_padding_tokens;
 };
 
 static void settle(struct enso_lane *lane);
@@ -164,6 +170,8 @@ cudaStream_t enso__cuda_lane_stream(struct enso_lane *lane)
 void enso__cuda_lane_stats(const struct enso_lane *lane, struct enso_lane_stats *ret)
 {
     *ret = (struct enso_lane_stats){
+        .n_captures = atomic_load_explicit(&lane->n_captures, memory_order_relaxed),
+        .n_graph_launches = atomic_load_explicit(&lane->n_graph_launches, memory_order_relaxed),
         .n_eager = atomic_load_explicit(&lane->n_eager, memory_order_relaxed),
         .n_tokens = atomic_load_explicit(&lane->n_tokens, memory_order_relaxed),
         .n_padding_tokens = atomic_load_explicit(&lane->n_padding_tokens, memory_order_relaxed),
@@ -255,7 +263,7 @@ static int wait_stream(struct enso_lane *lane, cudaStream_t stream, struct enso_
     return wait_for(lane, (struct end){NULL, stream}, &unknown, err);
 }
 
-int enso__cuda_lane_drain(struct enso_lane *lane, struct enso_error *err)
+static int drain_once(struct enso_lane *lane, struct enso_error *err)
 {
     int st = enso__cuda_enter(lane->device, err);
 
@@ -273,9 +281,17 @@ int enso__cuda_lane_drain(struct enso_lane *lane, struct enso_error *err)
 static void settle(struct enso_lane *lane)
 {
     for (int i = 0; i < 2; i++)
-        if (!enso__cuda_enter_to_release(lane->device) ||
-            enso__cuda_lane_drain(lane, NULL) == ENSO_OK)
+        if (!enso__cuda_enter_to_release(lane->device) || drain_once(lane, NULL) == ENSO_OK)
             return;
+}
+
+int enso__cuda_lane_drain(struct enso_lane *lane, struct enso_error *err)
+{
+    int st = drain_once(lane, err);
+
+    if (st != ENSO_OK)
+        settle(lane);
+    return st;
 }
 
 int enso__cuda_lane_wait(struct enso_lane *lane, struct enso_error *err)
@@ -373,10 +389,15 @@ static int check_step(const struct enso__cuda_call *call, bool *ret_empty, struc
 
 /* ---- batches ---- */
 
-/* The step's kernels onto the stream; `fault` is its word. */
+/* All steps' kernels onto the stream, their fault words zeroed before. */
 static int enqueue(struct enso_lane *lane, const struct enso_run *run, int *faults,
                    struct enso_error *err)
 {
+    /* all of the report: it comes down as a whole */
+    int code = cudaMemsetAsync(faults, 0, enso__cuda_report_bytes(run->n_steps), lane->stream);
+
+    if (code != cudaSuccess)
+        return enso__cuda_failed(lane->device, code, "a batch on the GPU", err);
     for (size_t i = 0; i < run->n_steps; i++) {
         const struct enso_step *step = &run->steps[i];
         const struct enso__cuda_call call = {
@@ -439,7 +460,56 @@ static int copy_down(struct enso_lane *lane, const struct slot *s, const struct 
     return code;
 }
 
-static int put_on_lane(struct enso_lane *lane, const struct slot *s, const struct enso_run *run,
+static void count(_Atomic uint64_t *counter, int64_t n)
+{
+    atomic_fetch_add_explicit(counter, (uint64_t)n, memory_order_relaxed);
+}
+
+/* Have the steps recorded; whatever goes wrong leaves r without a graph. */
+static void record(struct enso_lane *lane, const struct enso_run *run, int *faults,
+                   struct enso__recording *r)
+{
+    int code = enso__capture_begin(lane->stream);
+
+    if (code != cudaSuccess) {
+        enso__capture_refuse(lane->device, r, code);
+        return;
+    }
+    enso__capture_end(lane->device, lane->stream, r, enqueue(lane, run, faults, NULL) == ENSO_OK);
+    if (r->exec != NULL)
+        count(&lane->n_captures, 1);
+}
+
+/* The steps as a graph, or one by one. */
+static int start_steps(struct enso_lane *lane, struct slot *s, const struct enso_run *run,
+                       int *faults, struct enso_error *err)
+{
+    struct enso__recording *r =
+        s->captures != NULL ? enso__capture_find(lane->device, run, (unsigned)(s - lane->slots))
+                            : NULL;
+    uint64_t start_ns;
+    int st, code;
+
+    s->enqueue_ns = 0;
+    if (r != NULL && enso__capture_is_due(r))
+        record(lane, run, faults, r);
+    if (r != NULL && r->exec != NULL) {
+        code = cudaGraphLaunch(r->exec, lane->stream);
+        if (code == cudaSuccess) {
+            count(&lane->n_graph_launches, 1);
+            return ENSO_OK;
+        }
+        enso__capture_refuse(lane->device, r, code);
+    }
+    start_ns = now_ns();
+    st = enqueue(lane, run, faults, err);
+    s->enqueue_ns = ENSO_MAX(now_ns() - start_ns, UINT64_C(1));
+    if (st == ENSO_OK)
+        count(&lane->n_eager, 1);
+    return st;
+}
+
+static int put_on_lane(struct enso_lane *lane, struct slot *s, const struct enso_run *run,
                        const struct enso_copy *down, struct enso_error *err)
 {
     static const char what[] = "a batch on the GPU";
@@ -447,20 +517,13 @@ static int put_on_lane(struct enso_lane *lane, const struct slot *s, const struc
 
     if (code == cudaSuccess)
         code = cudaEventRecord(s->started, lane->stream);
-    if (code == cudaSuccess) /* all of the report: it comes down as a whole */
-        code = cudaMemsetAsync(faults, 0, enso__cuda_report_bytes(run->n_steps), lane->stream);
     if (code != cudaSuccess)
         return enso__cuda_failed(lane->device, code, what, err);
-    st = enqueue(lane, run, faults, err);
+    st = start_steps(lane, s, run, faults, err);
     if (st != ENSO_OK)
         return st;
     code = copy_down(lane, s, down);
     return code == cudaSuccess ? ENSO_OK : enso__cuda_failed(lane->device, code, what, err);
-}
-
-static void count(_Atomic uint64_t *counter, int64_t n)
-{
-    atomic_fetch_add_explicit(counter, (uint64_t)n, memory_order_relaxed);
 }
 
 int enso__cuda_lane_begin(struct enso_lane *lane, unsigned slot, const struct enso_run *run,
@@ -475,6 +538,8 @@ int enso__cuda_lane_begin(struct enso_lane *lane, unsigned slot, const struct en
     s->steps = run->steps;
     s->n_faults = ENSO_MIN(run->n_steps, (size_t)MAX_FAULTS);
     s->pace = run->pace;
+    /* without an outputs block the fault words have no place that stays */
+    s->captures = down.size_bytes != 0 ? run->captures : NULL;
     s->empty = run->n_steps == 0;
     if (down.size_bytes == 0)
         down =
@@ -487,7 +552,6 @@ int enso__cuda_lane_begin(struct enso_lane *lane, unsigned slot, const struct en
             settle(lane); /* the steps before still use the batch's memory */
             return st;
         }
-        count(&lane->n_eager, 1);
         count(&lane->n_tokens, run->extents->n_tokens);
         count(&lane->n_padding_tokens, run->n_padding_tokens);
     }
@@ -516,6 +580,7 @@ int enso__cuda_lane_finish(struct enso_lane *lane, unsigned slot, uint64_t *ret_
                            struct enso_error *err)
 {
     struct slot *s = &lane->slots[slot];
+    uint64_t compute_ns;
     float ms = 0;
     int st, code;
 
@@ -534,8 +599,11 @@ int enso__cuda_lane_finish(struct enso_lane *lane, unsigned slot, uint64_t *ret_
     code = cudaEventElapsedTime(&ms, s->started, s->computed);
     if (code != cudaSuccess)
         return enso__cuda_failed(lane->device, code, "the time of a batch", err);
+    compute_ns = ENSO_MAX((uint64_t)((double)ms * 1e6), UINT64_C(1));
     if (ret_compute_ns != NULL)
-        *ret_compute_ns = ENSO_MAX((uint64_t)((double)ms * 1e6), UINT64_C(1));
+        *ret_compute_ns = compute_ns;
+    if (s->captures != NULL && *s->captures != NULL) /* they may have been freed meanwhile */
+        enso__capture_learn(lane->device, *s->captures, compute_ns, s->enqueue_ns);
     return check_faults(s, err);
 }
 

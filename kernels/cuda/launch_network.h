@@ -133,8 +133,8 @@ int enso_cuda_product_plain(enum enso_dtype dtype, const struct enso_cuda_produc
 /* ---- attention.cu, embedding.cu ---- */
 
 /* Every starts[0 .. n_sequences] of a ragged batch of n_tokens must begin with 0, not decrease and
- * end with n_tokens; else *fault becomes ENSO_CUDA_FAULT_STARTS. The kernels below read nothing
- * wrong whatever starts holds. */
+ * end at or before n_tokens (padding follows); else *fault becomes ENSO_CUDA_FAULT_STARTS. The
+ * kernels below read nothing wrong whatever starts holds. */
 int enso_cuda_check_starts(const int32_t *starts, size_t n_sequences, size_t n_tokens, int *fault,
                            cudaStream_t stream);
 

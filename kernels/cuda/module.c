@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "kernels/cuda/capture.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/module.h"
 #include "kernels/cuda/watch.h"
@@ -79,6 +80,8 @@ const struct enso_backend *enso_backend_entry(const struct enso_host *given)
         .done = enso__cuda_lane_done,
         .drain = enso__cuda_lane_drain,
         .run = enso__cuda_lane_run,
+        .round_up = enso__captures_round_up,
+        .captures_free = enso__captures_free,
         .lane_stats = enso__cuda_lane_stats,
         .program_begin = enso__cuda_program_begin,
         .program_end = enso__cuda_program_end,

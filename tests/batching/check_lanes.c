@@ -83,19 +83,32 @@ static struct enso_backend backend = {
     .done = done,
 };
 
+static atomic_uint n_runs, n_running, most_running;
+
+/* Under ThreadSanitizer all tests are one process. */
+static void forget(void)
+{
+    failing_open = 0;
+    atomic_store(&n_open_lanes, 0);
+    atomic_store(&n_lane_opens, 0);
+    atomic_store(&n_runs, 0);
+    atomic_store(&n_running, 0);
+    atomic_store(&most_running, 0);
+}
+
 static void one_slot(void)
 {
+    forget();
     backend.n_slots = 1;
 }
 
 static void two_slots(void)
 {
+    forget();
     backend.n_slots = 2;
 }
 
 /* ---- a model that writes its answer into the sample ---- */
-
-static atomic_uint n_runs, n_running, most_running;
 
 static void sleep_us(unsigned us)
 {

@@ -758,6 +758,62 @@ START_TEST(test_scheduler_watchdog)
 }
 END_TEST
 
+/* Two batches on one lane: the watchdog and the backlog know which one computes, what a batch costs
+ * is what the device says and not how long it stood in line. */
+START_TEST(test_scheduler_two_slots)
+{
+    struct enso_scheduler_stats stats;
+    struct enso_batch *first, *second;
+    struct fake_job a, b, c;
+
+    ck_assert_int_eq(enso_scheduler_create(1, 2, &sched, NULL), ENSO_OK);
+    model = (struct fake_model){.unit_ns = MS};
+    queue = fake_queue(NULL, &model, &(struct enso_queue_limits){.max_batch_items = 1}, NULL);
+    fake_seed(queue, &model, 1 << 14);
+    enso_scheduler_add_queue(sched, queue);
+    send(sched, queue, &a, 1, 8000, 'a'); /* 8 s: 80 s are allowed */
+    send(sched, queue, &b, 1, 4000, 'b');
+    send(sched, queue, &c, 1, 1000, 'c');
+    first = take(sched, 0);
+    fake_now += 6 * S;
+    second = take(sched, 0);
+    ck_assert_uint_eq(first->slot, 0);
+    ck_assert_uint_eq(second->slot, 1);
+    enso_scheduler_stats(sched, fake_now, &stats);
+    ck_assert_uint_eq(stats.n_busy, 1);
+    /* 2 s of the first are left, all of the second, and what is queued */
+    ck_assert_uint_ge(stats.backlog_ns, 7 * S - MS);
+    ck_assert_uint_le(stats.backlog_ns, 7 * S + MS);
+    ck_assert(enso_scheduler_healthy(sched, fake_now + 70 * S));
+    ck_assert(!enso_scheduler_healthy(sched, fake_now + 80 * S));
+    fake_now += 70 * S;
+    first->compute_ns = 8 * S;
+    enso_scheduler_finish(sched, first, fake_now, ENSO_OK, NULL);
+    ck_assert_int_eq(a.status, ENSO_OK);
+    /* the second has only come to the front: 40 s are allowed from here on */
+    ck_assert(enso_scheduler_healthy(sched, fake_now + 39 * S));
+    ck_assert(!enso_scheduler_healthy(sched, fake_now + 41 * S));
+    enso_scheduler_stats(sched, fake_now, &stats);
+    ck_assert_uint_ge(stats.backlog_ns, 5 * S - MS);
+    ck_assert_uint_le(stats.backlog_ns, 5 * S + MS);
+    first = take(sched, 0); /* its slot is free again */
+    ck_assert_uint_eq(first->slot, 0);
+    fake_now += 4 * S;
+    second->compute_ns = 4 * S; /* the clock says 74 s */
+    enso_scheduler_finish(sched, second, fake_now, ENSO_OK, NULL);
+    ck_assert_int_eq(b.status, ENSO_OK);
+    model.device_ns = S;
+    enso_batch_run(sched, first, NULL, fake_clock);
+    ck_assert_int_eq(c.status, ENSO_OK);
+    send(sched, queue, &b, 1, 4000, 'b');
+    second = take(sched, 0);
+    ck_assert_uint_ge(second->predicted_ns, 4 * S - 10 * MS);
+    ck_assert_uint_le(second->predicted_ns, 4 * S + 10 * MS);
+    enso_batch_run(sched, second, NULL, fake_clock);
+    finish();
+}
+END_TEST
+
 /* ---- limits ---- */
 
 START_TEST(test_scheduler_hundred_thousand_samples)
@@ -953,6 +1009,7 @@ int main(void)
     tcase_add_test(core, test_scheduler_observer);
     tcase_add_test(core, test_scheduler_stats);
     tcase_add_test(core, test_scheduler_watchdog);
+    tcase_add_test(core, test_scheduler_two_slots);
     tcase_add_test(errors, test_scheduler_failed_run_fails_its_jobs_only);
     tcase_add_test(errors, test_scheduler_poisoned_sample_harms_only_itself);
     tcase_add_test(errors, test_scheduler_too_little_memory_for_all_together);

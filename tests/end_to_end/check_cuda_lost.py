@@ -27,7 +27,7 @@ class Lost(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
 
     def start(self, policy, *arguments, env=None, config=None):
-        """A daemon on a GPU that works, until fail() is called."""
+        """A daemon on a GPU that works, until lose() is called."""
         self.wish = os.path.join(self.folder, "wish")
         given = {"ENSOD_CUDA_MODULE": MODULE, "ENSO_CUDA_EMULATED_FAIL": "@" + self.wish, **(env or {})}
         if policy is not None:
@@ -38,7 +38,7 @@ class Lost(unittest.TestCase):
         self.assertEqual(self.devices(d), {NAME})
         return d
 
-    def fail(self, d, wish="launch:700"):
+    def lose(self, d, wish="launch:700"):
         """The next launch meets an illegal address; whose request it was is answered with 503."""
         new = self.wish + ".new"
         with open(new, "w") as f:
@@ -100,7 +100,7 @@ class Lost(unittest.TestCase):
 
     def stay(self, policy):
         d = self.start(policy)
-        self.fail(d)
+        self.lose(d)
         for _ in range(3):
             self.assertIn("stays down", self.refused(d))
         status, _, body = d.get("/ready")
@@ -126,7 +126,7 @@ class Lost(unittest.TestCase):
 
     def test_cpu(self):
         d = self.start("cpu")
-        self.fail(d)
+        self.lose(d)
         self.wait("the models move", lambda: d.get("/ready")[0] == 200)
         self.assertEqual(self.devices(d), {"cpu"})
         self.assertEqual(self.up(d), 0)
@@ -179,13 +179,13 @@ class Lost(unittest.TestCase):
 
     def test_exit(self):
         d = self.start("exit")
-        self.fail(d)
+        self.lose(d)
         self.ends(d)
 
     def test_exit_drains(self):
         """During the drain everybody is still answered."""
         d = self.start("exit", config="[shutdown]\ndrain_delay = 2s\n")
-        self.fail(d)
+        self.lose(d)
         self.assertIn("stays down", self.refused(d))
         status, _, body = d.get("/ready")
         self.assertEqual((status, json.loads(body)["draining"]), (503, True))
@@ -193,7 +193,7 @@ class Lost(unittest.TestCase):
 
     def test_auto_under_a_supervisor_exits(self):
         d = self.start(None, env={"NOTIFY_SOCKET": os.path.join(self.folder, "nobody")})
-        self.fail(d)
+        self.lose(d)
         self.ends(d)
 
     def test_out_of_memory_is_no_loss(self):

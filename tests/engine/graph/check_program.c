@@ -533,6 +533,150 @@ START_TEST(test_context_constants_as_outputs)
 }
 END_TEST
 
+/* ---- slots ---- */
+
+static const char two_outputs[] = "input x f32[N, 5]\ninput z f32[N, 3]\nconst w f32[5, 7]\n"
+                                  "a = MatMul(x, w)\nb = Relu(a)\nc = Neg(z)\nd = Tanh(b)\n"
+                                  "const k f32[2, 3]\noutput d\noutput c\noutput z\noutput k";
+
+/* A batch in a slot, and what it has to give. */
+struct slotted {
+    struct enso_tensor in[2];
+    float *want[4];
+    int64_t n;
+};
+
+static void slotted_init(struct slotted *s, struct enso_graph *twin, int64_t n, uint32_t seed)
+{
+    struct enso_extents e = {.n_items = n};
+
+    s->n = n;
+    s->in[0] = (struct enso_tensor){.dtype = ENSO_DTYPE_F32, .rank = 2, .dims = {n, 5}};
+    s->in[1] = (struct enso_tensor){.dtype = ENSO_DTYPE_F32, .rank = 2, .dims = {n, 3}};
+    for (int i = 0; i < 2; i++)
+        fill_input(&s->in[i], &seed);
+    fake_reference(twin, &e, s->in, s->want);
+}
+
+static void slotted_begin(struct enso_context *c, struct enso_lane *lane, unsigned slot,
+                          const struct slotted *s, const bool *wanted)
+{
+    struct enso_extents e = {.n_items = s->n};
+    struct enso_tensor staged[2];
+
+    ck_assert_int_eq(enso_context_stage(c, lane, slot, &e, staged, NULL), ENSO_OK);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(staged[i].dims[0], s->n);
+        memcpy(staged[i].data, s->in[i].data, enso_tensor_bytes(&staged[i]));
+    }
+    ck_assert_int_eq(enso_context_begin(c, lane, slot, staged, wanted, NULL, NULL), ENSO_OK);
+}
+
+static void slotted_finish(struct enso_context *c, struct enso_lane *lane, unsigned slot,
+                           struct slotted *s, const bool *wanted)
+{
+    struct enso_tensor out[4];
+    uint64_t ns = 0;
+
+    ck_assert_int_eq(enso_context_finish(c, lane, slot, out, &ns, NULL), ENSO_OK);
+    ck_assert_uint_eq(ns, 1000 + slot);
+    for (int i = 0; i < 4; i++) {
+        if (wanted[i])
+            ck_assert_mem_eq(out[i].data, s->want[i], enso_tensor_bytes(&out[i]));
+        free(s->want[i]);
+    }
+    for (int i = 0; i < 2; i++)
+        free(s->in[i].data);
+}
+
+/* Batches of every size in two slots in turn, on a device that does everything as late as it may:
+ * the arena grows while one waits, each goes up in one copy and comes down in one. */
+START_TEST(test_context_two_slots)
+{
+    static const bool wishes[4][4] = {{true, true, true, true},
+                                      {true, false, false, false},
+                                      {false, true, false, true},
+                                      {false, false, true, false}};
+    struct enso_graph *twin = text_graph(two_outputs);
+    struct slotted batches[2];
+    struct enso_program *p;
+    struct enso_context *c;
+    struct enso_lane *lane;
+
+    backend->device_close(device);
+    backend = fake_remote_backend();
+    ck_assert_int_eq(backend->device_open(NULL, &device, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_graph_infer(twin, NULL), ENSO_OK);
+    p = make(two_outputs);
+    ck_assert_int_eq(enso_context_create(p, &c, NULL), ENSO_OK);
+    ck_assert_int_eq(backend->lane_open(device, &lane, NULL), ENSO_OK);
+    for (unsigned i = 0; i < 40; i++) {
+        unsigned slot = i % 2;
+
+        if (i >= 2)
+            slotted_finish(c, lane, slot, &batches[slot], wishes[(i - 2) % 4]);
+        slotted_init(&batches[slot], twin, 1 + (int64_t)(i * 7 % 23), i);
+        slotted_begin(c, lane, slot, &batches[slot], wishes[i % 4]);
+    }
+    slotted_finish(c, lane, 0, &batches[0], wishes[38 % 4]);
+    slotted_finish(c, lane, 1, &batches[1], wishes[39 % 4]);
+    ck_assert_int_eq(fake_counts.copies, 2 * 40);
+    /* the arena grew under a waiting batch, blocks were new; then there is enough of all */
+    ck_assert_int_ge(fake_counts.drains, 3);
+    ck_assert_int_le(fake_counts.drains, 20);
+    backend->lane_close(lane);
+    enso_context_destroy(c);
+    enso_program_unref(p);
+    enso_graph_destroy(twin);
+}
+END_TEST
+
+/* What fails in one slot harms neither the other nor the next batch. */
+START_TEST(test_context_slot_fails)
+{
+    static const bool all[4] = {true, true, true, true};
+    struct enso_graph *twin = text_graph(two_outputs);
+    struct enso_extents e = {.n_items = 3};
+    struct enso_tensor staged[2], out[4];
+    struct slotted a, b;
+    struct enso_program *p;
+    struct enso_context *c;
+    struct enso_lane *lane;
+
+    backend->device_close(device);
+    backend = fake_remote_backend();
+    ck_assert_int_eq(backend->device_open(NULL, &device, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_graph_infer(twin, NULL), ENSO_OK);
+    p = make(two_outputs);
+    ck_assert_int_eq(enso_context_create(p, &c, NULL), ENSO_OK);
+    ck_assert_int_eq(backend->lane_open(device, &lane, NULL), ENSO_OK);
+    slotted_init(&a, twin, 2, 1);
+    slotted_begin(c, lane, 0, &a, all);
+    ck_assert_int_eq(enso_context_stage(c, lane, 1, &e, staged, NULL), ENSO_OK);
+    staged[0].dims[0] = 2;
+    ck_assert_int_eq(enso_context_begin(c, lane, 1, staged, all, NULL, NULL), ENSO_INVALID);
+    fake_fail_begin = ENSO_DEVICE;
+    staged[0].dims[0] = 3;
+    ck_assert_int_eq(enso_context_begin(c, lane, 1, staged, all, NULL, NULL), ENSO_DEVICE);
+    fake_fail_begin = ENSO_OK;
+    slotted_init(&b, twin, 5, 2);
+    slotted_begin(c, lane, 1, &b, all);
+    slotted_finish(c, lane, 0, &a, all);
+    slotted_init(&a, twin, 3, 3);
+    slotted_begin(c, lane, 0, &a, all);
+    slotted_finish(c, lane, 1, &b, all);
+    fake_fail_finish = ENSO_INVALID;
+    ck_assert_int_eq(enso_context_finish(c, lane, 0, out, NULL, NULL), ENSO_INVALID);
+    fake_fail_finish = ENSO_OK;
+    slotted_begin(c, lane, 0, &a, all);
+    slotted_finish(c, lane, 0, &a, all);
+    backend->lane_close(lane);
+    enso_context_destroy(c);
+    enso_program_unref(p);
+    enso_graph_destroy(twin);
+}
+END_TEST
+
 START_TEST(test_context_runs_without_allocating)
 {
     struct enso_program *p = make("input x f32[N, 4]\nconst w f32[4, 3]\ny = MatMul(x, w)\n"
@@ -692,12 +836,14 @@ int main(void)
     tcase_add_test(core, test_program_drops_shape_arithmetic);
     tcase_add_loop_test(core, test_context_random_graphs, 0, 60);
     tcase_add_test(core, test_context_constants_as_outputs);
+    tcase_add_test(core, test_context_two_slots);
     tcase_add_test(core, test_context_runs_without_allocating);
     tcase_add_test(limits, test_arena_refuses_overflow);
     tcase_add_test(limits, test_plan_refuses_what_cannot_be_addressed);
     tcase_add_test(limits, test_context_keeps_sixteen_plans);
     tcase_add_test(errors, test_program_refuses);
     tcase_add_test(errors, test_program_no_room);
+    tcase_add_test(errors, test_context_slot_fails);
     tcase_add_test(errors, test_context_refuses_wrong_inputs);
     tcase_add_test(oom, test_program_oom);
     suite_add_tcase(s, core);
