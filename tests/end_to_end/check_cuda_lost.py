@@ -30,6 +30,8 @@ class Lost(unittest.TestCase):
         """A daemon on a GPU that works, until lose() is called."""
         self.wish = os.path.join(self.folder, "wish")
         given = {"ENSOD_CUDA_MODULE": MODULE, "ENSO_CUDA_EMULATED_FAIL": "@" + self.wish, **(env or {})}
+        # lanes of a lost device are left alone at the end
+        given["TSAN_OPTIONS"] = "report_thread_leaks=0 " + os.environ.get("TSAN_OPTIONS", "")
         if policy is not None:
             given["ENSOD_ON_DEVICE_LOST"] = policy
         d = Daemon("--device", "cuda:0", *arguments, env=given, config=config)
@@ -174,8 +176,7 @@ class Lost(unittest.TestCase):
     def ends(self, d):
         self.assertEqual(d.process.wait(PATIENCE), 1)
         d._reader.join(5)
-        self.assertIn("illegal memory access", d.log[-1])
-        self.assertTrue(d.log[-1].startswith("ensod: "), d.log[-1])
+        self.assertTrue(any(line.startswith("ensod: ") and "illegal memory access" in line for line in d.log), d.log)
 
     def test_exit(self):
         d = self.start("exit")
