@@ -20,6 +20,7 @@
 #include "kernels/cuda/nvml.h"
 
 #define PERIOD_S 5
+#define TRIM_DELAY_S 1 /* a model that is loaded again at once finds its memory where it was */
 #define END_WAIT_S 1
 #define NICE 10
 
@@ -45,17 +46,29 @@ static void read_now(struct enso__cuda_watch *w, bool device_works)
     pthread_mutex_unlock(&w->mutex);
 }
 
+static struct timespec in_seconds(time_t seconds)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* it exists */
+    t.tv_sec += seconds;
+    return t;
+}
+
 /* Under the mutex: until somebody wants something or NVML's next turn has come. */
 static void sleep_on(struct enso__cuda_watch *w)
 {
-    struct timespec until;
+    struct timespec until = in_seconds(PERIOD_S);
     int rc = 0;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until); /* it exists */
-    until.tv_sec += PERIOD_S;
     while (!w->stop && !w->trim && rc == 0)
         rc = w->nvml != NULL ? pthread_cond_timedwait(&w->wake, &w->mutex, &until)
                              : pthread_cond_wait(&w->wake, &w->mutex);
+    if (!w->trim)
+        return;
+    until = in_seconds(TRIM_DELAY_S);
+    for (rc = 0; !w->stop && rc == 0;)
+        rc = pthread_cond_timedwait(&w->wake, &w->mutex, &until);
 }
 
 static void *watch_main(void *arg)

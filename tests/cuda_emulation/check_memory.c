@@ -81,7 +81,7 @@ static size_t free_bytes_soon(struct enso_device *device, size_t wanted)
 {
     size_t free_bytes = 0, total_bytes;
 
-    for (unsigned i = 0; i < 200 && free_bytes < wanted; i++) {
+    for (unsigned i = 0; i < 1000 && free_bytes < wanted; i++) {
         rig_backend()->memory_info(device, &free_bytes, &total_bytes);
         if (free_bytes < wanted)
             (void)usleep(10000);
@@ -222,6 +222,11 @@ END_TEST
 /* Refused half-way: all that was taken is given back, and a smaller model is served. */
 START_TEST(test_memory_refused_model)
 {
+    char *dir = enso_test_make_dir(), *file = enso_test_format("%s/wish", dir);
+    char *variable = enso_test_format("@%s", file);
+
+    /* Wishes stand in a file: the device's own thread may look while they change. */
+    setenv("ENSO_CUDA_EMULATED_FAIL", variable, 1);
     struct enso_device *device = open_device(0, 0);
     struct enso_device_metrics before = metrics_of(device);
     struct enso_error err = {0};
@@ -233,11 +238,11 @@ START_TEST(test_memory_refused_model)
         int st;
 
         snprintf(wish, sizeof(wish), "%u", n);
-        setenv("ENSO_CUDA_EMULATED_FAIL", wish, 1);
+        enso_test_write_file(file, wish, strlen(wish));
         enso_error_clear(&err);
         st = load(device, "fashion", &model, &err);
         through = getenv("ENSO_CUDA_EMULATED_FAILED") == NULL;
-        unsetenv("ENSO_CUDA_EMULATED_FAIL");
+        enso_test_write_file(file, "", 0);
         unsetenv("ENSO_CUDA_EMULATED_FAILED");
         if (st == ENSO_OK)
             model = enso_model_unref(model);
@@ -247,6 +252,9 @@ START_TEST(test_memory_refused_model)
         ck_assert_uint_eq(metrics_of(device).n_allocations, before.n_allocations);
     }
     rig_backend()->device_close(device);
+    enso_test_remove_dir(dir);
+    free(file);
+    free(variable);
 }
 END_TEST
 
