@@ -684,6 +684,50 @@ START_TEST(test_context_slot_fails)
 }
 END_TEST
 
+static void to_the_next_ten(const struct enso_captures *captures,
+                            const struct enso_extents *capacity, struct enso_extents *extents)
+{
+    ck_assert_ptr_null(captures);
+    extents->n_tokens = ENSO_MIN((extents->n_tokens + 9) / 10 * 10, capacity->n_tokens);
+}
+
+/* A device that wants round numbers: inputs get room for padding, outputs are the batch's own. */
+START_TEST(test_context_rounds_up)
+{
+    static struct enso_backend rounding;
+    struct enso_extents e = {.n_tokens = 7};
+    struct enso_tensor in, out;
+    struct enso_program *p;
+    struct enso_context *c;
+    struct enso_lane *lane;
+
+    rounding = *fake_remote_backend();
+    rounding.round_up = to_the_next_ten;
+    backend->device_close(device);
+    backend = &rounding;
+    ck_assert_int_eq(backend->device_open(NULL, &device, NULL), ENSO_OK);
+    p = make("input x f32[T, 3]\ny = Identity(x)\nz = Relu(y)\noutput z");
+    ck_assert_int_eq(enso_context_create(p, &c, NULL), ENSO_OK);
+    ck_assert_int_eq(backend->lane_open(device, &lane, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_context_stage(c, lane, 0, &e, &in, NULL), ENSO_OK);
+    ck_assert_int_eq(e.n_tokens, 10);
+    ck_assert_int_eq(in.dims[0], 10);
+    for (int i = 0; i < 30; i++)
+        ((float *)in.data)[i] = (float)i;
+    ck_assert_int_eq(enso_context_begin(c, lane, 0, &in, (bool[]){true}, NULL, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_context_finish(c, lane, 0, &out, NULL, NULL), ENSO_OK);
+    ck_assert_int_eq(out.dims[0], 7);
+    ck_assert_int_eq(fake_counts.padding_tokens, 3);
+    ck_assert_int_eq(fake_counts.down_bytes[0], 64 + 7 * 3 * 4); /* no padding comes down */
+    /* elementwise kernels of the fake: 0.5 x + 0.25 op */
+    for (int i = 0; i < 21; i++)
+        ck_assert_float_eq(((float *)out.data)[i], 0.5F * (float)i + 0.25F * (float)ENSO_OP_RELU);
+    backend->lane_close(lane);
+    enso_context_destroy(c);
+    enso_program_unref(p);
+}
+END_TEST
+
 START_TEST(test_context_runs_without_allocating)
 {
     struct enso_program *p = make("input x f32[N, 4]\nconst w f32[4, 3]\ny = MatMul(x, w)\n"
@@ -844,6 +888,7 @@ int main(void)
     tcase_add_loop_test(core, test_context_random_graphs, 0, 60);
     tcase_add_test(core, test_context_constants_as_outputs);
     tcase_add_test(core, test_context_two_slots);
+    tcase_add_test(core, test_context_rounds_up);
     tcase_add_test(core, test_context_runs_without_allocating);
     tcase_add_test(limits, test_arena_refuses_overflow);
     tcase_add_test(limits, test_plan_refuses_what_cannot_be_addressed);

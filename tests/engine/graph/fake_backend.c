@@ -338,6 +338,7 @@ static int begin(struct enso_lane *lane, unsigned slot, const struct enso_run *r
         abort();
     if (fake_fail_begin != ENSO_OK)
         return enso_error_set(err, fake_fail_begin, "the fake device refuses a batch");
+    fake_counts.padding_tokens += r->n_padding_tokens;
     *b = (struct fake_batch){.busy = true, .run = *r, .number = ++lane->n_begun};
     if (r->down.size_bytes > 0)
         memset(r->down.host, 0x77, r->down.size_bytes);

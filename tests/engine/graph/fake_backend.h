@@ -15,10 +15,11 @@ const struct enso_backend *fake_backend(void); /* ordinary memory */
 const struct enso_backend *fake_remote_backend(void);
 
 /* What is bound, open and allocated now, all backends together; and runs of a step, copies of a
- * batch's record or outputs, drains; the size of each slot's newest copy of outputs. */
+ * batch's record or outputs, drains, tokens of padding; the size of each slot's newest copy of
+ * outputs. */
 struct fake_counts {
     int bound, lanes, devices, blocks;
-    long steps, copies, drains, down_bytes[ENSO_MAX_SLOTS];
+    long steps, copies, drains, padding_tokens, down_bytes[ENSO_MAX_SLOTS];
 };
 extern struct fake_counts fake_counts;
 
