@@ -522,15 +522,17 @@ START_TEST(test_module_graphs)
 }
 END_TEST
 
-/* What cannot be recorded runs launch by launch, and is not tried again. */
+/* What cannot be recorded runs launch by launch, and is not tried again: whether a launch was
+ * refused or the recording. */
 START_TEST(test_module_graph_refused)
 {
+    static const char *const wishes[] = {"launch:701", "launch:900", "launch:901"};
     struct enso_error err = {0};
     struct two t;
 
     ENSO_TEST_OK((enum enso_status)two_open(&t, 0, ALWAYS, &err), &err);
     two_batch(&t, 0, 8, 1);
-    setenv("ENSO_CUDA_EMULATED_FAIL", "launch:701", 1); /* the first launch of the recording */
+    setenv("ENSO_CUDA_EMULATED_FAIL", wishes[_i], 1); /* the first launch of the recording */
     two_batch(&t, 0, 8, 2);
     ck_assert_ptr_nonnull(getenv("ENSO_CUDA_EMULATED_FAILED"));
     unsetenv("ENSO_CUDA_EMULATED_FAIL");
@@ -747,7 +749,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_module_copies);
     tcase_add_loop_test(core, test_module_two_slots, 0, 12);
     tcase_add_test(core, test_module_graphs);
-    tcase_add_test(core, test_module_graph_refused);
+    tcase_add_loop_test(core, test_module_graph_refused, 0, 3);
     tcase_add_test(core, test_module_no_graphs_for_long);
     tcase_add_test(core, test_module_rounds_up);
     suite_add_tcase(s, core);
