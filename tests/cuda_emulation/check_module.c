@@ -186,6 +186,35 @@ START_TEST(test_module_too_large_model)
 }
 END_TEST
 
+/* Weights that are stored in half their size need no more room than that. */
+START_TEST(test_module_half_a_model_fits)
+{
+    enum { K = 4096, N = 1024 };
+    const struct enso_device_options options = {.name = "cuda", .memory_bytes = 12 << 20};
+    const struct enso_shape shape = {.rank = 2,
+                                     .dims = {{1, ENSO_EXTENT_ITEMS}, enso_dim_fixed(K)}};
+    struct enso_constant c = {
+        .dtype = ENSO_DTYPE_F32, .stored = ENSO_DTYPE_F32, .rank = 2, .dims = {N, K}};
+    struct enso_graph *g = enso_graph_create("half");
+    int x = enso_graph_add_input(g, "x", ENSO_DTYPE_BF16, &shape), node, w;
+    struct enso_program *program = NULL;
+    struct enso_device *device = NULL;
+    struct enso_error err = {0};
+
+    c.data = enso_alloc_zero(K * N, sizeof(float));
+    ck_assert_ptr_nonnull(c.data);
+    w = enso_graph_add_constant(g, "w", &c);
+    node = enso_graph_add_node(g, ENSO_OP_LINEAR, "product", (int[]){x, w}, 2, 1);
+    enso_graph_add_output(g, "y", enso_graph_node(g, node)->outputs[0]);
+    ENSO_TEST_OK((enum enso_status)rig_backend()->device_open(&options, &device, &err), &err);
+    ENSO_TEST_OK((enum enso_status)enso_program_create(rig_backend(), device, g, &program, &err),
+                 &err);
+    ck_assert_uint_lt(enso_program_weight_bytes(program), 9 << 20);
+    enso_program_unref(program);
+    rig_backend()->device_close(device);
+}
+END_TEST
+
 /* Pinned memory is filled, waited for and reused at 4 MiB. */
 START_TEST(test_module_copies)
 {
@@ -756,6 +785,7 @@ static Suite *suite(void)
     TCase *limits = tcase_create("limits");
     tcase_add_test(limits, test_module_memory_has_an_end);
     tcase_add_test(limits, test_module_too_large_model);
+    tcase_add_test(limits, test_module_half_a_model_fits);
     suite_add_tcase(s, limits);
     TCase *errors = tcase_create("errors");
     tcase_set_timeout(errors, 240); /* the sweeps */
