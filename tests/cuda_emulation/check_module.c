@@ -576,6 +576,26 @@ START_TEST(test_module_graph_refused)
 }
 END_TEST
 
+/* Twice as many sizes as are kept, in no order: those that are recorded stay, the others run launch
+ * by launch. Recording costs more than it saves once. */
+START_TEST(test_module_graphs_stay)
+{
+    struct enso_error err = {0};
+    uint32_t random = 1;
+    struct two t;
+
+    ENSO_TEST_OK((enum enso_status)two_open(&t, 0, ALWAYS, &err), &err);
+    two_batch(&t, 0, 128, 1);
+    for (unsigned i = 0; i < 800; i++) {
+        random = random * 1664525 + 1013904223;
+        two_batch(&t, 0, 65 + (int64_t)(random >> 26), (float)i);
+    }
+    ck_assert_uint_lt(two_stats(&t).n_captures, 50);
+    ck_assert_uint_gt(two_stats(&t).n_graph_launches, 300);
+    two_close(&t);
+}
+END_TEST
+
 /* Batches that take long beside their launches: no graphs. */
 START_TEST(test_module_no_graphs_for_long)
 {
@@ -779,6 +799,7 @@ static Suite *suite(void)
     tcase_add_loop_test(core, test_module_two_slots, 0, 12);
     tcase_add_test(core, test_module_graphs);
     tcase_add_loop_test(core, test_module_graph_refused, 0, 3);
+    tcase_add_test(core, test_module_graphs_stay);
     tcase_add_test(core, test_module_no_graphs_for_long);
     tcase_add_test(core, test_module_rounds_up);
     suite_add_tcase(s, core);
