@@ -69,12 +69,18 @@ class OnTheGpu(unittest.TestCase):
             self.assertEqual(model["dtype"], "float32")
             self.assertNotIn("device_fallback", model)
             self.assertGreater(model["weight_bytes"], 0)
+        self.assertEqual(OnTheGpu.batched(self.gpu), OnTheGpu.batched(self.cpu))
         self.assertTrue(all(v == 0 for k, v in self.gpu.metrics().items()
                             if k.startswith("ensod_model_device_fallback")))
 
     @staticmethod
     def models(d):
         return json.loads(d.get("/v1/models")[2])["data"]
+
+    @staticmethod
+    def batched(d):
+        """Of a model whose rows are not the same in a batch, each item is run alone."""
+        return {m["id"]: m["batched"] for m in OnTheGpu.models(d)}
 
     def test_sentences(self):
         """Alone, and all in one ragged batch."""
@@ -134,6 +140,7 @@ class InAHalf:
         for model in OnTheGpu.models(self.gpu):
             self.assertEqual((model["id"], model["device"], model["dtype"], model.get("dtype_reason")),
                              (model["id"], NAME, self.NAME, None))
+        self.assertEqual(OnTheGpu.batched(self.gpu), OnTheGpu.batched(self.cpu))
         self.assertTrue(self.gpu.logged(f"dtype={self.NAME}"))
 
     def near_rows(self, gpu, cpu):
