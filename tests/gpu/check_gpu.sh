@@ -55,11 +55,17 @@ kernel_tests() {
     done
 }
 
-# run_kernels MODULE: every test program over a module.
+# run_kernels MODULE: every test program over a module. All tests of a program in one process, over one opened
+# card: a process for each would spend the time on making contexts and, from PTX, on compiling the same again.
 run_kernels() {
     local over=$1 path said n f e checks=0 bad=0
     while read -r path; do
-        said=$(ENSO_TEST_BACKEND=$over timeout 400 "$path" 2>&1) || { bad=$((bad + 1)); printf '%s\n' "$said" | tail -n 60; }
+        said=$(CK_FORK=no ENSO_TEST_KEEP_DEVICE=1 ENSO_TEST_BACKEND=$over timeout 400 "$path" 2>&1) || {
+            bad=$((bad + 1))
+            # A card that is lost fails all that comes behind: which test it was shows in a process for each.
+            ! grep -q 'stays down' <<<"$said" || said=$(ENSO_TEST_BACKEND=$over timeout 400 "$path" 2>&1)
+            printf '%s\n' "$said" | tail -n 60
+        }
         read -r n f e < <(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\)$/\1 \2 \3/p' <<<"$said" | tail -n 1) ||
             { printf '%s: no count\n' "${path##*/}"; bad=$((bad + 1)); continue; }
         printf '%-24s %5d checks %3d failures %3d errors\n' "${path##*/}" "$n" "$f" "$e"
@@ -81,10 +87,21 @@ twins() {
     "$build/tests/twins/record" "$out/twins"
 }
 
+# with_fresh_cache COMMAND...: the driver's cache would hand out what another run compiled; without one, every
+# program would compile the same again.
+with_fresh_cache() {
+    local cache rc
+    cache=$(mktemp -d) || return 1
+    CUDA_CACHE_PATH=$cache CUDA_CACHE_MAXSIZE=1073741824 "$@"
+    rc=$?
+    rm -rf "$cache"
+    return $rc
+}
+
 plain() {
     [ -r "$plain" ] || { echo "SKIP: there is no $plain (--with-cuda-arch=75 in a folder of its own)"; return 77; }
     local card=${emulated:+T4}
-    ENSO_CUDA_ARCHITECTURE=75 CUDA_CACHE_DISABLE=1 ENSO_CUDA_EMULATED=${card:-A100} run_kernels "$plain"
+    ENSO_CUDA_ARCHITECTURE=75 ENSO_CUDA_EMULATED=${card:-A100} with_fresh_cache run_kernels "$plain"
 }
 
 models() {
@@ -118,8 +135,7 @@ run_stage() {
     card) card ;;
     twins) twins ;;
     kernels) run_kernels "$module" ;;
-    # The cache would hand out what another run compiled.
-    jit) CUDA_FORCE_PTX_JIT=1 CUDA_CACHE_DISABLE=1 run_kernels "$module" ;;
+    jit) CUDA_FORCE_PTX_JIT=1 with_fresh_cache run_kernels "$module" ;;
     plain) plain ;;
     models) models ;;
     sanitizer) sanitizer ;;
