@@ -73,6 +73,15 @@ class OnTheGpu(unittest.TestCase):
         self.assertTrue(all(v == 0 for k, v in self.gpu.metrics().items()
                             if k.startswith("ensod_model_device_fallback")))
 
+    def test_what_the_card_tells(self):
+        if MODULE == EMULATED:
+            self.skipTest("on the emulated card: see Metrics")
+        told = {k.partition("{")[0]: v for k, v in self.gpu.metrics().items() if k.startswith("ensod_device_")}
+        self.assertEqual(told["ensod_device_up"], 1)
+        for name, least, most in (("temperature_celsius", 1, 120), ("power_watts", 1, 3000),
+                                  ("memory_total_bytes", 1 << 30, 1 << 40)):
+            self.assertTrue(least <= told["ensod_device_" + name] <= most, (name, told))
+
     @staticmethod
     def models(d):
         return json.loads(d.get("/v1/models")[2])["data"]

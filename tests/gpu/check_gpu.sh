@@ -119,7 +119,7 @@ sanitizer() {
     for kind in memcheck racecheck synccheck; do
         echo "== $kind"
         # One test program in one process; its slow cases are left out by the time limit of the stage.
-        CK_FORK=no CK_DEFAULT_TIMEOUT=0 ENSO_TEST_BACKEND=$module timeout 150 \
+        CK_FORK=no CK_DEFAULT_TIMEOUT=0 ENSO_TEST_KEEP_DEVICE=1 ENSO_TEST_BACKEND=$module timeout 150 \
             compute-sanitizer --tool "$kind" --error-exitcode 99 "$build/tests/kernels/check_fused" >"$out/sanitizer-$kind.log" 2>&1
         case $? in
         0) echo "nothing found" ;;
