@@ -17,7 +17,7 @@
 #include "engine/graph/graph.h"
 #include "engine/tensor.h"
 
-#define ENSO_BACKEND_ABI 2
+#define ENSO_BACKEND_ABI 3
 
 struct enso_host;   /* engine/host.h: what a module may call */
 struct enso_device; /* a backend's own */
@@ -25,9 +25,10 @@ struct enso_bound;  /* a node bound to its kernel with packed weights; a backend
 struct enso_lane;   /* per-lane state: thread team, stream; a backend's own */
 
 struct enso_device_options {
-    const char *name;   /* "cpu", "cuda:0" */
-    unsigned n_threads; /* CPU: size of a lane's team; 0 = min(affinity, ceil(cpu.max)) */
-    const char *isa;    /* CPU: "auto", "generic", "avx2" */
+    const char *name;     /* "cpu", "cuda:0" */
+    unsigned n_threads;   /* CPU: size of a lane's team; 0 = min(affinity, ceil(cpu.max)) */
+    const char *isa;      /* CPU: "auto", "generic", "avx2" */
+    const char *cublaslt; /* GPU: path of the library, "none"; NULL, "": look for it */
 };
 
 struct enso_device_info {

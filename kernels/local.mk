@@ -59,6 +59,8 @@ endif
 # The CUDA module: the same files are compiled by nvcc (kernels/cuda/ensod-cuda.so) and, for tests, by
 # g++ with an emulated CUDA (tests/cuda_emulation/ensod-cuda-emulated.so).
 cuda_host_sources = \
+	kernels/cuda/cublaslt.c kernels/cuda/cublaslt.h \
+	kernels/cuda/cublaslt_api.h kernels/cuda/cublaslt_load.c \
 	kernels/cuda/cuda_internal.h \
 	kernels/cuda/device.c kernels/cuda/device.h \
 	kernels/cuda/families.c \

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/module.h"
 
 /* Compute capability of the oldest cards that kernels are built for. */
@@ -217,6 +218,17 @@ static int probe(struct enso_device *device, struct enso_error *err)
     return st;
 }
 
+static int open_products(struct enso_device *device, const char *cublaslt, struct enso_error *err)
+{
+    int st = enso__cublaslt_open(device, cublaslt, &device->cublaslt, err);
+    size_t at = strlen(device->description);
+
+    if (device->cublaslt != NULL)
+        snprintf(device->description + at, sizeof(device->description) - at, ", %s",
+                 enso__cublaslt_name(device->cublaslt));
+    return st;
+}
+
 int enso__cuda_device_open(const struct enso_device_options *options,
                            struct enso_device **ret_device, struct enso_error *err)
 {
@@ -245,6 +257,8 @@ int enso__cuda_device_open(const struct enso_device_options *options,
         st = enso__cuda_lane_open(device, &device->loader, err);
     if (st == ENSO_OK)
         st = probe(device, err);
+    if (st == ENSO_OK)
+        st = open_products(device, options->cublaslt, err);
     if (st != ENSO_OK) {
         enso__cuda_device_close(device);
         return st;
@@ -257,6 +271,7 @@ void enso__cuda_device_close(struct enso_device *device)
 {
     if (device == NULL)
         return;
+    enso__cublaslt_close(device->cublaslt);
     enso__cuda_lane_close(device->loader);
     pthread_mutex_destroy(&device->load_mutex);
     enso_free(device);

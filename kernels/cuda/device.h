@@ -22,9 +22,10 @@ struct enso_device {
     int ordinal;
     int architecture; /* 80, 90, ... */
     size_t memory_bytes;
-    _Atomic int down;           /* the sticky cudaError_t; 0: works */
-    pthread_mutex_t load_mutex; /* guards loader */
-    struct enso_lane *loader;   /* through which bind functions copy weights up */
+    _Atomic int down;                /* the sticky cudaError_t; 0: works */
+    pthread_mutex_t load_mutex;      /* guards loader */
+    struct enso_lane *loader;        /* through which bind functions copy weights up */
+    struct enso__cublaslt *cublaslt; /* cublaslt.h; NULL: our own kernels alone */
 };
 
 /* ENSO_NOT_FOUND: no driver, no card, not that many cards. ENSO_UNSUPPORTED: the card is too old,

@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/module.h"
 
 #define STAGING_BYTES ((size_t)4 << 20)
@@ -26,6 +27,7 @@ struct enso_lane {
     unsigned char *staging; /* pinned; its last FAULT_BYTES receive the fault words */
     size_t used;            /* bytes of staging that copies on the stream may still read */
     int *faults;            /* device memory [MAX_FAULTS] */
+    struct enso__cublaslt_lane *cublaslt; /* NULL: none */
 };
 
 int enso__cuda_lane_open(struct enso_device *device, struct enso_lane **ret_lane,
@@ -52,6 +54,8 @@ int enso__cuda_lane_open(struct enso_device *device, struct enso_lane **ret_lane
     if (st == ENSO_OK)
         st = enso__cuda_alloc(device, FAULT_BYTES, "a lane of the GPU", &faults, err);
     lane->faults = faults;
+    if (st == ENSO_OK)
+        st = enso__cublaslt_lane_open(device->cublaslt, &lane->cublaslt, err);
     if (st != ENSO_OK) {
         enso__cuda_lane_close(lane);
         return st;
@@ -67,6 +71,7 @@ void enso__cuda_lane_close(struct enso_lane *lane)
     /* failures of a teardown change nothing: what is lost is the device, which others will tell */
     if (enso__cuda_enter_to_release(lane->device) && lane->stream != NULL && lane->done != NULL)
         (void)enso__cuda_lane_wait(lane, NULL);
+    enso__cublaslt_lane_close(lane->cublaslt);
     enso__cuda_free(lane->device, lane->faults);
     if (lane->done != NULL)
         (void)cudaEventDestroy(lane->done);
@@ -176,6 +181,7 @@ static int enqueue(struct enso_lane *lane, const struct enso_run *run, struct en
             .tensors = run->tensors,
             .stream = lane->stream,
             .workspace = run->workspace,
+            .cublaslt = lane->cublaslt,
             .fault = lane->faults + ENSO_MIN(i, (size_t)MAX_FAULTS - 1),
         };
         bool empty = true;

@@ -9,6 +9,8 @@
 
 #include "kernels/cuda/cuda_internal.h"
 
+#include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/device.h"
 #include "kernels/cuda/launch_network.h"
 #include "kernels/nodes/matmul.h"
 
@@ -21,7 +23,8 @@ struct linear {
     bool a_transposed; /* Gemm */
     float alpha, beta; /* Gemm */
     struct enso_activation_args activation;
-    enum enso_dtype dtype; /* MatMul */
+    enum enso_dtype dtype;                       /* MatMul */
+    const struct enso__cublaslt_choice *library; /* NULL: our own kernel */
 };
 
 static void linear_release(struct enso_bound *bound)
@@ -82,6 +85,53 @@ static bool factor_sizes(const struct linear *l, const struct enso_tensor *w, si
     return true;
 }
 
+/* Let cuBLASLt have products whose weights are known, if it has an algorithm for them. */
+static int bind_library(const struct enso__bind *b, struct linear *l, bool bias, bool residual,
+                        struct enso_error *err)
+{
+    unsigned epilogue = bias ? ENSO__CUBLASLT_BIAS : 0;
+
+    if (l->weights == NULL || l->a_transposed)
+        return ENSO_OK;
+    if (l->activation.kind == ENSO_ACTIVATION_RELU)
+        epilogue |= ENSO__CUBLASLT_RELU;
+    else if (l->activation.kind != ENSO_ACTIVATION_NONE)
+        return ENSO_OK;
+    const struct enso__cublaslt_product product = {.dtype = ENSO_DTYPE_F32,
+                                                   .epilogue = epilogue,
+                                                   .w_transposed = l->transposed,
+                                                   .residual = residual,
+                                                   .n = l->n,
+                                                   .k = l->k,
+                                                   .ld_x = l->k,
+                                                   .ld_w = l->transposed ? l->k : l->n,
+                                                   .ld_residual = l->n,
+                                                   .ld_y = l->n};
+    return enso__cublaslt_choose(b->device->cublaslt, &product, &l->library, err);
+}
+
+/* A product of whole matrices by whoever computes it. */
+static int multiply(const struct enso__cuda_call *call, const struct enso_cuda_product *p,
+                    struct enso_error *err)
+{
+    const struct linear *l = (const struct linear *)call->bound;
+    const struct enso__cublaslt_operands o = {.x = p->a,
+                                              .w = p->b,
+                                              .bias = p->bias,
+                                              .residual = p->residual,
+                                              .y = p->y,
+                                              .m = p->m,
+                                              .alpha = p->alpha,
+                                              .beta = p->beta};
+
+    if (!enso__cublaslt_takes(l->library, &o))
+        return enso__cuda_launched(call, enso_cuda_product(p, call->stream), err);
+    struct enso_error why = {0};
+    int st = enso__cublaslt_run(call->cublaslt, l->library, &o, call->stream, &why);
+    return st == ENSO_OK ? ENSO_OK
+                         : enso__cuda_error(call, err, (enum enso_status)st, "%s", why.message);
+}
+
 /* One product of whole matrices without anything added. */
 static struct enso_cuda_product plain_product(const struct enso__cuda_call *call, size_t m,
                                               size_t k, size_t n)
@@ -130,7 +180,7 @@ static int linear_run(const struct enso__cuda_call *call, struct enso_error *err
         p.residual_row = n;
         p.residual_column = 1;
     }
-    return enso__cuda_launched(call, enso_cuda_product(&p, call->stream), err);
+    return multiply(call, &p, err);
 }
 
 int enso__cuda_bind_linear(const struct enso__bind *b, struct enso_bound **ret,
@@ -149,6 +199,9 @@ int enso__cuda_bind_linear(const struct enso__bind *b, struct enso_bound **ret,
     int st = bind_factor(b, l, err);
     if (st == ENSO_OK)
         st = bind_bias(b, l, err);
+    if (st == ENSO_OK)
+        st =
+            bind_library(b, l, enso__bind_input(b, 2) != NULL, enso__bind_input(b, 3) != NULL, err);
     if (st != ENSO_OK) {
         enso__cuda_bound_free(&l->bound);
         return st;
@@ -183,7 +236,7 @@ static int gemm_run(const struct enso__cuda_call *call, struct enso_error *err)
         p.residual_row = strides[0];
         p.residual_column = strides[1];
     }
-    return enso__cuda_launched(call, enso_cuda_product(&p, call->stream), err);
+    return multiply(call, &p, err);
 }
 
 int enso__cuda_bind_gemm(const struct enso__bind *b, struct enso_bound **ret,
@@ -206,6 +259,8 @@ int enso__cuda_bind_gemm(const struct enso__bind *b, struct enso_bound **ret,
     if (st == ENSO_OK && c != NULL && c->constant != NULL && l->weights != NULL && l->beta == 1 &&
         c->constant->rank == 1 && (size_t)c->constant->dims[0] == l->n)
         st = bind_bias(b, l, err);
+    if (st == ENSO_OK && (c == NULL || l->bias != NULL))
+        st = bind_library(b, l, l->bias != NULL, false, err);
     if (st != ENSO_OK) {
         enso__cuda_bound_free(&l->bound);
         return st;
@@ -237,11 +292,10 @@ static int matmul_run(const struct enso__cuda_call *call, struct enso_error *err
             p.b_strides[d] = s.b_strides[d] * s.k * s.n;
         }
     }
-    int code = l->dtype == ENSO_DTYPE_F32
-                   ? enso_cuda_product(&p, call->stream)
-                   : enso_cuda_product_plain(l->dtype, &p, a->data, b->data, y->data, call->stream);
-
-    return enso__cuda_launched(call, code, err);
+    if (l->dtype == ENSO_DTYPE_F32)
+        return multiply(call, &p, err);
+    return enso__cuda_launched(
+        call, enso_cuda_product_plain(l->dtype, &p, a->data, b->data, y->data, call->stream), err);
 }
 
 int enso__cuda_bind_matmul(const struct enso__bind *b, struct enso_bound **ret,
@@ -260,6 +314,8 @@ int enso__cuda_bind_matmul(const struct enso__bind *b, struct enso_bound **ret,
     l->bound.release = linear_release;
     l->dtype = dtype;
     int st = dtype == ENSO_DTYPE_F32 ? bind_factor(b, l, err) : ENSO_OK;
+    if (st == ENSO_OK)
+        st = bind_library(b, l, false, false, err);
     if (st != ENSO_OK) {
         enso__cuda_bound_free(&l->bound);
         return st;

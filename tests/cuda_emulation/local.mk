@@ -12,6 +12,7 @@ endif
 
 emulator_sources = \
 	tests/cuda_emulation/block.cpp \
+	tests/cuda_emulation/door.cpp tests/cuda_emulation/door.h \
 	tests/cuda_emulation/emulator.h \
 	tests/cuda_emulation/fiber.cpp tests/cuda_emulation/fiber.h \
 	tests/cuda_emulation/launch.cpp \
@@ -58,10 +59,20 @@ emulated_wrapped = cudaGetDeviceCount cudaGetDeviceProperties cudaSetDevice cuda
 	cudaEventCreateWithFlags cudaEventDestroy cudaEventRecord cudaEventSynchronize \
 	cudaMemcpyAsync cudaMemsetAsync
 check_DATA = tests/cuda_emulation/ensod-cuda-emulated.so
-tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) kernels/cuda/module.map
+tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) \
+		tests/cuda_emulation/module.map
 	$(emulated_verbose)$(CXX) -shared $(emulation_cxxflags) $(CXXFLAGS) -o $@ \
-		$(emulated_module_parts) -Wl,--version-script=$(top_srcdir)/kernels/cuda/module.map \
+		$(emulated_module_parts) -Wl,--version-script=$(top_srcdir)/tests/cuda_emulation/module.map \
 		$(addprefix -Wl$(comma)--wrap=,$(emulated_wrapped)) -Wl,-z,noexecstack -lm
+
+# cuBLASLt for it, a library of its own as the real one is. Hidden from the race detector.
+check_DATA += tests/cuda_emulation/libcublasLt-emulated.so
+tests/cuda_emulation/libcublasLt-emulated.so: tests/cuda_emulation/cublaslt.cpp
+	@$(MKDIR_P) $(@D)
+	$(emulated_verbose)$(CXX) -shared -I$(top_srcdir) -I$(top_builddir) $(emulation_include) \
+		$(emulator_cxxflags) $(CXXFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< -Wl,-z,noexecstack -ldl -lm
+-include tests/cuda_emulation/libcublasLt-emulated.so.d
+CLEANFILES += tests/cuda_emulation/libcublasLt-emulated.so tests/cuda_emulation/libcublasLt-emulated.so.d
 
 # The module under test: see check_module.c, check_kernels.sh.
 check_PROGRAMS += tests/cuda_emulation/check_module
@@ -136,6 +147,7 @@ dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation
 EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
+	tests/cuda_emulation/cublaslt.cpp tests/cuda_emulation/module.map \
 	tests/cuda_emulation/include/cuda_bf16.h \
 	tests/cuda_emulation/include/cuda_fp16.h \
 	tests/cuda_emulation/include/cuda_runtime.h \
