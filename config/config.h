@@ -101,7 +101,8 @@ struct enso_config {
     const char *device; /* "auto", "cpu" or "cuda:N" */
     int64_t threads;    /* 0 = as many as the process may use */
     const char *cuda_module;
-    int isa; /* enum enso_config_isa */
+    const char *cublaslt; /* a path, "none", or "": look for it */
+    int isa;              /* enum enso_config_isa */
 
     /* [log] */
     int log_level;          /* enum enso_log_level */

@@ -345,6 +345,15 @@ const struct enso_option enso_options[] = {
      .help = "Path of the GPU module, ensod-cuda.so; empty: where it is installed, else beside the "
              "executable."},
     {.section = "device",
+     .name = "cublaslt",
+     .type = ENSO_OPTION_STRING,
+     AT(cublaslt),
+     .default_text = "",
+     .environment = "ENSOD_CUBLASLT",
+     .help = "NVIDIA's library of matrix products for a GPU, libcublasLt.so.13 or .12: a path, or "
+             "none for our own kernels alone; empty: what the system, CUDA's toolkit or Python's "
+             "packages have, else our own kernels."},
+    {.section = "device",
      .name = "threads",
      .type = ENSO_OPTION_INT,
      AT(threads),

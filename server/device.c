@@ -120,7 +120,7 @@ static int open_place(struct enso_devices *devices, const struct enso_backend *b
 static int open_gpu(const struct enso_config *config, const char *name,
                     struct enso_devices *devices, struct enso_error *err)
 {
-    const struct enso_device_options options = {.name = name};
+    const struct enso_device_options options = {.name = name, .cublaslt = config->cublaslt};
     const struct enso_backend *backend = NULL;
     char path[PATH_SIZE];
     int st = find_module(config, path, err);

@@ -13,6 +13,7 @@
 
 #include <dlfcn.h>
 #include <glob.h>
+#include <limits.h>
 #include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,23 +53,25 @@ const char *const *enso__cublaslt_folders(void)
 }
 
 /* The folder of this module. */
-static bool own_folder(char *ret, size_t size)
+static bool own_folder(char ret[PATH_MAX])
 {
     Dl_info info;
+    char *slash;
 
-    if (dladdr((const void *)names, &info) == 0 || info.dli_fname == NULL)
+    if (dladdr((const void *)names, &info) == 0 || info.dli_fname == NULL ||
+        realpath(info.dli_fname, ret) == NULL)
         return false;
-    const char *slash = strrchr(info.dli_fname, '/');
+    slash = strrchr(ret, '/');
     if (slash == NULL)
         return false;
-    int n = (int)(slash - info.dli_fname);
-    return snprintf(ret, size, "%.*s", n, info.dli_fname) < (int)size;
+    *slash = '\0';
+    return true;
 }
 
 /* A folder's pattern with what a leading $NAME stands for; false when that is unset. */
 static bool expand(const char *folder, char *ret, size_t size)
 {
-    char name[32], origin[512];
+    char name[32], origin[PATH_MAX];
 
     if (folder[0] != '$')
         return snprintf(ret, size, "%s", folder) < (int)size;
@@ -79,7 +82,7 @@ static bool expand(const char *folder, char *ret, size_t size)
     name[n - 1] = '\0';
     const char *value = secure_getenv(name);
     if (strcmp(name, "ORIGIN") == 0)
-        value = own_folder(origin, sizeof(origin)) ? origin : NULL;
+        value = own_folder(origin) ? origin : NULL;
     if (value == NULL || value[0] != '/')
         return false;
     return snprintf(ret, size, "%s%s", value, folder + n) < (int)size;
@@ -98,7 +101,7 @@ static char *copy(const char *text)
 /* File number *i of `name` below the folder's pattern, or *i less by how many there are. */
 static char *candidate_below(const char *folder, const char *name, size_t *i)
 {
-    char pattern[1024], path[1024];
+    char pattern[PATH_MAX], path[PATH_MAX];
     glob_t found = {0};
     char *own = NULL;
 

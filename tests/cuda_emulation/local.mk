@@ -82,6 +82,14 @@ tests_cuda_emulation_check_module_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_module_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_module_LDADD = $(KERNEL_TEST_LIBS)
 
+check_PROGRAMS += tests/cuda_emulation/check_cublaslt
+TESTS += tests/cuda_emulation/check_cublaslt
+tests_cuda_emulation_check_cublaslt_SOURCES = tests/cuda_emulation/check_cublaslt.c \
+	kernels/cuda/cublaslt_load.c
+tests_cuda_emulation_check_cublaslt_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_cublaslt_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_cublaslt_LDADD = $(KERNEL_TEST_LIBS)
+
 check_PROGRAMS += tests/cuda_emulation/check_emulator
 TESTS += tests/cuda_emulation/check_emulator
 tests_cuda_emulation_check_emulator_SOURCES = tests/cuda_emulation/check_emulator.c \
@@ -147,7 +155,8 @@ dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation
 EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
-	tests/cuda_emulation/cublaslt.cpp tests/cuda_emulation/module.map \
+	tests/cuda_emulation/check_cublaslt.c tests/cuda_emulation/cublaslt.cpp \
+	tests/cuda_emulation/module.map \
 	tests/cuda_emulation/include/cuda_bf16.h \
 	tests/cuda_emulation/include/cuda_fp16.h \
 	tests/cuda_emulation/include/cuda_runtime.h \

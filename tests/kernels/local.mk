@@ -61,3 +61,12 @@ tests_kernels_check_network_corners_SOURCES = tests/kernels/check_network_corner
 tests_kernels_check_network_corners_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_network_corners_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_network_corners_LDADD = $(KERNEL_TEST_LIBS)
+
+# Loading cuBLASLt touches no device: the module's file is compiled into its test.
+check_PROGRAMS += tests/kernels/check_cublaslt_load
+TESTS += tests/kernels/check_cublaslt_load
+tests_kernels_check_cublaslt_load_SOURCES = tests/kernels/check_cublaslt_load.c \
+	kernels/cuda/cublaslt_load.c kernels/cuda/cublaslt_api.h
+tests_kernels_check_cublaslt_load_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_cublaslt_load_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_cublaslt_load_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
