@@ -94,6 +94,11 @@ struct enso_backend {
                      struct enso_error *err);
     void (*lane_close)(struct enso_lane *lane); /* NULL is fine */
     int (*run)(struct enso_lane *lane, const struct enso_run *run, struct enso_error *err);
+
+    /* Does the device compute that operator on activations of that type (F32, F16 or BF16; of other
+     * types bind tells)? Any thread. What it promises bind keeps, but for attributes and shapes
+     * that no type would help. A model is brought to lower precision by these answers. */
+    bool (*computes)(const struct enso_device *device, enum enso_op op, enum enso_dtype dtype);
 };
 
 /* What a module exports under the name enso_backend_entry; NULL when it was built for another ABI.

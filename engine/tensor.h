@@ -47,6 +47,16 @@ struct enso_tensor {
 
 /* Bytes of a row of n elements; SIZE_MAX when that does not fit. */
 size_t enso_dtype_row_bytes(enum enso_dtype dtype, size_t n);
+/* F32, F16, BF16, F64. */
+static inline bool enso_dtype_is_float(enum enso_dtype dtype)
+{
+    return dtype <= ENSO_DTYPE_F64;
+}
+/* F16, BF16: types that a GPU computes in with sums in F32. */
+static inline bool enso_dtype_is_half(enum enso_dtype dtype)
+{
+    return dtype == ENSO_DTYPE_F16 || dtype == ENSO_DTYPE_BF16;
+}
 const char *enso_dtype_name(enum enso_dtype dtype); /* "FP32": the KServe V2 name */
 /* False when no type has that name. */
 bool enso_dtype_from_v2(const char *name, enum enso_dtype *ret_dtype) ENSO_MUST_CHECK;

@@ -66,7 +66,8 @@ cuda_host_sources = \
 	kernels/cuda/families.c \
 	kernels/cuda/host_calls.c \
 	kernels/cuda/lane.c \
-	kernels/cuda/launch.h kernels/cuda/launch_elements.h kernels/cuda/launch_network.h \
+	kernels/cuda/launch.h kernels/cuda/launch_elements.h kernels/cuda/launch_gemm.h \
+	kernels/cuda/launch_network.h \
 	kernels/cuda/memory.c \
 	kernels/cuda/module.c kernels/cuda/module.h \
 	kernels/cuda/node.c \
@@ -81,22 +82,28 @@ cuda_host_sources = \
 	kernels/cuda/node_reduce.c \
 	kernels/cuda/node_unary.c \
 	kernels/cuda/node_view.c \
-	kernels/cuda/node_window.h
+	kernels/cuda/node_window.h \
+	kernels/cuda/packed.c kernels/cuda/packed.h
 cuda_kernel_sources = \
 	kernels/cuda/activation.cuh \
 	kernels/cuda/attention.cu \
 	kernels/cuda/binary.cu \
 	kernels/cuda/cast.cu \
 	kernels/cuda/conv.cu \
+	kernels/cuda/depthwise.cu \
 	kernels/cuda/device.cuh \
 	kernels/cuda/elements.cuh \
 	kernels/cuda/embedding.cu \
+	kernels/cuda/gemm.cu kernels/cuda/gemm.cuh \
+	kernels/cuda/gemm_conv.cu \
+	kernels/cuda/half.cuh \
 	kernels/cuda/move.cu \
 	kernels/cuda/norm.cu \
 	kernels/cuda/pad.cu \
 	kernels/cuda/pool.cu \
 	kernels/cuda/probe.cu \
 	kernels/cuda/product.cu \
+	kernels/cuda/ptx.cuh \
 	kernels/cuda/ragged.cuh \
 	kernels/cuda/reduce.cu \
 	kernels/cuda/rows.cuh \

@@ -26,6 +26,7 @@ include tests/base/local.mk
 include tests/config/local.mk
 include tests/kernels/local.mk
 include tests/cuda_emulation/local.mk
+include tests/twins/local.mk
 include tests/engine/local.mk
 include tests/batching/local.mk
 include tests/server/local.mk

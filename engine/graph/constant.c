@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Reading constants in slices: from memory, from a file, from stacked pieces of files; stored
- * halves and doubles become F32 on the way, through a small buffer.
+ * floats of another type are converted on the way, through small buffers: to F32, and from there to
+ * the half type as which a graph of lower precision sees them.
  */
 #include <string.h>
 
@@ -77,6 +78,32 @@ static int read_converted(const struct source *s, int64_t first, int64_t n, floa
     return ENSO_OK;
 }
 
+/* A half as which the graph sees numbers of another float type: rounded from F32, which is what the
+ * graph saw before. */
+static int read_rounded(const struct source *s, enum enso_dtype dtype, int64_t first, int64_t n,
+                        uint16_t *dst, struct enso_error *err)
+{
+    float buffer[SLICE_BYTES / sizeof(float)];
+
+    while (n > 0) {
+        int64_t m = ENSO_MIN(n, (int64_t)ENSO_ARRAY_SIZE(buffer));
+        int st = s->stored == ENSO_DTYPE_F32 ? read_bytes(s, (uint64_t)first * sizeof *buffer,
+                                                          buffer, (size_t)m * sizeof *buffer, err)
+                                             : read_converted(s, first, m, buffer, err);
+
+        if (st != ENSO_OK)
+            return st;
+        if (dtype == ENSO_DTYPE_F16)
+            enso_f32_to_f16(buffer, dst, (size_t)m);
+        else
+            enso_f32_to_bf16(buffer, dst, (size_t)m);
+        first += m;
+        dst += m;
+        n -= m;
+    }
+    return ENSO_OK;
+}
+
 static int read_source(const struct source *s, enum enso_dtype dtype, int64_t first, int64_t n,
                        void *dst, struct enso_error *err)
 {
@@ -85,9 +112,10 @@ static int read_source(const struct source *s, enum enso_dtype dtype, int64_t fi
     if (s->stored == dtype)
         return read_bytes(s, (uint64_t)first * enso_dtype_row_bytes(dtype, 1), dst,
                           enso_dtype_row_bytes(dtype, (size_t)n), err);
-    if (dtype == ENSO_DTYPE_F32 && (s->stored == ENSO_DTYPE_F16 || s->stored == ENSO_DTYPE_BF16 ||
-                                    s->stored == ENSO_DTYPE_F64))
+    if (dtype == ENSO_DTYPE_F32 && enso_dtype_is_float(s->stored))
         return read_converted(s, first, n, dst, err);
+    if (enso_dtype_is_half(dtype) && enso_dtype_is_float(s->stored))
+        return read_rounded(s, dtype, first, n, dst, err);
     return enso_error_set(err, ENSO_UNSUPPORTED, "weights stored as %s cannot be read as %s",
                           enso_dtype_name(s->stored), enso_dtype_name(dtype));
 }

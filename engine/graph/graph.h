@@ -74,8 +74,8 @@ struct enso_constant_part {
  * (n_parts > 0) equally large pieces of files stacked along dimension 0, so that query, key and
  * value are one weight without being copied together first. */
 struct enso_constant {
-    enum enso_dtype dtype;          /* as the graph sees it */
-    enum enso_dtype stored;         /* as the bytes are; F16/BF16/F64 stored may be seen as F32 */
+    enum enso_dtype dtype;  /* as the graph sees it */
+    enum enso_dtype stored; /* as the bytes are; a float type may be seen as F32, F16, BF16 */
     struct enso_weights_file *file; /* borrowed for the graph's life (graph refs it); NULL: data */
     uint64_t offset;                /* in the file */
     void *data;                     /* owned by the graph (enso_alloc) when file is NULL */

@@ -127,8 +127,11 @@ static int check_weight(struct enso__infer *c, struct window *w, int64_t *ret_m)
     int64_t kernel[MAX_SPATIAL];
     int st;
 
-    if (weight->shape.rank != x->shape.rank || weight->dtype != x->dtype)
-        return enso__op_fail(c, ENSO_CORRUPT, "the weight differs in rank or type from the input");
+    if (weight->shape.rank != x->shape.rank)
+        return enso__op_fail(c, ENSO_CORRUPT, "the weight differs in rank from the input");
+    st = enso__op_parameter(c, 1, x);
+    if (st != ENSO_OK)
+        return st;
     for (size_t i = 0; i < weight->shape.rank; i++)
         if (!enso__dim_fixed(weight->shape.dims[i]))
             return enso__op_fail(c, ENSO_UNSUPPORTED, "the weight's size is not fixed");
@@ -172,9 +175,10 @@ int enso__infer_conv(struct enso__infer *c)
     y.dims[w.channel] = enso_dim_fixed(m);
     if (bias != NULL && (bias->shape.rank != 1 || !enso__dim_is(bias->shape.dims[0], m)))
         return enso__op_fail(c, ENSO_CORRUPT, "the bias must be [%lld]", (long long)m);
-    if (r != NULL && !enso__shape_equal(&r->shape, &y))
-        return enso__op_fail(c, ENSO_CORRUPT, "the residual must have the output's shape");
-    return enso__op_out(c, 0, x->dtype, &y);
+    if (r != NULL && (!enso__shape_equal(&r->shape, &y) || r->dtype != x->dtype))
+        return enso__op_fail(c, ENSO_CORRUPT, "the residual must have the output's shape and type");
+    st = enso__op_parameter(c, 2, x);
+    return st == ENSO_OK ? enso__op_out(c, 0, x->dtype, &y) : st;
 }
 
 int enso__infer_pool(struct enso__infer *c)

@@ -1,26 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inference of the fused operators, whose contracts are in ops.h.
+ * Inference of the fused operators, whose contracts are in ops.h. Activations have one float type;
+ * weights, tables and vectors may have another.
  */
 #include "engine/ops/ops_internal.h"
 
-/* Input i is absent or one dimension of n. */
-static int check_vector(struct enso__infer *c, size_t i, struct enso_dim n)
+/* Input i is absent or one dimension of n, a parameter of x. */
+static int check_vector(struct enso__infer *c, size_t i, const struct enso_value *x,
+                        struct enso_dim n)
 {
     const struct enso_value *v = enso__op_in(c, i);
 
     if (v == NULL || (v->shape.rank == 1 && enso_dim_equal(v->shape.dims[0], n)))
-        return ENSO_OK;
+        return enso__op_parameter(c, i, x);
     return enso__op_fail(c, ENSO_CORRUPT, "input %zu must be [%lld]", i, (long long)n.factor);
 }
 
-static int check_residual(struct enso__infer *c, size_t i, const struct enso_shape *y)
+static int check_residual(struct enso__infer *c, size_t i, enum enso_dtype dtype,
+                          const struct enso_shape *y)
 {
     const struct enso_value *r = enso__op_in(c, i);
 
-    if (r == NULL || enso__shape_equal(&r->shape, y))
+    if (r == NULL || (enso__shape_equal(&r->shape, y) && r->dtype == dtype))
         return ENSO_OK;
-    return enso__op_fail(c, ENSO_CORRUPT, "the residual must have the output's shape");
+    return enso__op_fail(c, ENSO_CORRUPT, "the residual must have the output's shape and %s",
+                         enso_dtype_name(dtype));
 }
 
 int enso__infer_linear(struct enso__infer *c)
@@ -28,6 +32,7 @@ int enso__infer_linear(struct enso__infer *c)
     const struct enso_value *x = enso__op_in(c, 0), *w = enso__op_in(c, 1);
     size_t transposed = enso_node_int(c->node, "transposed", 1) != 0;
     struct enso_shape y = x->shape;
+    enum enso_dtype dtype = x->dtype;
     int st;
 
     if (x->shape.rank < 1 || w->shape.rank != 2)
@@ -37,10 +42,14 @@ int enso__infer_linear(struct enso__infer *c)
                              (long long)y.dims[y.rank - 1].factor,
                              (long long)w->shape.dims[transposed].factor);
     y.dims[y.rank - 1] = w->shape.dims[1 - transposed];
-    st = check_vector(c, 2, y.dims[y.rank - 1]);
+    st = enso__op_parameter(c, 1, x);
     if (st == ENSO_OK)
-        st = check_residual(c, 3, &y);
-    return st == ENSO_OK ? enso__op_out(c, 0, x->dtype, &y) : st;
+        st = check_vector(c, 2, x, y.dims[y.rank - 1]);
+    if (st == ENSO_OK)
+        st = check_residual(c, 3, x->dtype, &y);
+    if (st == ENSO_OK)
+        st = enso__op_output_type(c, x->dtype, &dtype);
+    return st == ENSO_OK ? enso__op_out(c, 0, dtype, &y) : st;
 }
 
 int enso__infer_attention(struct enso__infer *c)
@@ -69,9 +78,9 @@ static int infer_norm(struct enso__infer *c, size_t n_vectors)
     if (x->shape.rank < 1)
         return enso__op_fail(c, ENSO_CORRUPT, "it takes [..., C]");
     for (size_t i = 1; st == ENSO_OK && i <= n_vectors; i++)
-        st = check_vector(c, i, x->shape.dims[x->shape.rank - 1]);
+        st = check_vector(c, i, x, x->shape.dims[x->shape.rank - 1]);
     if (st == ENSO_OK)
-        st = check_residual(c, 1 + n_vectors, &x->shape);
+        st = check_residual(c, 1 + n_vectors, x->dtype, &x->shape);
     return st == ENSO_OK ? enso__op_out(c, 0, x->dtype, &x->shape) : st;
 }
 
@@ -95,6 +104,7 @@ int enso__infer_embedding(struct enso__infer *c)
     static const size_t tables[] = {1, 3, 5};
     const struct enso_value *tokens = enso__op_in(c, 0), *words = enso__op_in(c, 1);
     struct enso_shape y = tokens->shape;
+    enum enso_dtype dtype = words->dtype;
     int st;
 
     if (tokens->dtype != ENSO_DTYPE_I32 || words->shape.rank != 2 || y.rank >= ENSO_MAX_RANK)
@@ -106,6 +116,9 @@ int enso__infer_embedding(struct enso__infer *c)
             (table->shape.rank != 2 || !enso_dim_equal(table->shape.dims[1], words->shape.dims[1])))
             return enso__op_fail(c, ENSO_CORRUPT, "table %zu must be [..., %lld]", tables[i],
                                  (long long)words->shape.dims[1].factor);
+        st = enso__op_parameter(c, tables[i], words);
+        if (st != ENSO_OK)
+            return st;
     }
     for (size_t i = 2; i <= 4; i += 2) {
         const struct enso_value *ids = enso__op_in(c, i);
@@ -120,20 +133,25 @@ int enso__infer_embedding(struct enso__infer *c)
     if ((enso__op_in(c, 6) == NULL) != (enso__op_in(c, 7) == NULL))
         return enso__op_fail(c, ENSO_CORRUPT, "gamma and beta come together");
     y.dims[y.rank++] = words->shape.dims[1];
-    st = check_vector(c, 6, words->shape.dims[1]);
+    st = check_vector(c, 6, words, words->shape.dims[1]);
     if (st == ENSO_OK)
-        st = check_vector(c, 7, words->shape.dims[1]);
-    return st == ENSO_OK ? enso__op_out(c, 0, words->dtype, &y) : st;
+        st = check_vector(c, 7, words, words->shape.dims[1]);
+    if (st == ENSO_OK)
+        st = enso__op_output_type(c, words->dtype, &dtype);
+    return st == ENSO_OK ? enso__op_out(c, 0, dtype, &y) : st;
 }
 
 int enso__infer_sequence_pool(struct enso__infer *c)
 {
     const struct enso_value *x = enso__op_in(c, 0), *starts = enso__op_in(c, 1);
     struct enso_shape y = x->shape;
+    enum enso_dtype dtype = x->dtype;
+    int st;
 
     if (y.rank != 2 || starts->shape.rank != 1 || starts->dtype != ENSO_DTYPE_I32 ||
         !enso__dim_sub(starts->shape.dims[0], enso_dim_fixed(1), &y.dims[0]) ||
         y.dims[0].factor < 0)
         return enso__op_fail(c, ENSO_CORRUPT, "it takes [T, C] and INT32 starts [B+1]");
-    return enso__op_out(c, 0, x->dtype, &y);
+    st = enso__op_output_type(c, x->dtype, &dtype);
+    return st == ENSO_OK ? enso__op_out(c, 0, dtype, &y) : st;
 }

@@ -139,6 +139,29 @@ int enso__op_axis(struct enso__infer *c, int64_t axis, size_t rank, size_t *ret_
     return ENSO_OK;
 }
 
+int enso__op_parameter(struct enso__infer *c, size_t i, const struct enso_value *x)
+{
+    const struct enso_value *p = enso__op_in(c, i);
+
+    if (p == NULL || p->dtype == x->dtype ||
+        (enso_dtype_is_float(p->dtype) && enso_dtype_is_float(x->dtype)))
+        return ENSO_OK;
+    return enso__op_fail(c, ENSO_CORRUPT, "input %zu is %s, which does not go with %s", i,
+                         enso_dtype_name(p->dtype), enso_dtype_name(x->dtype));
+}
+
+int enso__op_output_type(struct enso__infer *c, enum enso_dtype otherwise,
+                         enum enso_dtype *ret_dtype)
+{
+    int64_t given = enso_node_int(c->node, "dtype", otherwise);
+
+    if (given < 0 || given >= ENSO_N_DTYPES ||
+        (given != (int64_t)otherwise && !enso_dtype_is_float((enum enso_dtype)given)))
+        return enso__op_fail(c, ENSO_CORRUPT, "its attribute dtype names no float type");
+    *ret_dtype = (enum enso_dtype)given;
+    return ENSO_OK;
+}
+
 int enso_graph_node_axes(const struct enso_graph *g, int node, size_t rank,
                          int64_t axes[ENSO_MAX_RANK], size_t *ret_n, struct enso_error *err)
 {

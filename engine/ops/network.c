@@ -21,6 +21,10 @@ static int check_channels(struct enso__infer *c, size_t first)
 
         if (p->rank != 1 || !enso_dim_equal(p->dims[0], x->dims[1]))
             return enso__op_fail(c, ENSO_CORRUPT, "input %zu must be one number per channel", i);
+        int st = enso__op_parameter(c, i, enso__op_in(c, 0));
+
+        if (st != ENSO_OK)
+            return st;
     }
     return same_as_input(c);
 }

@@ -83,11 +83,18 @@ enum enso_activation {
     ENSO_ACTIVATION_HARD_SIGMOID /* activation_alpha, activation_beta */
 };
 
-/* Contracts of the fused operators (all F32 unless said; weights constant):
+/* Types: values between operators are F32, or F16 or BF16 on a device that computes in them (the
+ * pass lower_precision.c brings a graph there; sums are F32 in any kernel). An operator gives the
+ * float type that it gets. Parameters (weights, biases, gamma, beta, tables, statistics) may have
+ * another float type than the activations: binding rounds them once. Operands of elementwise
+ * operators, of MATMUL and of GEMM have one type, and so has a residual.
+ *
+ * Contracts of the fused operators (weights constant):
  *
  * LINEAR        y = act(x · Wᵀ + b + r).  inputs x [..., K], W, b [N] or absent, residual r (shape
  *               of y) or absent.  W is [N, K] when attribute transposed = 1 (PyTorch's layout,
- *               the default) and [K, N] when 0.  Attributes: activation, activation_*, transposed.
+ *               the default) and [K, N] when 0.  Attributes: activation, activation_*, transposed,
+ *               dtype (an enum enso_dtype: the output's type, x's by default; a head writes F32).
  *               The residual is added before the activation.
  * CONV_FUSED    y = act(conv(x, W) + b + r), everything NHWC: x [N, H, W, C], weight W
  *               [M, C/group, kh, kw] as in ONNX, b [M] or absent, r (shape of y) or absent.
@@ -106,15 +113,17 @@ enum enso_activation {
  *               words [V, C], positions I32 [T] or absent, position table [P, C] or absent,
  *               segments I32 [T] or absent, segment table [S, C] or absent, gamma, beta [C] or
  *               both absent (no norm).  Segments absent but table present: all segment 0.
- *               Attribute epsilon.  Ids are validated before they come here.
- * SEQUENCE_POOL inputs x [T, C], starts [B+1]; output [B, C].  Attribute mode: "mean", "cls"
- *               (first token), "last", "max".
+ *               Attributes epsilon, dtype (the output's type, by default that of the words as the
+ *               graph sees them).  Ids are validated before they come here.
+ * SEQUENCE_POOL inputs x [T, C], starts [B+1]; output [B, C].  Attributes mode: "mean",
+ *               "cls" (first token), "last", "max"; dtype (the output's type, x's by default).
  * L2_NORMALIZE  y = x / max(‖x‖₂, epsilon) over the last axis; attribute epsilon (1e-12).
  */
 
 /* Plain operators where the ONNX form leaves a choice (loaders of formats bring models to this):
  *
- * CAST            attribute "to" is an enum enso_dtype (not ONNX's number), never F16 or BF16.
+ * CAST            attribute "to" is an enum enso_dtype (not ONNX's number); graphs from files never
+ *                 cast to F16 or BF16.
  * CONSTANT_OF_SHAPE  inputs shape (I64) and value, a constant of one element that gives the
  *                 output its type; value is always there.
  * REDUCE_*        axes are input 1 (I64, or absent: all axes, or none when the attribute

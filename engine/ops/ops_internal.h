@@ -44,6 +44,12 @@ const struct enso_dim *enso__op_known(const struct enso__infer *c, size_t i, siz
 int enso__op_ints(struct enso__infer *c, size_t i, int64_t *dst, size_t max, size_t *ret_n);
 /* Attribute or input axis brought to 0 <= axis < rank. */
 int enso__op_axis(struct enso__infer *c, int64_t axis, size_t rank, size_t *ret_axis);
+/* Input i, when present, is a parameter (weight, bias, gamma, table) of activations x: a float type
+ * of its own where x is a float, else x's type. */
+int enso__op_parameter(struct enso__infer *c, size_t i, const struct enso_value *x);
+/* The type that attribute "dtype" asks of output 0: a float type; `otherwise` without it. */
+int enso__op_output_type(struct enso__infer *c, enum enso_dtype otherwise,
+                         enum enso_dtype *ret_dtype);
 
 /* ---- failing: "node 'n' (Op): sentence; inputs FP32[1, 2], -" ---- */
 int enso__op_fail(struct enso__infer *c, enum enso_status status, const char *format, ...)

@@ -58,4 +58,23 @@ int enso_pass_view_transposes(struct enso_graph *g, bool *ret_changed, struct en
 /* Residual and activation into CONV_FUSED. */
 int enso_pass_fuse_conv(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
 
+/* ---- lower precision: after the standard list, for one device ---- */
+
+/* What values between operators become, and for whom. */
+struct enso_precision {
+    enum enso_dtype dtype; /* F16 or BF16 */
+    bool fast_gelu;        /* the erf form of GELU becomes the tanh form, where lowered */
+    const struct enso_backend *backend;
+    const struct enso_device *device; /* whose computes() is asked */
+};
+
+/* Floats between operators become of that type, by the rules in lower_precision.c; inputs and
+ * outputs of the graph keep theirs. */
+int enso_pass_lower_precision(struct enso_graph *g, const struct enso_precision *to,
+                              bool *ret_changed, struct enso_error *err);
+/* The name of a weight or other parameter with a finite number that fp16 has no room for; NULL when
+ * there is none. Reads all weights that are not stored as fp16. */
+int enso_graph_find_beyond_f16(const struct enso_graph *g, const char **ret_name,
+                               struct enso_error *err);
+
 #endif

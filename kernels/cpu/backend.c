@@ -141,6 +141,58 @@ static int copy(struct enso_lane *lane, void *dst, const void *src, size_t size_
     return ENSO_OK;
 }
 
+/* Operators that only move elements, or convert them, take halves as they take any other type. */
+static bool moves_halves(enum enso_op op)
+{
+    switch (op) {
+    case ENSO_OP_CAST:
+    case ENSO_OP_WHERE:
+    case ENSO_OP_SHAPE:
+    case ENSO_OP_SIZE:
+    case ENSO_OP_TRANSPOSE:
+    case ENSO_OP_CONCAT:
+    case ENSO_OP_SPLIT:
+    case ENSO_OP_SLICE:
+    case ENSO_OP_PAD:
+    case ENSO_OP_EXPAND:
+    case ENSO_OP_TILE:
+    case ENSO_OP_GATHER:
+    case ENSO_OP_CONSTANT_OF_SHAPE:
+    case ENSO_OP_DEPTH_TO_SPACE:
+    case ENSO_OP_SPACE_TO_DEPTH:
+        return true;
+    default:
+        return enso_op_is_view(op);
+    }
+}
+
+static bool computes(const struct enso_device *device, enum enso_op op, enum enso_dtype dtype)
+{
+    (void)device;
+    return (unsigned)op < ENSO_N_OPS && families[op] != NULL &&
+           (dtype == ENSO_DTYPE_F32 || (enso_dtype_is_half(dtype) && moves_halves(op)));
+}
+
+/* The families read floats: a half that came here would be misread, whatever else a family checks.
+ * Constants are theirs to look at. */
+static int refuse_halves(const struct enso__bind *b, struct enso_error *err)
+{
+    size_t n = (size_t)b->node->n_inputs + b->node->n_outputs;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct enso_value *v = i < b->node->n_inputs
+                                         ? enso__bind_input(b, i)
+                                         : enso__bind_output(b, i - b->node->n_inputs);
+
+        if (v != NULL && v->constant == NULL && enso_dtype_is_half(v->dtype) &&
+            !computes(b->device, b->node->op, v->dtype))
+            return enso__unsupported(b, err,
+                                     "the CPU does not compute in %s; ask for dtype fp32 or auto",
+                                     enso_dtype_name(v->dtype));
+    }
+    return ENSO_OK;
+}
+
 static int bind(struct enso_device *device, const struct enso_graph *graph, int node,
                 struct enso_bound **ret_bound, struct enso_error *err)
 {
@@ -149,7 +201,8 @@ static int bind(struct enso_device *device, const struct enso_graph *graph, int 
 
     if (fn == NULL)
         return enso__unsupported(&b, err, "the CPU has no kernel for this operator");
-    return fn(&b, ret_bound, err);
+    int st = refuse_halves(&b, err);
+    return st == ENSO_OK ? fn(&b, ret_bound, err) : st;
 }
 
 static void unbind(struct enso_device *device, struct enso_bound *bound)
@@ -264,6 +317,7 @@ const struct enso_backend *enso_backend_cpu(void)
         .lane_open = lane_open,
         .lane_close = lane_close,
         .run = run,
+        .computes = computes,
     };
 
     return &backend;

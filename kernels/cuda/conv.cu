@@ -18,45 +18,61 @@
 #include "kernels/cuda/window.cuh"
 
 #include "kernels/cuda/activation.cuh"
+#include "kernels/cuda/half.cuh"
 
 #define BLOCK 128
 
+template <typename T>
 static __global__ void __launch_bounds__(BLOCK)
-    conv_planes(const float *x_all, const float *weights, const float *bias, float *y, size_t n,
-                size_t n_in, size_t n_out, size_t in_group, size_t out_group,
-                const struct enso_cuda_window w)
+    conv_planes(const T *x_all, const T *weights, const float *bias, T *y, size_t n, size_t n_in,
+                size_t n_out, size_t in_group, size_t out_group, const struct enso_cuda_window w)
 {
     ENSO_GRID_STRIDE(i, n)
     {
         const size_t plane = i / w.n_out, image = plane / n_out, m = plane - image * n_out;
         const struct enso_corner corner = enso_window_corner(w, (uint32_t)(i - plane * w.n_out));
-        const float *x = x_all + (image * n_in + m / out_group * in_group) * w.n_in;
-        const float *weight = weights + m * in_group * w.n_taps;
+        const T *x = x_all + (image * n_in + m / out_group * in_group) * w.n_in;
+        const T *weight = weights + m * in_group * w.n_taps;
         float sum = 0;
 
         for (size_t c = 0; c < in_group; c++, x += w.n_in, weight += w.n_taps) {
             float part = 0;
 
             enso_window_visit(
-                w, corner, [&](uint32_t tap, uint32_t at) { part += weight[tap] * x[at]; }, [] {});
+                w, corner,
+                [&](uint32_t tap, uint32_t at) {
+                    part += enso_to_float(weight[tap]) * enso_to_float(x[at]);
+                },
+                [] {});
             sum += part;
         }
-        y[i] = bias != NULL ? sum + bias[m] : sum;
+        y[i] = enso_from_float<T>(bias != NULL ? sum + bias[m] : sum);
     }
 }
 
-extern "C" int enso_cuda_conv(const float *x, const float *weights, const float *bias, float *y,
-                              size_t n_images, size_t n_in, size_t n_out, size_t group,
-                              const struct enso_cuda_window *w, cudaStream_t stream)
+extern "C" int enso_cuda_conv(enum enso_dtype dtype, const void *x, const void *weights,
+                              const float *bias, void *y, size_t n_images, size_t n_in,
+                              size_t n_out, size_t group, const struct enso_cuda_window *w,
+                              cudaStream_t stream)
 {
     const size_t n = n_images * n_out * w->n_out;
 
     if (n == 0)
         return cudaSuccess;
-    return enso_launch(conv_planes, dim3(enso_blocks(n, BLOCK)), dim3(BLOCK), 0, stream, x, weights,
-                       bias, y, n, n_in, n_out, n_in / group, n_out / group, *w);
+    switch (dtype) {
+#define CONV(name, type)                                                                           \
+    case ENSO_DTYPE_##name:                                                                        \
+        return enso_launch(conv_planes<type>, dim3(enso_blocks(n, BLOCK)), dim3(BLOCK), 0, stream, \
+                           (const type *)x, (const type *)weights, bias, (type *)y, n, n_in,       \
+                           n_out, n_in / group, n_out / group, *w);
+        ENSO_FLOAT_TYPES(CONV)
+#undef CONV
+    default:
+        return cudaErrorInvalidValue;
+    }
 }
 
+template <typename T>
 static __global__ void __launch_bounds__(BLOCK)
     conv_pixels(const struct enso_cuda_conv_nhwc c, size_t n, size_t in_group, size_t out_group)
 {
@@ -65,26 +81,28 @@ static __global__ void __launch_bounds__(BLOCK)
         const size_t pixel = i / c.n_out, m = i - pixel * c.n_out, image = pixel / c.window.n_out;
         const struct enso_corner corner =
             enso_window_corner(c.window, (uint32_t)(pixel - image * c.window.n_out));
-        const float *x = c.x + image * c.window.n_in * c.n_in + m / out_group * in_group;
+        const T *x =
+            static_cast<const T *>(c.x) + image * c.window.n_in * c.n_in + m / out_group * in_group;
         float sum = 0;
 
         enso_window_visit(
             c.window, corner,
             [&](uint32_t tap, uint32_t at) {
-                const float *from = x + (size_t)at * c.n_in;
-                const float *weight = c.weights + (size_t)tap * in_group * c.n_out + m;
+                const T *from = x + (size_t)at * c.n_in;
+                const T *weight =
+                    static_cast<const T *>(c.weights) + (size_t)tap * in_group * c.n_out + m;
                 float part = 0;
 
                 for (size_t k = 0; k < in_group; k++)
-                    part += from[k] * weight[k * c.n_out];
+                    part += enso_to_float(from[k]) * enso_to_float(weight[k * c.n_out]);
                 sum += part;
             },
             [] {});
         if (c.bias != NULL)
             sum += c.bias[m];
         if (c.residual != NULL)
-            sum += c.residual[i];
-        c.y[i] = enso_activate(sum, c.activation);
+            sum += enso_to_float(static_cast<const T *>(c.residual)[i]);
+        static_cast<T *>(c.y)[i] = enso_from_float<T>(enso_activate(sum, c.activation));
     }
 }
 
@@ -94,6 +112,14 @@ extern "C" int enso_cuda_conv_nhwc(const struct enso_cuda_conv_nhwc *c, cudaStre
 
     if (n == 0)
         return cudaSuccess;
-    return enso_launch(conv_pixels, dim3(enso_blocks(n, BLOCK)), dim3(BLOCK), 0, stream, *c, n,
-                       c->n_in / c->group, c->n_out / c->group);
+    switch (c->dtype) {
+#define CONV(name, type)                                                                           \
+    case ENSO_DTYPE_##name:                                                                        \
+        return enso_launch(conv_pixels<type>, dim3(enso_blocks(n, BLOCK)), dim3(BLOCK), 0, stream, \
+                           *c, n, c->n_in / c->group, c->n_out / c->group);
+        ENSO_FLOAT_TYPES(CONV)
+#undef CONV
+    default:
+        return cudaErrorInvalidValue;
+    }
 }

@@ -162,7 +162,7 @@ static int set_desc(const struct descriptors *d, const struct enso__cublaslt_pro
         int32_t w, x, bias;
         uint32_t epilogue;
     } v = {p->w_transposed ? ENSO__LT_OP_T : ENSO__LT_OP_N,
-           p->x_transposed ? ENSO__LT_OP_T : ENSO__LT_OP_N, data_type(p->dtype),
+           p->x_transposed ? ENSO__LT_OP_T : ENSO__LT_OP_N, data_type(p->out_dtype),
            epilogue_value(p->epilogue)};
     const struct {
         int attribute;
@@ -187,7 +187,8 @@ static int set_descriptors(const struct descriptors *d, const struct enso__cubla
                            size_t m, const void *bias)
 {
     const struct enso__cublaslt_library *l = d->library;
-    int type = data_type(p->dtype), status = set_desc(d, p, bias);
+    int type = data_type(p->dtype), out_type = data_type(p->out_dtype);
+    int status = set_desc(d, p, bias);
 
     if (status == ENSO__LT_SUCCESS)
         status = set_layout(l, d->w, type, p->w_transposed ? p->n : p->k,
@@ -196,9 +197,10 @@ static int set_descriptors(const struct descriptors *d, const struct enso__cubla
         status = set_layout(l, d->x, type, p->x_transposed ? p->k : m, p->x_transposed ? m : p->k,
                             p->ld_x);
     if (status == ENSO__LT_SUCCESS)
-        status = set_layout(l, d->residual, type, m, p->n, p->residual ? p->ld_residual : p->ld_y);
+        status =
+            set_layout(l, d->residual, out_type, m, p->n, p->residual ? p->ld_residual : p->ld_y);
     if (status == ENSO__LT_SUCCESS)
-        status = set_layout(l, d->y, type, m, p->n, p->ld_y);
+        status = set_layout(l, d->y, out_type, m, p->n, p->ld_y);
     return status;
 }
 
@@ -427,7 +429,7 @@ void enso__cublaslt_lane_close(struct enso__cublaslt_lane *lane)
 
 static bool is_same(const struct enso__cublaslt_product *a, const struct enso__cublaslt_product *b)
 {
-    return a->dtype == b->dtype && a->epilogue == b->epilogue &&
+    return a->dtype == b->dtype && a->out_dtype == b->out_dtype && a->epilogue == b->epilogue &&
            a->x_transposed == b->x_transposed && a->w_transposed == b->w_transposed &&
            a->residual == b->residual && a->invariant == b->invariant && a->n == b->n &&
            a->k == b->k && a->ld_x == b->ld_x && a->ld_w == b->ld_w && a->ld_y == b->ld_y &&
@@ -440,7 +442,9 @@ static bool is_possible(const struct enso__cublaslt *lt, const struct enso__cubl
     if (p->dtype != ENSO_DTYPE_F32 && p->dtype != ENSO_DTYPE_F16 &&
         (p->dtype != ENSO_DTYPE_BF16 || lt->device->architecture < 80))
         return false;
-    if (p->dtype == ENSO_DTYPE_F32 && (p->epilogue & ENSO__CUBLASLT_GELU_TANH) != 0)
+    if (p->out_dtype != p->dtype && p->out_dtype != ENSO_DTYPE_F32)
+        return false;
+    if (p->out_dtype == ENSO_DTYPE_F32 && (p->epilogue & ENSO__CUBLASLT_GELU_TANH) != 0)
         return false;
     return p->n != 0 && p->k != 0;
 }

@@ -48,10 +48,11 @@ enum enso__cublaslt_epilogue {
 /* What is known before the number of rows. Leading dimensions in elements, of matrices as they are
  * stored. */
 struct enso__cublaslt_product {
-    enum enso_dtype dtype; /* F32, F16 or BF16, of all operands, the bias too */
-    unsigned epilogue;     /* of the bits above */
-    bool x_transposed;     /* X is stored as [k, m] */
-    bool w_transposed;     /* W is stored as [n, k], else [k, n] */
+    enum enso_dtype dtype;     /* of X and W: F32, F16 or BF16 */
+    enum enso_dtype out_dtype; /* of Y, bias and residual: the same, or F32 */
+    unsigned epilogue;         /* of the bits above */
+    bool x_transposed;         /* X is stored as [k, m] */
+    bool w_transposed;         /* W is stored as [n, k], else [k, n] */
     bool residual;
     bool invariant;
     size_t n, k;

@@ -107,6 +107,8 @@ static inline struct enso_tensor *enso__cuda_out(const struct enso__cuda_call *c
 
 /* The family that binds an operator; NULL: the module has no kernel for it. */
 enso__cuda_bind_fn enso__cuda_family(enum enso_op op);
+/* The backend's answer to "does the device compute this operator on activations of that type". */
+bool enso__cuda_computes(const struct enso_device *device, enum enso_op op, enum enso_dtype dtype);
 
 /* Families. */
 #define ENSO__CUDA_FAMILY(name)                                                                    \

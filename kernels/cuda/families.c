@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Which family of kernels binds which operator. An operator without a row here makes its model run
- * on the CPU as a whole.
+ * Which family of kernels binds which operator, and which operators compute in half types. An
+ * operator without a family makes its model run on the CPU as a whole; one that is not in the
+ * second table keeps F32 in a model that computes in half, with casts around it.
+ * tests/kernels/check_types.c holds both tables against what bind accepts.
  */
 #include "ensod_build.h"
 
 #include "kernels/cuda/cuda_internal.h"
+#include "kernels/cuda/device.h"
 
 /* clang-format off */
 static const enso__cuda_bind_fn families[ENSO_N_OPS] = {
@@ -70,9 +73,41 @@ static const enso__cuda_bind_fn families[ENSO_N_OPS] = {
     [ENSO_OP_EMBEDDING] = enso__cuda_bind_embedding,
     [ENSO_OP_SEQUENCE_POOL] = enso__cuda_bind_sequence_pool,
 };
+
+/* F16 and BF16 activations, sums in F32. Comparisons, Mod and searches stay in F32. */
+static const bool halves[ENSO_N_OPS] = {
+#define HALF(name) [ENSO_OP_##name] = true,
+    HALF(ABS) HALF(CEIL) HALF(CLIP) HALF(COS) HALF(ELU) HALF(ERF) HALF(EXP) HALF(FLOOR) HALF(GELU)
+    HALF(HARD_SIGMOID) HALF(HARD_SWISH) HALF(LEAKY_RELU) HALF(LOG) HALF(MISH) HALF(NEG)
+    HALF(RECIPROCAL) HALF(RELU) HALF(ROUND) HALF(SELU) HALF(SIGMOID) HALF(SIGN) HALF(SILU) HALF(SIN)
+    HALF(SOFTPLUS) HALF(SOFTSIGN) HALF(SQRT) HALF(TANH) HALF(CAST)
+    HALF(ADD) HALF(SUB) HALF(MUL) HALF(DIV) HALF(MAX) HALF(MIN) HALF(POW) HALF(SUM) HALF(MEAN)
+    HALF(PRELU) HALF(WHERE)
+    HALF(REDUCE_SUM) HALF(REDUCE_MEAN) HALF(REDUCE_MAX) HALF(REDUCE_MIN) HALF(REDUCE_PROD)
+    HALF(REDUCE_L1) HALF(REDUCE_L2) HALF(REDUCE_SUM_SQUARE) HALF(REDUCE_LOG_SUM)
+    HALF(REDUCE_LOG_SUM_EXP)
+    HALF(TRANSPOSE) HALF(SLICE) HALF(EXPAND) HALF(TILE) HALF(DEPTH_TO_SPACE) HALF(SPACE_TO_DEPTH)
+    HALF(IDENTITY) HALF(RESHAPE) HALF(FLATTEN) HALF(SQUEEZE) HALF(UNSQUEEZE) HALF(SHAPE) HALF(SIZE)
+    HALF(CONSTANT_OF_SHAPE) HALF(CONCAT) HALF(SPLIT) HALF(GATHER) HALF(PAD)
+    HALF(SOFTMAX) HALF(LOG_SOFTMAX) HALF(BATCH_NORM) HALF(INSTANCE_NORM) HALF(LRN)
+    HALF(LAYER_NORM) HALF(RMS_NORM) HALF(L2_NORMALIZE)
+    HALF(MAX_POOL) HALF(AVERAGE_POOL) HALF(GLOBAL_AVERAGE_POOL) HALF(GLOBAL_MAX_POOL)
+    HALF(CONV) HALF(CONV_FUSED) HALF(MATMUL) HALF(GEMM) HALF(LINEAR) HALF(ATTENTION)
+    HALF(EMBEDDING) HALF(SEQUENCE_POOL)
+#undef HALF
+};
 /* clang-format on */
 
 enso__cuda_bind_fn enso__cuda_family(enum enso_op op)
 {
     return (unsigned)op < ENSO_N_OPS ? families[op] : NULL;
+}
+
+bool enso__cuda_computes(const struct enso_device *device, enum enso_op op, enum enso_dtype dtype)
+{
+    if (enso__cuda_family(op) == NULL)
+        return false;
+    if (dtype == ENSO_DTYPE_BF16 && device->architecture < 80)
+        return false; /* no instruction multiplies bfloat16 there */
+    return dtype == ENSO_DTYPE_F32 || (enso_dtype_is_half(dtype) && halves[op]);
 }

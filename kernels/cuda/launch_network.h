@@ -94,16 +94,20 @@ int enso_cuda_pool(enum enso_dtype dtype, bool max, bool include_pad, bool nhwc,
                    void *y, size_t n_images, size_t n_channels, const struct enso_cuda_window *w,
                    cudaStream_t stream);
 
-/* x [n_images, n_in, in], weights [n_out, n_in / group, taps], bias [n_out] or NULL. */
-int enso_cuda_conv(const float *x, const float *weights, const float *bias, float *y,
-                   size_t n_images, size_t n_in, size_t n_out, size_t group,
+/* x [n_images, n_in, in], weights [n_out, n_in / group, taps], bias [n_out] or NULL; x, weights and
+ * y are of dtype, F32 or a half type, sums and bias F32. */
+int enso_cuda_conv(enum enso_dtype dtype, const void *x, const void *weights, const float *bias,
+                   void *y, size_t n_images, size_t n_in, size_t n_out, size_t group,
                    const struct enso_cuda_window *w, cudaStream_t stream);
 
 /* CONV_FUSED: x [n_images, in, n_in], weights [taps][n_in / group][n_out], bias [n_out] or NULL,
- * residual like y [n_images, out, n_out] or NULL. */
+ * residual like y [n_images, out, n_out] or NULL; all but the bias of dtype, F32 or a half type. */
 struct enso_cuda_conv_nhwc {
-    const float *x, *weights, *bias, *residual;
-    float *y;
+    enum enso_dtype dtype;
+    const void *x, *weights;
+    const float *bias;
+    const void *residual;
+    void *y;
     size_t n_images, n_in, n_out, group;
     struct enso_cuda_window window;
     struct enso_activation_args activation;
@@ -116,8 +120,12 @@ int enso_cuda_conv_nhwc(const struct enso_cuda_conv_nhwc *c, cudaStream_t stream
  * Element (i, j) of A stands at i · a_row + j · a_column, so transposed factors are read in place;
  * a matrix of the stack begins at its index in `dims` times the strides. Y is dense. k may be 0. */
 struct enso_cuda_product {
-    const float *a, *b, *bias, *residual; /* bias [n]; bias and residual may be NULL */
-    float *y;                             /* must not overlap any of them */
+    enum enso_dtype dtype;     /* F32 or a half type: of a, b and residual; sums and bias are F32 */
+    enum enso_dtype out_dtype; /* of y: dtype or F32 */
+    const void *a, *b;
+    const float *bias; /* [n]; bias and residual may be NULL */
+    const void *residual;
+    void *y; /* must not overlap any of them */
     size_t m, k, n, n_matrices;
     size_t a_row, a_column, b_row, b_column, residual_row, residual_column;
     float alpha, beta;

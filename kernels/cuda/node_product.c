@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * LINEAR, Gemm and MatMul: host side of product.cu. A constant matrix of weights goes to device
- * memory once at bind, in the layout it has: the kernel reads factors through strides, so neither a
- * transposed one nor one that comes at run time is copied. Alike with the bias. F32; MatMul also of
- * F64 and of integers.
+ * LINEAR, Gemm and MatMul: host side of product.cu and gemm.cu. In F32 a constant matrix of weights
+ * goes to device memory once at bind, in the layout it has: the plain kernel reads factors through
+ * strides, so neither a transposed one nor one that comes at run time is copied. In a half type
+ * constant weights are rounded and packed as gemm.cu reads them, and cards from 8.0 on multiply
+ * them on tensor cores; the plain kernel takes older cards and factors that both come at run time.
+ * A constant bias is F32 in any case. MatMul also of F64 and of integers.
+ *
+ * Products with constant weights go to cuBLASLt where it has an algorithm (cublaslt.h), but for
+ * those with an activation that it lacks or computes less exactly. It reads the same weights, but
+ * wants a bias in the type of the result.
  */
 #include "ensod_build.h"
 
@@ -11,20 +17,25 @@
 
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/launch_gemm.h"
 #include "kernels/cuda/launch_network.h"
+#include "kernels/cuda/packed.h"
 #include "kernels/nodes/matmul.h"
 
 struct linear {
     struct enso_bound bound;
-    float *weights;    /* device memory; NULL: from the tensor */
-    size_t k, n;       /* of the weights */
-    bool transposed;   /* B is given as [n, k] */
-    float *bias;       /* device memory; NULL: none or from the tensor */
-    bool a_transposed; /* Gemm */
-    float alpha, beta; /* Gemm */
+    enum enso_dtype dtype;     /* of the activations */
+    enum enso_dtype out_dtype; /* LINEAR: dtype or F32 */
+    void *weights;             /* device memory; NULL: from the tensor */
+    size_t k, n;               /* of the weights */
+    size_t stride;             /* of packed weights [n][stride]; 0: not packed */
+    bool transposed;           /* B is given as [n, k] */
+    float *bias;               /* device memory; NULL: none or from the tensor */
+    bool a_transposed;         /* Gemm */
+    float alpha, beta;         /* Gemm */
     struct enso_activation_args activation;
-    enum enso_dtype dtype;                       /* MatMul */
-    const struct enso__cublaslt_choice *library; /* NULL: our own kernel */
+    const struct enso__cublaslt_choice *library; /* NULL: our own kernels */
+    void *library_bias; /* device memory, of out_dtype; NULL: none, or bias is of that type */
 };
 
 static void linear_release(struct enso_bound *bound)
@@ -33,26 +44,64 @@ static void linear_release(struct enso_bound *bound)
 
     enso__cuda_free(bound->device, l->weights);
     enso__cuda_free(bound->device, l->bias);
+    enso__cuda_free(bound->device, l->library_bias);
 }
 
-/* Take input 1 if it is a constant matrix. */
+/* Tensor cores multiply by these weights. */
+static bool on_tensor_cores(const struct linear *l)
+{
+    return l->stride != 0 && !l->a_transposed && l->bound.device->architecture >= 80;
+}
+
+/* Constant weights of a half type to [n][stride]. */
+static int pack_factor(const struct enso__bind *b, struct linear *l, struct enso_error *err)
+{
+    struct enso__packed packed;
+    float *data = NULL;
+    size_t count;
+    int st = enso__constant_floats(b, 1, 1, &data, &count, err);
+
+    if (st == ENSO_OK)
+        st = enso__cuda_pack(b, l->dtype, data, l->n, l->k, l->transposed ? l->k : 1,
+                             l->transposed ? 1 : l->n, ENSO_GEMM_PAD, &packed, err);
+    enso_free(data);
+    if (st != ENSO_OK)
+        return st;
+    l->weights = packed.data;
+    l->stride = packed.stride;
+    l->bound.bytes += packed.bytes;
+    return ENSO_OK;
+}
+
+/* Take input 1 if it is a constant matrix. Constant weights may have another float type than the
+ * activations. */
 static int bind_factor(const struct enso__bind *b, struct linear *l, struct enso_error *err)
 {
     const struct enso_value *w = enso__bind_input(b, 1);
-
-    if (w == NULL || w->dtype != ENSO_DTYPE_F32)
-        return enso__unsupported(b, err, "needs a second factor of type FP32");
-    if (w->constant == NULL || w->constant->rank != 2)
-        return ENSO_OK;
+    bool constant = w != NULL && w->constant != NULL && w->constant->rank == 2;
     size_t count = 0;
-    int st = enso__cuda_constant(b, 1, 1, &l->weights, &count, err);
-    if (st != ENSO_OK)
-        return st;
+    int st;
+
+    if (w == NULL || (w->dtype != l->dtype &&
+                      !(constant && enso_dtype_is_half(l->dtype) && enso_dtype_is_float(w->dtype))))
+        return enso__unsupported(b, err, "needs a second factor of type %s",
+                                 enso_dtype_name(l->dtype));
+    if (!constant)
+        return ENSO_OK;
     l->n = (size_t)w->constant->dims[l->transposed ? 0 : 1];
     l->k = (size_t)w->constant->dims[l->transposed ? 1 : 0];
-    l->bound.packed |= 1u << 1;
-    l->bound.bytes += count * sizeof(float);
-    return ENSO_OK;
+    if (enso_dtype_is_half(l->dtype)) {
+        st = pack_factor(b, l, err);
+    } else {
+        float *weights = NULL;
+
+        st = enso__cuda_constant(b, 1, 1, &weights, &count, err);
+        l->weights = weights;
+        l->bound.bytes += count * sizeof(float);
+    }
+    if (st == ENSO_OK)
+        l->bound.packed |= 1u << 1;
+    return st;
 }
 
 /* Take constant input 2 as the bias of n columns. */
@@ -70,6 +119,63 @@ static int bind_bias(const struct enso__bind *b, struct linear *l, struct enso_e
     return ENSO_OK;
 }
 
+/* The bias once more, rounded to a half type; one that does not hold it makes no library product.
+ */
+static int bind_library_bias(const struct enso__bind *b, struct linear *l, struct enso_error *err)
+{
+    struct enso__packed packed;
+    float *data = NULL;
+    size_t count;
+    int st = enso__constant_floats(b, 2, 1, &data, &count, err);
+
+    if (st != ENSO_OK)
+        return st;
+    st = enso__cuda_pack(b, l->out_dtype, data, 1, l->n, l->n, 1, 1, &packed, NULL);
+    enso_free(data);
+    if (st == ENSO_UNSUPPORTED) {
+        l->library = NULL;
+        return ENSO_OK;
+    }
+    if (st != ENSO_OK)
+        return enso_error_set(err, (enum enso_status)st, "%s: no room for a bias", l->bound.node);
+    l->library_bias = packed.data;
+    l->bound.bytes += packed.bytes;
+    return ENSO_OK;
+}
+
+/* Let cuBLASLt have products by weights that are known, if it has an algorithm for them. */
+static int bind_library(const struct enso__bind *b, struct linear *l, bool residual,
+                        struct enso_error *err)
+{
+    enum enso_activation kind = l->activation.kind;
+    unsigned epilogue = (l->bias != NULL ? ENSO__CUBLASLT_BIAS : 0u) |
+                        (kind == ENSO_ACTIVATION_RELU ? ENSO__CUBLASLT_RELU : 0u) |
+                        (kind == ENSO_ACTIVATION_GELU_TANH ? ENSO__CUBLASLT_GELU_TANH : 0u);
+    bool packed = l->stride != 0;
+
+    if (l->weights == NULL || l->a_transposed ||
+        (kind != ENSO_ACTIVATION_NONE && epilogue <= ENSO__CUBLASLT_BIAS) ||
+        (residual && l->out_dtype != l->dtype)) /* it would have to be of Y's type */
+        return ENSO_OK;
+    const struct enso__cublaslt_product product = {.dtype = l->dtype,
+                                                   .out_dtype = l->out_dtype,
+                                                   .epilogue = epilogue,
+                                                   .w_transposed = packed || l->transposed,
+                                                   .residual = residual,
+                                                   .n = l->n,
+                                                   .k = l->k,
+                                                   .ld_x = l->k,
+                                                   .ld_w = packed          ? l->stride
+                                                           : l->transposed ? l->k
+                                                                           : l->n,
+                                                   .ld_residual = l->n,
+                                                   .ld_y = l->n};
+    int st = enso__cublaslt_choose(b->device->cublaslt, &product, &l->library, err);
+    if (st == ENSO_OK && l->library != NULL && l->bias != NULL && enso_dtype_is_half(l->out_dtype))
+        st = bind_library_bias(b, l, err);
+    return st;
+}
+
 /* Sizes of a product at run: B [k, n], from the weights or the tensor. */
 static bool factor_sizes(const struct linear *l, const struct enso_tensor *w, size_t *k, size_t *n)
 {
@@ -85,61 +191,17 @@ static bool factor_sizes(const struct linear *l, const struct enso_tensor *w, si
     return true;
 }
 
-/* Let cuBLASLt have products whose weights are known, if it has an algorithm for them. */
-static int bind_library(const struct enso__bind *b, struct linear *l, bool bias, bool residual,
-                        struct enso_error *err)
-{
-    unsigned epilogue = bias ? ENSO__CUBLASLT_BIAS : 0;
-
-    if (l->weights == NULL || l->a_transposed)
-        return ENSO_OK;
-    if (l->activation.kind == ENSO_ACTIVATION_RELU)
-        epilogue |= ENSO__CUBLASLT_RELU;
-    else if (l->activation.kind != ENSO_ACTIVATION_NONE)
-        return ENSO_OK;
-    const struct enso__cublaslt_product product = {.dtype = ENSO_DTYPE_F32,
-                                                   .epilogue = epilogue,
-                                                   .w_transposed = l->transposed,
-                                                   .residual = residual,
-                                                   .n = l->n,
-                                                   .k = l->k,
-                                                   .ld_x = l->k,
-                                                   .ld_w = l->transposed ? l->k : l->n,
-                                                   .ld_residual = l->n,
-                                                   .ld_y = l->n};
-    return enso__cublaslt_choose(b->device->cublaslt, &product, &l->library, err);
-}
-
-/* A product of whole matrices by whoever computes it. */
-static int multiply(const struct enso__cuda_call *call, const struct enso_cuda_product *p,
-                    struct enso_error *err)
-{
-    const struct linear *l = (const struct linear *)call->bound;
-    const struct enso__cublaslt_operands o = {.x = p->a,
-                                              .w = p->b,
-                                              .bias = p->bias,
-                                              .residual = p->residual,
-                                              .y = p->y,
-                                              .m = p->m,
-                                              .alpha = p->alpha,
-                                              .beta = p->beta};
-
-    if (!enso__cublaslt_takes(l->library, &o))
-        return enso__cuda_launched(call, enso_cuda_product(p, call->stream), err);
-    struct enso_error why = {0};
-    int st = enso__cublaslt_run(call->cublaslt, l->library, &o, call->stream, &why);
-    return st == ENSO_OK ? ENSO_OK
-                         : enso__cuda_error(call, err, (enum enso_status)st, "%s", why.message);
-}
-
 /* One product of whole matrices without anything added. */
 static struct enso_cuda_product plain_product(const struct enso__cuda_call *call, size_t m,
                                               size_t k, size_t n)
 {
     const struct linear *l = (const struct linear *)call->bound;
     const struct enso_tensor *w = enso__cuda_in(call, 1);
+    bool b_turned = l->transposed || l->stride != 0;
 
-    return (struct enso_cuda_product){.a = enso__cuda_in(call, 0)->data,
+    return (struct enso_cuda_product){.dtype = l->dtype,
+                                      .out_dtype = l->out_dtype,
+                                      .a = enso__cuda_in(call, 0)->data,
                                       .b = l->weights != NULL ? l->weights : w->data,
                                       .y = enso__cuda_out(call, 0)->data,
                                       .m = m,
@@ -148,11 +210,81 @@ static struct enso_cuda_product plain_product(const struct enso__cuda_call *call
                                       .n_matrices = 1,
                                       .a_row = l->a_transposed ? 1 : k,
                                       .a_column = l->a_transposed ? m : 1,
-                                      .b_row = l->transposed ? 1 : n,
-                                      .b_column = l->transposed ? k : 1,
+                                      .b_row = b_turned ? 1 : n,
+                                      .b_column = l->stride != 0  ? l->stride
+                                                  : l->transposed ? k
+                                                                  : 1,
                                       .alpha = 1,
                                       .beta = 1,
                                       .activation = l->activation};
+}
+
+/* Put the product on the stream by cuBLASLt; *ret_taken false: it does not compute this one. */
+static int launch_library(const struct enso__cuda_call *call, const struct enso_cuda_product *p,
+                          bool *ret_taken, struct enso_error *err)
+{
+    const struct linear *l = (const struct linear *)call->bound;
+    const struct enso__cublaslt_operands o = {.x = p->a,
+                                              .w = p->b,
+                                              .bias = l->library_bias != NULL ? l->library_bias
+                                                                              : p->bias,
+                                              .residual = p->residual,
+                                              .y = p->y,
+                                              .m = p->m,
+                                              .alpha = p->alpha,
+                                              .beta = p->beta};
+    struct enso_error why = {0};
+
+    *ret_taken = enso__cublaslt_takes(l->library, &o);
+    if (!*ret_taken)
+        return ENSO_OK;
+    int st = enso__cublaslt_run(call->cublaslt, l->library, &o, call->stream, &why);
+    return st == ENSO_OK ? ENSO_OK
+                         : enso__cuda_error(call, err, (enum enso_status)st, "%s", why.message);
+}
+
+/* Launch one product where it is fastest. */
+static int launch(const struct enso__cuda_call *call, const struct enso_cuda_product *p,
+                  struct enso_error *err)
+{
+    const struct linear *l = (const struct linear *)call->bound;
+    bool taken;
+    int st = launch_library(call, p, &taken, err);
+
+    if (st != ENSO_OK || taken)
+        return st;
+    if (!on_tensor_cores(l))
+        return enso__cuda_launched(call, enso_cuda_product(p, call->stream), err);
+    const struct enso_cuda_gemm g = {.dtype = p->dtype,
+                                     .out_dtype = p->out_dtype,
+                                     .a = p->a,
+                                     .weights = p->b,
+                                     .bias = p->bias,
+                                     .residual = p->residual,
+                                     .y = p->y,
+                                     .m = p->m,
+                                     .k = p->k,
+                                     .n = p->n,
+                                     .ld_a = p->a_row,
+                                     .residual_row = p->residual_row,
+                                     .residual_column = p->residual_column,
+                                     .alpha = p->alpha,
+                                     .beta = p->beta,
+                                     .activation = p->activation,
+                                     .partial = (float *)(void *)call->workspace};
+
+    return enso__cuda_launched(call, enso_cuda_gemm(&g, call->stream), err);
+}
+
+static size_t linear_workspace(const struct enso_bound *bound, const struct enso_step *step,
+                               const struct enso_tensor *tensors)
+{
+    const struct linear *l = (const struct linear *)bound;
+
+    if (!on_tensor_cores(l) || l->n == 0)
+        return 0;
+    return enso_cuda_gemm_workspace((size_t)enso_tensor_count(&tensors[step->outputs[0]]) / l->n,
+                                    l->k, l->n);
 }
 
 static int linear_run(const struct enso__cuda_call *call, struct enso_error *err)
@@ -180,28 +312,53 @@ static int linear_run(const struct enso__cuda_call *call, struct enso_error *err
         p.residual_row = n;
         p.residual_column = 1;
     }
-    return multiply(call, &p, err);
+    return launch(call, &p, err);
+}
+
+/* What LINEAR and Gemm ask of types: activations of one float type; parameters that come at run
+ * time, of that type too. */
+static int check_types(const struct enso__bind *b, enum enso_dtype dtype, struct enso_error *err)
+{
+    const struct enso_value *y = enso__bind_output(b, 0), *bias = enso__bind_input(b, 2);
+
+    if (dtype != ENSO_DTYPE_F32 && !enso_dtype_is_half(dtype))
+        return enso__unsupported(b, err, "input of type %s", enso_dtype_name(dtype));
+    if (y->dtype != dtype && y->dtype != ENSO_DTYPE_F32)
+        return enso__unsupported(b, err, "output of type %s", enso_dtype_name(y->dtype));
+    if (bias != NULL && bias->dtype != dtype &&
+        (bias->constant == NULL || !enso_dtype_is_float(bias->dtype)))
+        return enso__unsupported(b, err, "input of type %s", enso_dtype_name(bias->dtype));
+    return ENSO_OK;
 }
 
 int enso__cuda_bind_linear(const struct enso__bind *b, struct enso_bound **ret,
                            struct enso_error *err)
 {
-    for (size_t i = 0; i < b->node->n_inputs; i++)
-        if (i != 1 && enso__bind_dtype(b, i) != ENSO_DTYPE_F32)
-            return enso__unsupported(b, err, "input of type %s",
-                                     enso_dtype_name(enso__bind_dtype(b, i)));
+    enum enso_dtype dtype = enso__bind_dtype(b, 0);
+    const struct enso_value *bias = enso__bind_input(b, 2), *residual = enso__bind_input(b, 3);
+    int st = check_types(b, dtype, err);
+
+    if (st != ENSO_OK)
+        return st;
+    if (residual != NULL && residual->dtype != dtype)
+        return enso__unsupported(b, err, "residual of type %s", enso_dtype_name(residual->dtype));
+    if (bias != NULL && bias->constant == NULL && dtype != ENSO_DTYPE_F32)
+        return enso__unsupported(b, err, "a bias of type %s must be constant",
+                                 enso_dtype_name(bias->dtype));
     struct linear *l = enso__cuda_bound_new(b, sizeof(*l), linear_run, err);
     if (l == NULL)
         return ENSO_NO_MEMORY;
     l->bound.release = linear_release;
+    l->bound.workspace = linear_workspace;
+    l->dtype = dtype;
+    l->out_dtype = enso__bind_output(b, 0)->dtype;
     l->transposed = enso_node_int(b->node, "transposed", 1) != 0;
     l->activation = enso__activation_args(b->node);
-    int st = bind_factor(b, l, err);
+    st = bind_factor(b, l, err);
     if (st == ENSO_OK)
         st = bind_bias(b, l, err);
-    if (st == ENSO_OK)
-        st =
-            bind_library(b, l, enso__bind_input(b, 2) != NULL, enso__bind_input(b, 3) != NULL, err);
+    if (st == ENSO_OK && (bias == NULL || l->bias != NULL))
+        st = bind_library(b, l, residual != NULL, err);
     if (st != ENSO_OK) {
         enso__cuda_bound_free(&l->bound);
         return st;
@@ -236,7 +393,7 @@ static int gemm_run(const struct enso__cuda_call *call, struct enso_error *err)
         p.residual_row = strides[0];
         p.residual_column = strides[1];
     }
-    return multiply(call, &p, err);
+    return launch(call, &p, err);
 }
 
 int enso__cuda_bind_gemm(const struct enso__bind *b, struct enso_bound **ret,
@@ -244,23 +401,30 @@ int enso__cuda_bind_gemm(const struct enso__bind *b, struct enso_bound **ret,
 {
     const struct enso_value *c = enso__bind_input(b, 2);
 
-    if (enso__bind_dtype(b, 0) != ENSO_DTYPE_F32 || enso__bind_dtype(b, 2) != ENSO_DTYPE_F32)
-        return enso__unsupported(b, err, "inputs of type %s",
-                                 enso_dtype_name(enso__bind_dtype(b, 0)));
+    enum enso_dtype dtype = enso__bind_dtype(b, 0);
+    int st = check_types(b, dtype, err);
+
+    if (st != ENSO_OK)
+        return st;
     struct linear *l = enso__cuda_bound_new(b, sizeof(*l), gemm_run, err);
     if (l == NULL)
         return ENSO_NO_MEMORY;
     l->bound.release = linear_release;
+    l->bound.workspace = linear_workspace;
+    l->dtype = dtype;
+    l->out_dtype = enso__bind_output(b, 0)->dtype;
     l->a_transposed = enso_node_int(b->node, "transA", 0) != 0;
     l->transposed = enso_node_int(b->node, "transB", 0) != 0;
     l->alpha = enso_node_float(b->node, "alpha", 1);
     l->beta = enso_node_float(b->node, "beta", 1);
-    int st = bind_factor(b, l, err);
+    st = bind_factor(b, l, err);
     if (st == ENSO_OK && c != NULL && c->constant != NULL && l->weights != NULL && l->beta == 1 &&
         c->constant->rank == 1 && (size_t)c->constant->dims[0] == l->n)
         st = bind_bias(b, l, err);
+    if (st == ENSO_OK && c != NULL && l->bias == NULL && c->dtype != dtype)
+        st = enso__unsupported(b, err, "C of type %s", enso_dtype_name(c->dtype));
     if (st == ENSO_OK && (c == NULL || l->bias != NULL))
-        st = bind_library(b, l, l->bias != NULL, false, err);
+        st = bind_library(b, l, false, err);
     if (st != ENSO_OK) {
         enso__cuda_bound_free(&l->bound);
         return st;
@@ -292,8 +456,8 @@ static int matmul_run(const struct enso__cuda_call *call, struct enso_error *err
             p.b_strides[d] = s.b_strides[d] * s.k * s.n;
         }
     }
-    if (l->dtype == ENSO_DTYPE_F32)
-        return multiply(call, &p, err);
+    if (l->dtype == ENSO_DTYPE_F32 || enso_dtype_is_half(l->dtype))
+        return launch(call, &p, err);
     return enso__cuda_launched(
         call, enso_cuda_product_plain(l->dtype, &p, a->data, b->data, y->data, call->stream), err);
 }
@@ -304,18 +468,20 @@ int enso__cuda_bind_matmul(const struct enso__bind *b, struct enso_bound **ret,
     enum enso_dtype dtype = enso__bind_dtype(b, 0);
 
     if (enso__bind_dtype(b, 1) != dtype ||
-        (dtype != ENSO_DTYPE_F32 && dtype != ENSO_DTYPE_F64 && dtype != ENSO_DTYPE_I32 &&
-         dtype != ENSO_DTYPE_U32 && dtype != ENSO_DTYPE_I64 && dtype != ENSO_DTYPE_U64))
+        (!enso_dtype_is_float(dtype) && dtype != ENSO_DTYPE_I32 && dtype != ENSO_DTYPE_U32 &&
+         dtype != ENSO_DTYPE_I64 && dtype != ENSO_DTYPE_U64))
         return enso__unsupported(b, err, "inputs of types %s and %s", enso_dtype_name(dtype),
                                  enso_dtype_name(enso__bind_dtype(b, 1)));
     struct linear *l = enso__cuda_bound_new(b, sizeof(*l), matmul_run, err);
     if (l == NULL)
         return ENSO_NO_MEMORY;
     l->bound.release = linear_release;
-    l->dtype = dtype;
-    int st = dtype == ENSO_DTYPE_F32 ? bind_factor(b, l, err) : ENSO_OK;
+    l->bound.workspace = linear_workspace;
+    l->dtype = l->out_dtype = dtype;
+    int st =
+        dtype == ENSO_DTYPE_F32 || enso_dtype_is_half(dtype) ? bind_factor(b, l, err) : ENSO_OK;
     if (st == ENSO_OK)
-        st = bind_library(b, l, false, false, err);
+        st = bind_library(b, l, false, err);
     if (st != ENSO_OK) {
         enso__cuda_bound_free(&l->bound);
         return st;

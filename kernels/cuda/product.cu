@@ -11,13 +11,15 @@
  *
  * Bits: element (i, j) is the sum over tiles of 16 of sums in order, started at inner index 0: it
  * depends on row i, column j and k alone. Summing tile by tile also keeps the rounding of long sums
- * small. FP32 multiply-adds, no TF32. Past the matrices' ends tiles hold zeros, which reach no
- * element that is stored.
+ * small. FP32 multiply-adds, no TF32; halves are widened on their way into the tiles. Past the
+ * matrices' ends tiles hold zeros, which reach no element that is stored.
  *
- * Why not larger tiles: this is the fallback and the oracle of the tensor-core GEMM, and its work
- * under the emulation counts. No timings yet: no card has been seen.
+ * Halves come here where the tensor-core GEMM (gemm.cuh) does not go: cards before 8.0, factors
+ * that both come at run time. Why not larger tiles: this is its fallback and its oracle, and the
+ * work under the emulation counts. No timings yet: no card has been seen.
  */
 #include "kernels/cuda/activation.cuh"
+#include "kernels/cuda/half.cuh"
 
 #include "kernels/cuda/launch_network.h"
 
@@ -50,7 +52,8 @@ static __device__ size_t stack_offset(const struct enso_cuda_product &p, const u
 }
 
 /* tile[l][i] = x[(first + i) · outer + (depth + l) · inner], zero past n or k. */
-static __device__ void load_tile(const float *x, size_t outer, size_t inner, size_t first, size_t n,
+template <typename T>
+static __device__ void load_tile(const T *x, size_t outer, size_t inner, size_t first, size_t n,
                                  size_t depth, size_t k, float *tile)
 {
     for (unsigned e = threadIdx.x; e < TILE * DEPTH; e += BLOCK) {
@@ -58,7 +61,8 @@ static __device__ void load_tile(const float *x, size_t outer, size_t inner, siz
         const unsigned l = inner == 1 ? e % DEPTH : e / TILE;
         const bool inside = first + i < n && depth + l < k;
 
-        tile[l * PITCH + i] = inside ? x[(first + i) * outer + (depth + l) * inner] : 0.0f;
+        tile[l * PITCH + i] =
+            inside ? enso_to_float(x[(first + i) * outer + (depth + l) * inner]) : 0.0f;
     }
 }
 
@@ -76,7 +80,8 @@ static __device__ __forceinline__ void put_sums(const float (&sum)[EACH][EACH], 
 
 /* The block's results with all that is done to them: neighbouring threads store neighbouring
  * columns, and the activations stand once in the program instead of sixteen times. */
-static __device__ void store_tile(const struct enso_cuda_product &p, float *y, size_t row,
+template <typename T, typename Out>
+static __device__ void store_tile(const struct enso_cuda_product &p, Out *y, size_t row,
                                   size_t column, const float *results)
 {
 #pragma unroll 1
@@ -90,18 +95,20 @@ static __device__ void store_tile(const struct enso_cuda_product &p, float *y, s
         if (p.bias != NULL)
             v += p.bias[c];
         if (p.residual != NULL)
-            v += p.beta * p.residual[r * p.residual_row + c * p.residual_column];
-        y[r * p.n + c] = enso_activate(v, p.activation);
+            v += p.beta * enso_to_float(static_cast<const T *>(
+                              p.residual)[r * p.residual_row + c * p.residual_column]);
+        y[r * p.n + c] = enso_from_float<Out>(enso_activate(v, p.activation));
     }
 }
 
 /* tiles: of A and B while they are multiplied, of the results afterwards. */
+template <typename T, typename Out>
 static __device__ void one_tile(const struct enso_cuda_product &p, uint32_t matrix, size_t row,
                                 size_t column, float *tiles)
 {
     const unsigned x = threadIdx.x % EDGE, y = threadIdx.x / EDGE;
-    const float *a = p.a + stack_offset(p, p.a_strides, matrix);
-    const float *b = p.b + stack_offset(p, p.b_strides, matrix);
+    const T *a = static_cast<const T *>(p.a) + stack_offset(p, p.a_strides, matrix);
+    const T *b = static_cast<const T *>(p.b) + stack_offset(p, p.b_strides, matrix);
     float *a_tile = tiles, *b_tile = tiles + DEPTH * PITCH;
     const bool busy = row + y < p.m && column + x < p.n; /* else nothing will be stored */
     float sum[EACH][EACH] = {};
@@ -139,12 +146,13 @@ static __device__ void one_tile(const struct enso_cuda_product &p, uint32_t matr
     }
     put_sums(sum, tiles);
     __syncthreads();
-    store_tile(p, p.y + matrix * p.m * p.n, row, column, tiles);
+    store_tile<T>(p, static_cast<Out *>(p.y) + matrix * p.m * p.n, row, column, tiles);
     __syncthreads(); /* before the next tile's factors come */
 }
 
 /* Tiles along x, matrices along y. 32 bits count both: 64-bit divisions would cost more than a tile
  * of a small product. */
+template <typename T, typename Out>
 static __global__ void __launch_bounds__(BLOCK)
     product(const struct enso_cuda_product p, uint32_t n_tiles, uint32_t tiles_across)
 {
@@ -155,7 +163,8 @@ static __global__ void __launch_bounds__(BLOCK)
             const uint32_t down = (uint32_t)t / tiles_across;
             const uint32_t across = (uint32_t)t - down * tiles_across;
 
-            one_tile(p, (uint32_t)matrix, (size_t)down * TILE, (size_t)across * TILE, tiles);
+            one_tile<T, Out>(p, (uint32_t)matrix, (size_t)down * TILE, (size_t)across * TILE,
+                             tiles);
         }
     }
 }
@@ -163,6 +172,14 @@ static __global__ void __launch_bounds__(BLOCK)
 static size_t tiles_of(size_t n)
 {
     return n / TILE + (n % TILE != 0);
+}
+
+template <typename T, typename Out>
+static int launch_product(const struct enso_cuda_product *p, dim3 grid, size_t n_tiles,
+                          cudaStream_t stream)
+{
+    return enso_launch((product<T, Out>), grid, dim3(BLOCK), 0, stream, *p, (uint32_t)n_tiles,
+                       (uint32_t)tiles_of(p->n));
 }
 
 extern "C" int enso_cuda_product(const struct enso_cuda_product *p, cudaStream_t stream)
@@ -176,8 +193,17 @@ extern "C" int enso_cuda_product(const struct enso_cuda_product *p, cudaStream_t
     const unsigned stack = enso_blocks(p->n_matrices, 1);
     const dim3 grid(enso_blocks(n_tiles, 1), stack < MAX_STACK ? stack : MAX_STACK);
 
-    return enso_launch(product, grid, dim3(BLOCK), 0, stream, *p, (uint32_t)n_tiles,
-                       (uint32_t)tiles_of(p->n));
+    switch (p->dtype) {
+#define PRODUCT(name, type)                                                                        \
+    case ENSO_DTYPE_##name:                                                                        \
+        return p->out_dtype == ENSO_DTYPE_F32                                                      \
+                   ? launch_product<type, float>(p, grid, n_tiles, stream)                         \
+                   : launch_product<type, type>(p, grid, n_tiles, stream);
+        ENSO_FLOAT_TYPES(PRODUCT)
+#undef PRODUCT
+    default:
+        return cudaErrorInvalidValue;
+    }
 }
 
 /* ---- other types ---- */

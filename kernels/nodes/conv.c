@@ -11,9 +11,11 @@ int enso__conv_fused_check(const struct enso__bind *b, struct enso_error *err)
     const struct enso_value *x = enso__bind_input(b, 0), *w = enso__bind_input(b, 1);
     int64_t group = enso_node_int(b->node, "group", 1);
 
-    if (x == NULL || x->dtype != ENSO_DTYPE_F32 || w == NULL || w->dtype != ENSO_DTYPE_F32 ||
-        w->constant == NULL || w->constant->rank != 4)
-        return enso__unsupported(b, err, "needs FP32 and constant weights [M, C/group, kh, kw]");
+    if (x == NULL || (x->dtype != ENSO_DTYPE_F32 && !enso_dtype_is_half(x->dtype)) || w == NULL ||
+        !enso_dtype_is_float(w->dtype) || w->constant == NULL || w->constant->rank != 4)
+        return enso__unsupported(b, err,
+                                 "needs FP32, FP16 or BF16 and constant weights [M, C/group, kh, "
+                                 "kw]");
     const int64_t *d = w->constant->dims;
     if (group < 1 || d[0] < 1 || d[1] < 1 || d[2] < 1 || d[3] < 1 || d[0] % group != 0 ||
         group > d[0] || d[2] > INT32_MAX || d[3] > INT32_MAX || d[1] > INT32_MAX)

@@ -7,8 +7,8 @@
 
 #include "kernels/nodes/node.h"
 
-/* ENSO_UNSUPPORTED unless input and weights are F32, the weights constant, of four dimensions that
- * fit 31 bits and divisible into the groups. */
+/* ENSO_UNSUPPORTED unless the input is F32 or a half type, the weights constant floats of four
+ * dimensions that fit 31 bits and divisible into the groups. */
 int enso__conv_fused_check(const struct enso__bind *b, struct enso_error *err) ENSO_MUST_CHECK;
 /* [rows][C][taps] to [rows][taps][C] */
 void enso__channels_last(const float *w, size_t n_rows, size_t channels, size_t taps, float *y);

@@ -51,6 +51,10 @@ struct thread {
     unsigned mask;
     int operand, width;
     uint64_t value, result;
+    const char *instruction; /* of the twin's */
+    warp_twin twin;
+    uint32_t *registers;
+    unsigned n_registers;
 };
 
 /* Bits by lane. A lane that is alive and in none of the other four runs. */
@@ -148,12 +152,12 @@ uint3 index_of(unsigned thread)
             thread / blockDim.x / blockDim.y};
 }
 
-const char *function_name(collective kind)
+const char *function_name(collective kind, const char *instruction = nullptr)
 {
     static const char *const names[] = {"__syncwarp",       "__shfl_sync",     "__shfl_up_sync",
                                         "__shfl_down_sync", "__shfl_xor_sync", "__ballot_sync"};
 
-    return names[(unsigned)kind];
+    return kind == collective::instruction ? instruction : names[(unsigned)kind];
 }
 
 struct text {
@@ -222,7 +226,8 @@ void describe_waiting(text *t)
 
         append(t, "\n  %s:%d: %u thread%s, (%u,%u,%u) to (%u,%u,%u), in %s", threads[i].at.file,
                threads[i].at.line, alike, alike == 1 ? "" : "s", from.x, from.y, from.z, to.x, to.y,
-               to.z, barrier ? "__syncthreads" : function_name(threads[i].kind));
+               to.z,
+               barrier ? "__syncthreads" : function_name(threads[i].kind, threads[i].instruction));
         if (!barrier)
             append(t, " of mask 0x%08x", threads[i].mask);
     }
@@ -328,20 +333,32 @@ uint64_t shuffled(unsigned w, unsigned lane, unsigned members)
     return threads[w * LANES + (unsigned)source].value;
 }
 
-/* All members of the mask are there: give each its result. */
-void meet(unsigned w, unsigned members)
+/* The registers of all lanes through the instruction's twin. */
+void execute(unsigned w, unsigned members)
 {
-    const unsigned first = w * LANES + (unsigned)__builtin_ctz(members);
+    const thread *lanes = &threads[w * LANES], &first = lanes[__builtin_ctz(members)];
+    warp_registers registers;
+
+    if (members != ~0u)
+        report_launch("block (%u,%u,%u): %s:%d: %s takes all 32 lanes of warp %u, of which only "
+                      "0x%08x are there",
+                      blockIdx.x, blockIdx.y, blockIdx.z, first.at.file, first.at.line,
+                      first.instruction, w, members);
+    for (unsigned lane = 0; lane < LANES; lane++)
+        memcpy(registers[lane], lanes[lane].registers, lanes[lane].n_registers * sizeof(uint32_t));
+    first.twin(registers);
+    for (unsigned lane = 0; lane < LANES; lane++)
+        memcpy(lanes[lane].registers, registers[lane], lanes[lane].n_registers * sizeof(uint32_t));
+}
+
+/* The results of the warp functions that CUDA C++ has. */
+void give_results(unsigned w, unsigned members)
+{
     uint64_t ballot = 0;
 
-    for (unsigned rest = members; rest != 0; rest &= rest - 1) {
-        const thread &t = threads[w * LANES + (unsigned)__builtin_ctz(rest)];
-
-        if (t.mask != threads[first].mask || t.kind != threads[first].kind ||
-            !same_place(t.at, threads[first].at))
-            report_waiting("lanes of one mask are in different warp functions");
-        ballot |= (uint64_t)(t.value != 0) << __builtin_ctz(rest);
-    }
+    for (unsigned rest = members; rest != 0; rest &= rest - 1)
+        ballot |= (uint64_t)(threads[w * LANES + (unsigned)__builtin_ctz(rest)].value != 0)
+                  << __builtin_ctz(rest);
     for (unsigned rest = members; rest != 0; rest &= rest - 1) {
         unsigned lane = (unsigned)__builtin_ctz(rest);
         thread &t = threads[w * LANES + lane];
@@ -350,11 +367,29 @@ void meet(unsigned w, unsigned members)
                    : t.kind == collective::ballot ? ballot
                                                   : shuffled(w, lane, members);
     }
+}
+
+/* All members of the mask are there: give each its result. */
+void meet(unsigned w, unsigned members)
+{
+    const unsigned first = w * LANES + (unsigned)__builtin_ctz(members);
+
+    order_acquire(order_of_warp(w, threads[first].mask));
+    for (unsigned rest = members; rest != 0; rest &= rest - 1) {
+        const thread &t = threads[w * LANES + (unsigned)__builtin_ctz(rest)];
+
+        if (t.mask != threads[first].mask || t.kind != threads[first].kind ||
+            t.twin != threads[first].twin || !same_place(t.at, threads[first].at))
+            report_waiting("lanes of one mask are in different warp functions");
+    }
+    if (threads[first].kind == collective::instruction)
+        execute(w, members);
+    else
+        give_results(w, members);
     b.warps[w].collective &= ~members;
     b.warps[w].ready |= members;
     b.runnable |= 1u << w;
     launched.running->collectives++;
-    order_acquire(order_of_warp(w, threads[first].mask));
     order_release(order_of_warp(w, threads[first].mask) + 1);
 }
 
@@ -363,6 +398,7 @@ void thread_exits(void)
 {
     unsigned w = b.current / LANES;
 
+    copy_async_end(b.current);
     order_release(ORDER_END);
     b.warps[w].alive &= ~(1u << b.current % LANES);
     b.n_alive--;
@@ -514,28 +550,16 @@ void block_barrier(place at)
     order_acquire(ORDER_BARRIER + 1);
 }
 
-uint64_t warp_collective(collective kind, unsigned mask, uint64_t value, int operand, int width,
-                         place at)
+/* The running thread, described in `threads`, waits for the others of its mask. */
+static void meet_or_wait(unsigned mask)
 {
-    const unsigned self = b.current, lane = self % LANES, bit = 1u << lane;
+    const unsigned self = b.current, bit = 1u << self % LANES;
     warp &w = b.warps[self / LANES];
-    unsigned members;
+    unsigned members = mask & w.alive;
 
-    if ((mask & bit) == 0)
-        report("%s:%d: lane %u calls %s with mask 0x%08x, in which it is not itself", at.file,
-               at.line, lane, function_name(kind), mask);
-    if (width <= 0 || width > 32 || (width & (width - 1)) != 0)
-        report("%s:%d: %s of width %d, which must be a power of two up to 32", at.file, at.line,
-               function_name(kind), width);
     order_release(order_of_warp(self / LANES, mask));
-    threads[self].at = at;
-    threads[self].kind = kind;
     threads[self].mask = mask;
-    threads[self].operand = operand;
-    threads[self].width = width;
-    threads[self].value = value;
     w.collective |= bit;
-    members = mask & w.alive;
     if ((members & ~w.collective) == 0) {
         meet(self / LANES, members);
         w.ready &= ~bit;
@@ -543,7 +567,45 @@ uint64_t warp_collective(collective kind, unsigned mask, uint64_t value, int ope
         wait_here();
     }
     order_acquire(order_of_warp(self / LANES, mask) + 1);
+}
+
+uint64_t warp_collective(collective kind, unsigned mask, uint64_t value, int operand, int width,
+                         place at)
+{
+    const unsigned self = b.current, lane = self % LANES, bit = 1u << lane;
+
+    if ((mask & bit) == 0)
+        report("%s:%d: lane %u calls %s with mask 0x%08x, in which it is not itself", at.file,
+               at.line, lane, function_name(kind), mask);
+    if (width <= 0 || width > 32 || (width & (width - 1)) != 0)
+        report("%s:%d: %s of width %d, which must be a power of two up to 32", at.file, at.line,
+               function_name(kind), width);
+    threads[self].at = at;
+    threads[self].kind = kind;
+    threads[self].twin = nullptr;
+    threads[self].operand = operand;
+    threads[self].width = width;
+    threads[self].value = value;
+    meet_or_wait(mask);
     return threads[self].result;
+}
+
+void warp_instruction(const char *name, warp_twin twin, uint32_t *registers, unsigned n, place at)
+{
+    thread &t = threads[b.current];
+
+    t.at = at;
+    t.kind = collective::instruction;
+    t.instruction = name;
+    t.twin = twin;
+    t.registers = registers;
+    t.n_registers = n;
+    meet_or_wait(~0u);
+}
+
+unsigned thread_number(void)
+{
+    return b.current;
 }
 
 void describe_thread(char *text, size_t size)

@@ -159,6 +159,13 @@ static const struct {
     {WRONG_STACK_OVERFLOW, "thread (9,0,0): the thread's stack overflows", ""},
     {WRONG_DIVISION_BY_ZERO, "an integer is divided by zero", ""},
     {WRONG_MUCH_STATIC, "more than the 48 KiB", "array rest"},
+    {WRONG_COPY_NO_WAIT, "exits with 2 cp.async in flight", "wrong.cu:"},
+    {WRONG_COPY_LATE_WAIT, "shared memory that nobody wrote", "copy_late_wait"},
+    {WRONG_COPY_NOT_COMMITTED, "shared memory that nobody wrote", "copy_not_committed"},
+    {WRONG_COPY_MISALIGNED, "cp.async of 16 bytes", "not aligned"},
+    {WRONG_FRAGMENT_MISALIGNED, "ldmatrix from an address", "not aligned to 16 bytes"},
+    {WRONG_FRAGMENT_NOT_SHARED, "ldmatrix from 16 bytes", "not in the block's shared memory"},
+    {WRONG_FRAGMENT_FEW_LANES, "ldmatrix takes all 32 lanes", "only 0xbfffffff are there"},
 };
 
 START_TEST(test_emulator_reports_what_is_wrong)

@@ -4,6 +4,7 @@
  *
  *   launch.cpp   checks a launch against the device, runs its blocks, counts
  *   block.cpp    threads of the running block: who runs next, barriers, warp functions
+ *   twins.cpp    instructions of kernels/cuda/ptx.cuh: matrix fragments, asynchronous copies
  *   shared.cpp   the running block's shared memory
  *   memory.cpp   device memory between guard pages
  *   profile.cpp  limits of known cards
@@ -68,6 +69,8 @@ bool next_block(void);
 void run_grid(unsigned n_threads);
 /* Appends where the running thread is: "block (0,0,0) thread (5,0,0)". */
 void describe_thread(char *text, size_t size);
+/* Number of the running thread in its block. */
+unsigned thread_number(void);
 /* The fiber whose guard page this is, or NULL. */
 bool stack_overflowed(const void *address);
 
@@ -82,6 +85,14 @@ bool shared_describe(const void *address, char *text, size_t size);
 /* Addresses of the block's own for the race detector. */
 char *shared_sync_address(unsigned i);
 constexpr unsigned SYNC_ADDRESSES = 4 + 32 * 32 * 2;
+
+/* [memory, memory + bytes) is in one array of the running block. */
+bool shared_holds(const void *memory, size_t bytes);
+
+/* ---- twins.cpp ---- */
+
+/* The thread exits: reports copies that it never waited for. */
+void copy_async_end(unsigned thread);
 
 /* ---- memory.cpp ---- */
 

@@ -20,7 +20,8 @@ emulator_sources = \
 	tests/cuda_emulation/profile.cpp \
 	tests/cuda_emulation/report.cpp \
 	tests/cuda_emulation/runtime.cpp \
-	tests/cuda_emulation/shared.cpp
+	tests/cuda_emulation/shared.cpp \
+	tests/cuda_emulation/twins.cpp
 
 check_LIBRARIES += tests/cuda_emulation/libemulator.a tests/cuda_emulation/libemulated_host.a
 tests_cuda_emulation_libemulator_a_SOURCES = $(emulator_sources)

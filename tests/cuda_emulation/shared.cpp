@@ -155,6 +155,22 @@ void *shared_dynamic(void)
     return dynamic_start();
 }
 
+bool shared_holds(const void *memory, size_t bytes)
+{
+    const char *at = static_cast<const char *>(memory);
+
+    if (launched.dynamic_bytes >= bytes && at >= dynamic_start() &&
+        at <= dynamic_start() + (launched.dynamic_bytes - bytes))
+        return true;
+    for (unsigned i = 0; i < s.n_sites; i++) {
+        const char *start = static_cast<const char *>(s.sites[i]->memory);
+
+        if (s.sites[i]->bytes >= bytes && at >= start && at <= start + (s.sites[i]->bytes - bytes))
+            return true;
+    }
+    return false;
+}
+
 char *shared_sync_address(unsigned i)
 {
     return s.sync + i;

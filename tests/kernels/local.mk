@@ -70,3 +70,10 @@ tests_kernels_check_cublaslt_load_SOURCES = tests/kernels/check_cublaslt_load.c 
 tests_kernels_check_cublaslt_load_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_cublaslt_load_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_cublaslt_load_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/kernels/check_half_products
+TESTS += tests/kernels/check_half_products
+tests_kernels_check_half_products_SOURCES = tests/kernels/check_half_products.c
+tests_kernels_check_half_products_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_half_products_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_half_products_LDADD = $(KERNEL_TEST_LIBS)

@@ -12,6 +12,10 @@ struct __attribute__((aligned(2))) __nv_bfloat16 {
     unsigned short bits;
 };
 
+struct __attribute__((aligned(4))) __nv_bfloat162 {
+    __nv_bfloat16 x, y;
+};
+
 static inline float __bfloat162float(__nv_bfloat16 h)
 {
     return __uint_as_float((unsigned)h.bits << 16);
@@ -29,6 +33,16 @@ static inline __nv_bfloat16 __float2bfloat16_rn(float f)
 static inline __nv_bfloat16 __float2bfloat16(float f)
 {
     return __float2bfloat16_rn(f);
+}
+
+static inline __nv_bfloat162 __floats2bfloat162_rn(float low, float high)
+{
+    return {__float2bfloat16_rn(low), __float2bfloat16_rn(high)};
+}
+
+static inline float2 __bfloat1622float2(__nv_bfloat162 pair)
+{
+    return {__bfloat162float(pair.x), __bfloat162float(pair.y)};
 }
 
 static inline __nv_bfloat16 __ushort_as_bfloat16(unsigned short bits)

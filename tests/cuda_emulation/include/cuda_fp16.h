@@ -12,6 +12,10 @@ struct __attribute__((aligned(2))) __half {
     unsigned short bits;
 };
 
+struct __attribute__((aligned(4))) __half2 {
+    __half x, y;
+};
+
 static inline float __half2float(__half h)
 {
     unsigned sign = (unsigned)(h.bits & 0x8000) << 16, exponent = h.bits >> 10 & 31;
@@ -48,6 +52,16 @@ static inline __half __float2half_rn(float f)
 static inline __half __float2half(float f)
 {
     return __float2half_rn(f);
+}
+
+static inline __half2 __floats2half2_rn(float low, float high)
+{
+    return {__float2half_rn(low), __float2half_rn(high)};
+}
+
+static inline float2 __half22float2(__half2 pair)
+{
+    return {__half2float(pair.x), __half2float(pair.y)};
 }
 
 static inline __half __ushort_as_half(unsigned short bits)

@@ -46,12 +46,46 @@ enum class collective : unsigned char {
     shuffle_down,
     shuffle_xor,
     ballot,
+    instruction, /* warp_instruction */
 };
 
 /* Returns when all lanes of mask that have not exited are here with the same mask and operation:
  * what this lane gets. value, operand and width as the warp function's parameters. */
 uint64_t warp_collective(collective kind, unsigned mask, uint64_t value, int operand, int width,
                          place at);
+
+/* ---- twins of the instructions in kernels/cuda/ptx.cuh (twins.cpp) ---- */
+
+/* Lanes of a warp, and the most 32-bit registers that one instruction reads or writes in each. */
+constexpr unsigned WARP_LANES = 32, WARP_REGISTERS = 10;
+typedef uint32_t warp_registers[WARP_LANES][WARP_REGISTERS];
+/* A pure function over the registers of a warp: what the instruction makes of them, in place. */
+typedef void (*warp_twin)(warp_registers &lanes);
+
+/* Instructions that are .sync.aligned: returns when all 32 lanes, none of which may have exited,
+ * are at the same place with the same twin; `registers` (n of them) become what the twin gives. */
+void warp_instruction(const char *name, warp_twin twin, uint32_t *registers, unsigned n, place at);
+
+/* In: the four words of the row that the lane has read. Out: one word for each matrix. */
+void twin_ldmatrix(warp_registers &lanes);
+void twin_ldmatrix_trans(warp_registers &lanes);
+/* In: A in 0-3, B in 4 and 5, C in 6-9. Out: D in 6-9. */
+void twin_mma_bf16(warp_registers &lanes);
+void twin_mma_f16(warp_registers &lanes);
+
+/* r: n_matrices (2 or 4) words; row: 16 aligned bytes of shared memory, in every lane. */
+void ldmatrix(uint32_t *r, unsigned n_matrices, bool trans, const void *row, place at);
+/* D = A B + C, m16n8k16, in place of C. */
+void mma(const char *name, warp_twin twin, float *c, const uint32_t *a, uint32_t b0, uint32_t b1,
+         place at);
+/* cp.async of 4, 8 or 16 bytes; not in bounds: zeros, and nothing is read. The target is poisoned
+ * at once and gets its bytes when the thread waits for the copy's group. */
+void copy_async(void *shared, const void *global, unsigned bytes, bool in_bounds, place at);
+void copy_async_commit(place at);
+/* All groups of this thread but the `pending` youngest land. */
+void copy_async_wait(unsigned pending, place at);
+/* 2^x; subnormal numbers count as zero on both sides. */
+float twin_ex2(float x);
 
 /* A kernel and its arguments, which live until launch returns. */
 struct kernel_call {

@@ -3,7 +3,7 @@
  * The kernels of wrong.h. RIGHT chooses the twin; nearly all of them turn the items of each block
  * around, so that every item depends on another thread's.
  */
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "tests/cuda_emulation/wrong/wrong.h"
 
 #define BLOCK 64
@@ -249,6 +249,139 @@ template <bool RIGHT> static __global__ void much_static(const float *in, float 
     out[base + t] = half[BLOCK - 1 - t] + rest[BLOCK - 1 - t];
 }
 
+/* ---- asynchronous copies: item t of the block's 64 goes to tile[t] ---- */
+
+template <bool RIGHT> static __global__ void copy_missing_barrier(const float *in, float *out)
+{
+    ENSO_SHARED(float, tile, BLOCK);
+    unsigned t = threadIdx.x, base = blockIdx.x * BLOCK;
+
+    enso_cp_async<4>(&tile[t], in + base + t, true);
+    enso_cp_async_commit();
+    enso_cp_async_wait<0>();
+    if (RIGHT)
+        __syncthreads();
+    out[base + t] = tile[BLOCK - 1 - t];
+}
+
+template <bool RIGHT> static __global__ void copy_too_early(const float *in, float *out)
+{
+    ENSO_SHARED(float, tile, BLOCK);
+    unsigned t = threadIdx.x, base = blockIdx.x * BLOCK;
+
+    tile[t] = in[base + t];
+    __syncthreads();
+    out[base + t] = tile[BLOCK - 1 - t];
+    if (RIGHT)
+        __syncthreads();
+    enso_cp_async<4>(&tile[t], in + base, true);
+    enso_cp_async_commit();
+    enso_cp_async_wait<0>();
+}
+
+/* WAIT: 0 the right one, 1 none, 2 one group too few, 3 before the commit. */
+template <int WAIT> static __device__ void copy_and_wait(const float *in, float *out)
+{
+    ENSO_SHARED(float, tile, 2 * BLOCK);
+    unsigned t = threadIdx.x, base = blockIdx.x * BLOCK;
+
+    enso_cp_async<4>(&tile[BLOCK + t], in + base, true);
+    enso_cp_async_commit();
+    enso_cp_async<4>(&tile[t], in + base + t, true);
+    if (WAIT == 3)
+        enso_cp_async_wait<0>();
+    enso_cp_async_commit();
+    if (WAIT == 0)
+        enso_cp_async_wait<0>();
+    if (WAIT == 2)
+        enso_cp_async_wait<1>();
+    __syncthreads();
+    out[base + t] = tile[BLOCK - 1 - t];
+    if (WAIT != 1)
+        enso_cp_async_wait<0>();
+}
+
+template <bool RIGHT> static __global__ void copy_no_wait(const float *in, float *out)
+{
+    copy_and_wait<RIGHT ? 0 : 1>(in, out);
+}
+
+template <bool RIGHT> static __global__ void copy_late_wait(const float *in, float *out)
+{
+    copy_and_wait<RIGHT ? 0 : 2>(in, out);
+}
+
+template <bool RIGHT> static __global__ void copy_not_committed(const float *in, float *out)
+{
+    copy_and_wait<RIGHT ? 0 : 3>(in, out);
+}
+
+template <bool RIGHT> static __global__ void copy_misaligned(const float *in, float *out)
+{
+    ENSO_SHARED(float, tile, BLOCK);
+    unsigned t = threadIdx.x, base = blockIdx.x * BLOCK;
+
+    tile[t] = 0;
+    __syncthreads();
+    if (t % 4 == 0 && t < BLOCK - 4)
+        enso_cp_async<16>(&tile[t], in + base + t + (RIGHT ? 0 : 1), true);
+    else if (t >= BLOCK - 4)
+        enso_cp_async<4>(&tile[t], in + base + t, true);
+    enso_cp_async_commit();
+    enso_cp_async_wait<0>();
+    __syncthreads();
+    out[base + t] = tile[BLOCK - 1 - t];
+}
+
+/* ---- matrix fragments: four floats are a row of ldmatrix; every lane gets its own back ---- */
+
+enum fragment_fault { FRAGMENT_RIGHT, UNSEEN, MISALIGNED, NOT_SHARED, FEW_LANES };
+
+/* Each lane writes one float of row lane / 4 for all four rounds of its warp. */
+template <int FAULT> static __device__ void fragments(const float *in, float *out)
+{
+    ENSO_SHARED(uint4, rows, 2 * 32 + 1);
+    unsigned t = threadIdx.x, lane = t % 32, base = blockIdx.x * BLOCK;
+    uint4 *mine = rows + t / 32 * 32;
+    uint32_t r[4];
+    const char *row = reinterpret_cast<const char *>(&mine[lane]);
+
+    for (unsigned m = 0; m < 4; m++) /* row lane / 4 of matrix m */
+        reinterpret_cast<float *>(&mine[8 * m + lane / 4])[lane % 4] = in[base + BLOCK - 1 - t];
+    if (FAULT != UNSEEN)
+        __syncwarp();
+    if (FAULT == FEW_LANES && lane == 30) {
+        out[base + t] = 0;
+        return;
+    }
+    if (FAULT == MISALIGNED)
+        row += 8;
+    if (FAULT == NOT_SHARED)
+        row = reinterpret_cast<const char *>(in);
+    enso_ldmatrix_x4(r, row);
+    out[base + t] = __uint_as_float(r[t % 4]);
+}
+
+template <bool RIGHT> static __global__ void fragment_unseen(const float *in, float *out)
+{
+    fragments<RIGHT ? FRAGMENT_RIGHT : UNSEEN>(in, out);
+}
+
+template <bool RIGHT> static __global__ void fragment_misaligned(const float *in, float *out)
+{
+    fragments<RIGHT ? FRAGMENT_RIGHT : MISALIGNED>(in, out);
+}
+
+template <bool RIGHT> static __global__ void fragment_not_shared(const float *in, float *out)
+{
+    fragments<RIGHT ? FRAGMENT_RIGHT : NOT_SHARED>(in, out);
+}
+
+template <bool RIGHT> static __global__ void fragment_few_lanes(const float *in, float *out)
+{
+    fragments<RIGHT ? FRAGMENT_RIGHT : FEW_LANES>(in, out);
+}
+
 #define CASE(which, kernel, shared, ...)                                                           \
     case which:                                                                                    \
         return right ? enso_launch(kernel<true>, grid, block, shared, stream, in, out,             \
@@ -268,6 +401,9 @@ int wrong_launch(enum wrong_case which, bool right, const float *in, float *out,
         CASE(WRONG_MISSING_WARP_BARRIER, missing_warp_barrier, 0)
         CASE(WRONG_BLOCKS_SHARE, blocks_share, 0)
         CASE(WRONG_SUBSET_BARRIER, subset_barrier, 0)
+        CASE(WRONG_COPY_MISSING_BARRIER, copy_missing_barrier, 0)
+        CASE(WRONG_COPY_TOO_EARLY, copy_too_early, 0)
+        CASE(WRONG_FRAGMENT_UNSEEN, fragment_unseen, 0)
         CASE(WRONG_DIVERGENT_BARRIER, divergent_barrier, 0)
         CASE(WRONG_BARRIER_AND_WARP, barrier_and_warp, 0)
         CASE(WRONG_GLOBAL_WRITE, global_write, 0, (unsigned)WRONG_ITEMS)
@@ -285,6 +421,13 @@ int wrong_launch(enum wrong_case which, bool right, const float *in, float *out,
         CASE(WRONG_STACK_OVERFLOW, stack_overflow, 0)
         CASE(WRONG_DIVISION_BY_ZERO, division_by_zero, 0)
         CASE(WRONG_MUCH_STATIC, much_static, 0)
+        CASE(WRONG_COPY_NO_WAIT, copy_no_wait, 0)
+        CASE(WRONG_COPY_LATE_WAIT, copy_late_wait, 0)
+        CASE(WRONG_COPY_NOT_COMMITTED, copy_not_committed, 0)
+        CASE(WRONG_COPY_MISALIGNED, copy_misaligned, 0)
+        CASE(WRONG_FRAGMENT_MISALIGNED, fragment_misaligned, 0)
+        CASE(WRONG_FRAGMENT_NOT_SHARED, fragment_not_shared, 0)
+        CASE(WRONG_FRAGMENT_FEW_LANES, fragment_few_lanes, 0)
     }
     return (int)cudaErrorInvalidValue;
 }
@@ -310,28 +453,22 @@ float wrong_expected(enum wrong_case which, unsigned i)
 
 const char *wrong_name(enum wrong_case which)
 {
-    static const char *const names[] = {"missing barrier",
-                                        "missing second barrier",
-                                        "missing warp barrier",
-                                        "blocks share",
-                                        "subset barrier",
-                                        "divergent barrier",
-                                        "barrier and warp",
-                                        "global write",
-                                        "global tail",
-                                        "global read before",
-                                        "null read",
-                                        "uninitialised static",
-                                        "uninitialised dynamic",
-                                        "shared static end",
-                                        "shared dynamic end",
-                                        "lane outside mask",
-                                        "not in own mask",
-                                        "different masks",
-                                        "different shuffles",
-                                        "stack overflow",
-                                        "division by zero",
-                                        "much static"};
+    static const char *const names[] = {"missing barrier",      "missing second barrier",
+                                        "missing warp barrier", "blocks share",
+                                        "subset barrier",       "copy missing barrier",
+                                        "copy too early",       "fragment unseen",
+                                        "divergent barrier",    "barrier and warp",
+                                        "global write",         "global tail",
+                                        "global read before",   "null read",
+                                        "uninitialised static", "uninitialised dynamic",
+                                        "shared static end",    "shared dynamic end",
+                                        "lane outside mask",    "not in own mask",
+                                        "different masks",      "different shuffles",
+                                        "stack overflow",       "division by zero",
+                                        "much static",          "copy without wait",
+                                        "copy with late wait",  "copy not committed",
+                                        "copy misaligned",      "fragment misaligned",
+                                        "fragment not shared",  "fragment of few lanes"};
 
     return names[which];
 }

@@ -20,7 +20,10 @@ enum wrong_case {
     WRONG_MISSING_WARP_BARRIER,   /* a warp is taken to run in step */
     WRONG_BLOCKS_SHARE,           /* blocks write the same word */
     WRONG_SUBSET_BARRIER,         /* one half of the warp meets, and reads the other half's word */
-    WRONG_LAST_RACE = WRONG_SUBSET_BARRIER,
+    WRONG_COPY_MISSING_BARRIER,   /* waits for its own copies, reads those of others */
+    WRONG_COPY_TOO_EARLY,         /* copies over what others still read */
+    WRONG_FRAGMENT_UNSEEN,        /* ldmatrix of rows that other lanes write, without a barrier */
+    WRONG_LAST_RACE = WRONG_FRAGMENT_UNSEEN,
     /* The emulator reports these. */
     WRONG_DIVERGENT_BARRIER, /* two halves of a block at two barriers */
     WRONG_BARRIER_AND_WARP, /* one lane at the barrier, the others wait for it in a warp function */
@@ -39,7 +42,14 @@ enum wrong_case {
     WRONG_STACK_OVERFLOW,
     WRONG_DIVISION_BY_ZERO,
     WRONG_MUCH_STATIC,
-    WRONG_LAST = WRONG_MUCH_STATIC,
+    WRONG_COPY_NO_WAIT,       /* reads its own copy before it has landed */
+    WRONG_COPY_LATE_WAIT,     /* waits for all groups but the one it reads */
+    WRONG_COPY_NOT_COMMITTED, /* waits for groups, of which its copy is in none */
+    WRONG_COPY_MISALIGNED,
+    WRONG_FRAGMENT_MISALIGNED,
+    WRONG_FRAGMENT_NOT_SHARED,
+    WRONG_FRAGMENT_FEW_LANES, /* some lanes have left before */
+    WRONG_LAST = WRONG_FRAGMENT_FEW_LANES,
 };
 
 /* 256 floats in and out (0, 1, 2, ...), 4 blocks of 64 threads. */

@@ -234,6 +234,40 @@ START_TEST(test_graph_constants_convert)
 }
 END_TEST
 
+/* Floats seen as halves are rounded as they are read, slice by slice. */
+START_TEST(test_graph_constants_are_rounded)
+{
+    enum { N = 9000 };
+    float *floats = malloc(N * sizeof *floats);
+    uint16_t *got = malloc(N * sizeof *got), *want = malloc(N * sizeof *want);
+    double doubles[2] = {1.00390625, 1e300};
+    struct enso_constant c = {
+        .dtype = ENSO_DTYPE_BF16, .stored = ENSO_DTYPE_F32, .rank = 1, .dims = {N}, .data = floats};
+
+    for (size_t i = 0; i < N; i++)
+        floats[i] = (float)i / 777 - 3;
+    enso_f32_to_bf16(floats, want, N);
+    ck_assert_int_eq(enso_constant_read(&c, 5, N - 5, got, NULL), ENSO_OK);
+    ck_assert_mem_eq(got, want + 5, (N - 5) * sizeof *got);
+    c.dtype = ENSO_DTYPE_F16;
+    enso_f32_to_f16(floats, want, N);
+    ck_assert_int_eq(enso_constant_read(&c, 0, N, got, NULL), ENSO_OK);
+    ck_assert_mem_eq(got, want, N * sizeof *got);
+    /* from one half type to the other, and from doubles */
+    c = (struct enso_constant){
+        .dtype = ENSO_DTYPE_BF16, .stored = ENSO_DTYPE_F16, .rank = 1, .dims = {2}, .data = want};
+    ck_assert_int_eq(enso_constant_read(&c, 0, 2, got, NULL), ENSO_OK);
+    ck_assert_uint_eq(got[0], 0xC040); /* -3 */
+    c.stored = ENSO_DTYPE_F64;
+    c.data = doubles;
+    ck_assert_int_eq(enso_constant_read(&c, 0, 2, got, NULL), ENSO_OK);
+    ck_assert_uint_eq(got[0], 0x3F80); /* a tie: to even */
+    ck_assert_uint_eq(got[1], 0x7F80); /* infinity */
+    free(floats);
+    free(got);
+    free(want);
+}
+
 START_TEST(test_graph_dims)
 {
     struct enso_extents e = {.n_items = 3, .n_tokens = 7, .n_sequences = 2};
@@ -301,6 +335,7 @@ int main(void)
     tcase_add_test(core, test_graph_sorts_producers_first);
     tcase_add_test(core, test_graph_sorts_a_long_chain);
     tcase_add_test(core, test_graph_constants_convert);
+    tcase_add_test(core, test_graph_constants_are_rounded);
     tcase_add_test(core, test_graph_dims);
     tcase_add_test(core, test_graph_dumps);
     tcase_add_test(errors, test_graph_refuses_cycles_and_gaps);

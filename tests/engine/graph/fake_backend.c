@@ -293,6 +293,13 @@ static int run(struct enso_lane *lane, const struct enso_run *r, struct enso_err
     return ENSO_OK;
 }
 
+static bool computes(const struct enso_device *device, enum enso_op op, enum enso_dtype dtype)
+{
+    (void)device;
+    (void)op;
+    return dtype == ENSO_DTYPE_F32;
+}
+
 #define FAKE(open, is_host)                                                                        \
     {                                                                                              \
         .abi = ENSO_BACKEND_ABI, .name = "fake", .device_open = open,                              \
@@ -300,7 +307,7 @@ static int run(struct enso_lane *lane, const struct enso_run *r, struct enso_err
         .memory_free = memory_free, .upload = upload, .download = download,                        \
         .host_memory = is_host, .bind = bind, .unbind = unbind, .bound_bytes = bound_bytes,        \
         .packs = packs, .workspace_bytes = workspace_bytes, .lane_open = lane_open,                \
-        .lane_close = lane_close, .run = run,                                                      \
+        .lane_close = lane_close, .run = run, .computes = computes,                                \
     }
 
 const struct enso_backend *fake_backend(void)

@@ -30,3 +30,11 @@ tests_engine_graph_check_passes_SOURCES = tests/engine/graph/check_passes.c $(GR
 tests_engine_graph_check_passes_CFLAGS = $(TEST_CFLAGS)
 tests_engine_graph_check_passes_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_engine_graph_check_passes_LDADD = $(ENGINE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/engine/graph/check_lower_precision
+TESTS += tests/engine/graph/check_lower_precision
+tests_engine_graph_check_lower_precision_SOURCES = tests/engine/graph/check_lower_precision.c \
+	$(GRAPH_TEST_HELPERS)
+tests_engine_graph_check_lower_precision_CFLAGS = $(TEST_CFLAGS)
+tests_engine_graph_check_lower_precision_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_engine_graph_check_lower_precision_LDADD = $(ENGINE_LIBS) $(CHECK_LIBS)

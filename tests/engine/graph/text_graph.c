@@ -66,9 +66,9 @@ static enum enso_dtype dtype(struct reader *r)
     static const struct {
         const char *name;
         enum enso_dtype dtype;
-    } all[] = {{"f32", ENSO_DTYPE_F32}, {"f16", ENSO_DTYPE_F16},  {"f64", ENSO_DTYPE_F64},
-               {"i64", ENSO_DTYPE_I64}, {"i32", ENSO_DTYPE_I32},  {"i8", ENSO_DTYPE_I8},
-               {"u8", ENSO_DTYPE_U8},   {"bool", ENSO_DTYPE_BOOL}};
+    } all[] = {{"f32", ENSO_DTYPE_F32}, {"f16", ENSO_DTYPE_F16}, {"bf16", ENSO_DTYPE_BF16},
+               {"f64", ENSO_DTYPE_F64}, {"i64", ENSO_DTYPE_I64}, {"i32", ENSO_DTYPE_I32},
+               {"i8", ENSO_DTYPE_I8},   {"u8", ENSO_DTYPE_U8},   {"bool", ENSO_DTYPE_BOOL}};
     char name[16];
 
     word(r, name, sizeof name);
