@@ -48,6 +48,7 @@ enum enso_config_action {
     ENSO_CONFIG_SERVE,
     ENSO_CONFIG_CHECK_MODEL,  /* --check DIR: check_dir is set */
     ENSO_CONFIG_CHECK_CONFIG, /* --check-config */
+    ENSO_CONFIG_TUNE,         /* --tune */
     ENSO_CONFIG_HELP,
     ENSO_CONFIG_VERSION,
 };
@@ -101,8 +102,9 @@ struct enso_config {
     const char *device; /* "auto", "cpu" or "cuda:N" */
     int64_t threads;    /* 0 = as many as the process may use */
     const char *cuda_module;
-    const char *cublaslt; /* a path, "none", or "": look for it */
-    int isa;              /* enum enso_config_isa */
+    const char *state_dir; /* "": $STATE_DIRECTORY */
+    const char *cublaslt;  /* a path, "none", or "": look for it */
+    int isa;               /* enum enso_config_isa */
 
     /* [log] */
     int log_level;          /* enum enso_log_level */

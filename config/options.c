@@ -354,6 +354,14 @@ const struct enso_option enso_options[] = {
              "none for our own kernels alone; empty: what the system, CUDA's toolkit or Python's "
              "packages have, else our own kernels."},
     {.section = "device",
+     .name = "state_dir",
+     .type = ENSO_OPTION_STRING,
+     AT(state_dir),
+     .default_text = "",
+     .environment = "ENSOD_STATE_DIR",
+     .help = "Folder in which ensod --tune keeps which matrix products were the fastest on this "
+             "GPU; empty: systemd's state directory of the service, else none."},
+    {.section = "device",
      .name = "threads",
      .type = ENSO_OPTION_INT,
      AT(threads),

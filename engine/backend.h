@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "engine/graph/graph.h"
+#include "engine/ops/ops.h"
 #include "engine/tensor.h"
 
 #define ENSO_BACKEND_ABI 3
@@ -25,10 +26,11 @@ struct enso_bound;  /* a node bound to its kernel with packed weights; a backend
 struct enso_lane;   /* per-lane state: thread team, stream; a backend's own */
 
 struct enso_device_options {
-    const char *name;     /* "cpu", "cuda:0" */
-    unsigned n_threads;   /* CPU: size of a lane's team; 0 = min(affinity, ceil(cpu.max)) */
-    const char *isa;      /* CPU: "auto", "generic", "avx2" */
-    const char *cublaslt; /* GPU: path of the library, "none"; NULL, "": look for it */
+    const char *name;      /* "cpu", "cuda:0" */
+    unsigned n_threads;    /* CPU: size of a lane's team; 0 = min(affinity, ceil(cpu.max)) */
+    const char *isa;       /* CPU: "auto", "generic", "avx2" */
+    const char *cublaslt;  /* GPU: path of the library, "none"; NULL, "": look for it */
+    const char *state_dir; /* GPU: folder of what was timed by tune; NULL, "": none */
 };
 
 struct enso_device_info {
@@ -53,6 +55,22 @@ struct enso_run {
                                     Constants that a bound node packed have data NULL. */
     const struct enso_extents *extents;
     void *workspace; /* device memory, at least the largest workspace_bytes; 64-byte aligned */
+};
+
+/* A product that was timed for so many rows: act(X[rows, k] · W[k, n] + bias + residual). */
+struct enso_tuned {
+    size_t rows, n, k;
+    enum enso_dtype dtype;
+    enum enso_activation activation;
+    bool bias, residual;
+    float own_us, first_us, best_us; /* our own kernel, what the heuristic chose, the fastest */
+    bool own;                        /* the fastest is our own */
+};
+
+struct enso_tuning {
+    size_t max_rows; /* about the most that a batch has */
+    void (*report)(void *context, const struct enso_tuned *tuned); /* after each */
+    void *context;
 };
 
 struct enso_backend {
@@ -99,6 +117,11 @@ struct enso_backend {
      * types bind tells)? Any thread. What it promises bind keeps, but for attributes and shapes
      * that no type would help. A model is brought to lower precision by these answers. */
     bool (*computes)(const struct enso_device *device, enum enso_op op, enum enso_dtype dtype);
+
+    /* NULL: nothing to choose. Time what can compute the products of the programs that are bound,
+     * and keep what was fastest for later starts (options.state_dir). The device does nothing else
+     * meanwhile. */
+    int (*tune)(struct enso_device *device, const struct enso_tuning *how, struct enso_error *err);
 };
 
 /* What a module exports under the name enso_backend_entry; NULL when it was built for another ABI.

@@ -59,6 +59,7 @@ endif
 # The CUDA module: the same files are compiled by nvcc (kernels/cuda/ensod-cuda.so) and, for tests, by
 # g++ with an emulated CUDA (tests/cuda_emulation/ensod-cuda-emulated.so).
 cuda_host_sources = \
+	kernels/cuda/algorithms.c kernels/cuda/algorithms.h \
 	kernels/cuda/cublaslt.c kernels/cuda/cublaslt.h \
 	kernels/cuda/cublaslt_api.h kernels/cuda/cublaslt_load.c \
 	kernels/cuda/cuda_internal.h \
@@ -83,7 +84,8 @@ cuda_host_sources = \
 	kernels/cuda/node_unary.c \
 	kernels/cuda/node_view.c \
 	kernels/cuda/node_window.h \
-	kernels/cuda/packed.c kernels/cuda/packed.h
+	kernels/cuda/packed.c kernels/cuda/packed.h \
+	kernels/cuda/tune.c
 cuda_kernel_sources = \
 	kernels/cuda/activation.cuh \
 	kernels/cuda/attention.cu \

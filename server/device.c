@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -117,10 +118,17 @@ static int open_place(struct enso_devices *devices, const struct enso_backend *b
     return ENSO_OK;
 }
 
+/* systemd names the service's folder in the environment. */
+static const char *state_dir(const struct enso_config *config)
+{
+    return config->state_dir[0] != '\0' ? config->state_dir : getenv("STATE_DIRECTORY");
+}
+
 static int open_gpu(const struct enso_config *config, const char *name,
                     struct enso_devices *devices, struct enso_error *err)
 {
-    const struct enso_device_options options = {.name = name, .cublaslt = config->cublaslt};
+    const struct enso_device_options options = {
+        .name = name, .cublaslt = config->cublaslt, .state_dir = state_dir(config)};
     const struct enso_backend *backend = NULL;
     char path[PATH_SIZE];
     int st = find_module(config, path, err);

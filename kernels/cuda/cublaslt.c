@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kernels/cuda/cublaslt_api.h"
 #include "kernels/cuda/module.h"
 
 #define MAX_CANDIDATES 64  /* files that are looked at */
@@ -46,6 +45,8 @@ struct enso__cublaslt {
     struct descriptors descriptors;
     struct enso__lt_preference *preference;
     struct enso__cublaslt_choice *choices;
+    struct enso__algorithms timed;
+    char title[200], state_dir[512]; /* of the table; state_dir "": it is not kept */
 };
 
 struct enso__cublaslt_lane {
@@ -299,12 +300,6 @@ static int look(struct enso_device *device, struct enso__cublaslt **ret, struct 
     return ENSO_NOT_FOUND;
 }
 
-static void log_opened(const struct enso_device *device, const struct enso__cublaslt *lt)
-{
-    enso_log(ENSO_LOG_NOTICE, "matrix products", "%s: %s of %.300s", device->name, lt->name,
-             lt->library.path);
-}
-
 /* Once in a process, whatever the number of cards. */
 static void log_absent(const struct enso_device *device, const struct enso_error *why)
 {
@@ -333,27 +328,59 @@ static int open_configured(struct enso_device *device, const char *path,
     if (st != ENSO_OK)
         return enso_error_set(err, (enum enso_status)st,
                               "%.380s (option cublaslt; none: use our own kernels)", why.message);
-    log_opened(device, *ret);
     return ENSO_OK;
 }
 
-int enso__cublaslt_open(struct enso_device *device, const char *configured,
-                        struct enso__cublaslt **ret, struct enso_error *err)
+/* Or the one that is found. */
+static int open_found(struct enso_device *device, struct enso__cublaslt **ret,
+                      struct enso_error *err)
 {
     struct enso_error why = {0};
+    int st = look(device, ret, &why);
+
+    if (st == ENSO_NO_MEMORY)
+        return enso_error_set(err, ENSO_NO_MEMORY, "%s", why.message);
+    if (st != ENSO_OK)
+        log_absent(device, &why);
+    return ENSO_OK;
+}
+
+/* What was timed on this card with this driver and library; without it the heuristic serves. */
+static void read_timed(struct enso__cublaslt *lt, const char *state_dir)
+{
+    struct enso_error why = {0};
+    int driver = 0;
+
+    (void)cudaDriverGetVersion(&driver); /* 0 stands for itself */
+    snprintf(lt->title, sizeof(lt->title), "%s, driver %d, %s", lt->device->description, driver,
+             lt->name);
+    if (state_dir == NULL || state_dir[0] == '\0' || strlen(state_dir) >= sizeof(lt->state_dir))
+        return;
+    snprintf(lt->state_dir, sizeof(lt->state_dir), "%s", state_dir);
+    int st = enso__algorithms_load(state_dir, lt->title, &lt->timed, &why);
+    if (st == ENSO_OK)
+        enso_log(ENSO_LOG_INFO, "matrix products", "%s: %zu timed products of %s", lt->device->name,
+                 lt->timed.n, state_dir);
+    else if (st != ENSO_NOT_FOUND)
+        enso_log(ENSO_LOG_WARNING, "matrix products", "%s: timed products are not used: %s",
+                 lt->device->name, why.message);
+}
+
+int enso__cublaslt_open(struct enso_device *device, const char *configured, const char *state_dir,
+                        struct enso__cublaslt **ret, struct enso_error *err)
+{
+    int st;
 
     *ret = NULL;
     if (configured != NULL && strcmp(configured, "none") == 0)
         return ENSO_OK;
-    if (configured != NULL && configured[0] != '\0')
-        return open_configured(device, configured, ret, err);
-    int st = look(device, ret, &why);
-    if (st == ENSO_NO_MEMORY)
-        return enso_error_set(err, ENSO_NO_MEMORY, "%s", why.message);
-    if (st == ENSO_OK)
-        log_opened(device, *ret);
-    else
-        log_absent(device, &why);
+    st = configured != NULL && configured[0] != '\0' ? open_configured(device, configured, ret, err)
+                                                     : open_found(device, ret, err);
+    if (st != ENSO_OK || *ret == NULL)
+        return st;
+    enso_log(ENSO_LOG_NOTICE, "matrix products", "%s: %s of %.300s", device->name, (*ret)->name,
+             (*ret)->library.path);
+    read_timed(*ret, state_dir);
     return ENSO_OK;
 }
 
@@ -367,6 +394,7 @@ void enso__cublaslt_close(struct enso__cublaslt *lt)
         enso_free(lt->choices);
         lt->choices = next;
     }
+    enso__algorithms_done(&lt->timed);
     descriptors_done(&lt->descriptors);
     if (lt->preference != NULL)
         (void)lt->library.MatmulPreferenceDestroy(lt->preference);
@@ -426,15 +454,6 @@ void enso__cublaslt_lane_close(struct enso__cublaslt_lane *lane)
 }
 
 /* ---- choosing ---- */
-
-static bool is_same(const struct enso__cublaslt_product *a, const struct enso__cublaslt_product *b)
-{
-    return a->dtype == b->dtype && a->out_dtype == b->out_dtype && a->epilogue == b->epilogue &&
-           a->x_transposed == b->x_transposed && a->w_transposed == b->w_transposed &&
-           a->residual == b->residual && a->invariant == b->invariant && a->n == b->n &&
-           a->k == b->k && a->ld_x == b->ld_x && a->ld_w == b->ld_w && a->ld_y == b->ld_y &&
-           (!a->residual || a->ld_residual == b->ld_residual);
-}
 
 /* The types and shapes that the library is asked for at all. */
 static bool is_possible(const struct enso__cublaslt *lt, const struct enso__cublaslt_product *p)
@@ -533,14 +552,26 @@ static void choose_invariant(struct enso__cublaslt *lt, struct enso__cublaslt_ch
     }
 }
 
+/* Timed, or as the heuristic thinks. */
+static struct plan plan_for(struct enso__cublaslt *lt, const struct enso__cublaslt_product *p,
+                            size_t rows)
+{
+    const struct enso__algorithm *timed = enso__algorithms_find(&lt->timed, p, rows);
+    struct enso__lt_answer answer;
+
+    if (timed != NULL && timed->own)
+        return (struct plan){.origin = ORIGIN_OWN};
+    if (timed != NULL && is_able(lt, p, rows, &timed->algorithm))
+        return (struct plan){ORIGIN_TIMED, timed->algorithm};
+    if (ask(lt, p, rows, &answer, 1) == 1)
+        return (struct plan){ORIGIN_HEURISTIC, answer.algorithm};
+    return (struct plan){.origin = ORIGIN_OWN};
+}
+
 static void choose_fastest(struct enso__cublaslt *lt, struct enso__cublaslt_choice *c)
 {
-    for (size_t b = 0; b < ENSO__CUBLASLT_BUCKETS; b++) {
-        struct enso__lt_answer answer;
-
-        if (ask(lt, &c->product, enso__cublaslt_bucket_rows(b), &answer, 1) == 1)
-            c->plans[b] = (struct plan){ORIGIN_HEURISTIC, answer.algorithm};
-    }
+    for (size_t b = 0; b < ENSO__CUBLASLT_BUCKETS; b++)
+        c->plans[b] = plan_for(lt, &c->product, enso__cublaslt_bucket_rows(b));
 }
 
 static struct enso__cublaslt_choice *find_choice(const struct enso__cublaslt *lt,
@@ -548,7 +579,7 @@ static struct enso__cublaslt_choice *find_choice(const struct enso__cublaslt *lt
 {
     struct enso__cublaslt_choice *c = lt->choices;
 
-    while (c != NULL && !is_same(&c->product, product))
+    while (c != NULL && !enso__cublaslt_is_same(&c->product, product))
         c = c->next;
     return c;
 }
@@ -622,20 +653,70 @@ bool enso__cublaslt_takes(const struct enso__cublaslt_choice *choice,
            is_aligned(o->y);
 }
 
-int enso__cublaslt_run(struct enso__cublaslt_lane *lane, const struct enso__cublaslt_choice *choice,
+int enso__cublaslt_try(struct enso__cublaslt_lane *lane,
+                       const struct enso__cublaslt_product *product,
+                       const struct enso__lt_algorithm *algorithm,
                        const struct enso__cublaslt_operands *o, cudaStream_t stream,
                        struct enso_error *err)
 {
     const struct enso__cublaslt *lt = lane->lt;
     const struct descriptors *d = &lane->descriptors;
-    const struct plan *plan = &choice->plans[enso__cublaslt_bucket(o->m)];
-    const float beta = choice->product.residual ? o->beta : 0;
-    const void *c = choice->product.residual ? o->residual : o->y; /* not read for beta 0 */
-    int status = set_descriptors(d, &choice->product, o->m, o->bias);
+    const float beta = product->residual ? o->beta : 0;
+    const void *c = product->residual ? o->residual : o->y; /* not read for beta 0 */
+    int status = set_descriptors(d, product, o->m, o->bias);
 
     if (status == ENSO__LT_SUCCESS)
         status = lt->library.Matmul(lt->handle, d->desc, &o->alpha, o->w, d->w, o->x, d->x, &beta,
-                                    c, d->residual, o->y, d->y, &plan->algorithm, lane->workspace,
+                                    c, d->residual, o->y, d->y, algorithm, lane->workspace,
                                     workspace_bytes(lt->device), stream);
     return status == ENSO__LT_SUCCESS ? ENSO_OK : failed(lt, status, "a product", err);
+}
+
+int enso__cublaslt_run(struct enso__cublaslt_lane *lane, const struct enso__cublaslt_choice *choice,
+                       const struct enso__cublaslt_operands *o, cudaStream_t stream,
+                       struct enso_error *err)
+{
+    return enso__cublaslt_try(lane, &choice->product,
+                              &choice->plans[enso__cublaslt_bucket(o->m)].algorithm, o, stream,
+                              err);
+}
+
+/* ---- tuning ---- */
+
+const struct enso__cublaslt_choice *enso__cublaslt_next(const struct enso__cublaslt *lt,
+                                                        const struct enso__cublaslt_choice *choice)
+{
+    return choice == NULL ? lt->choices : choice->next;
+}
+
+const struct enso__cublaslt_product *
+enso__cublaslt_product(const struct enso__cublaslt_choice *choice)
+{
+    return &choice->product;
+}
+
+size_t enso__cublaslt_algorithms(struct enso__cublaslt *lt,
+                                 const struct enso__cublaslt_product *product, size_t rows,
+                                 struct enso__lt_algorithm *ret, size_t most)
+{
+    struct enso__lt_answer answers[ALGORITHMS];
+
+    pthread_mutex_lock(&lt->mutex);
+    size_t n = ask(lt, product, rows, answers, ENSO_MIN(most, (size_t)ALGORITHMS));
+    pthread_mutex_unlock(&lt->mutex);
+    for (size_t i = 0; i < n; i++)
+        ret[i] = answers[i].algorithm;
+    return n;
+}
+
+int enso__cublaslt_keep(struct enso__cublaslt *lt, const struct enso__algorithms *timed,
+                        struct enso_error *err)
+{
+    int st = ENSO_OK;
+
+    for (size_t i = 0; st == ENSO_OK && i < timed->n; i++)
+        st = enso__algorithms_put(&lt->timed, &timed->entries[i], err);
+    if (st == ENSO_OK && lt->state_dir[0] != '\0')
+        st = enso__algorithms_store(lt->state_dir, lt->title, &lt->timed, err);
+    return st;
 }

@@ -30,34 +30,12 @@
 #include <cuda_runtime_api.h>
 
 #include "base/error.h"
-#include "engine/ops/ops.h"
-#include "engine/tensor.h"
+#include "kernels/cuda/algorithms.h"
 
 struct enso_device;
 struct enso__cublaslt;        /* the library on one device */
 struct enso__cublaslt_lane;   /* what a lane brings: workspace, descriptors */
 struct enso__cublaslt_choice; /* a product's algorithms */
-
-/* Bits of an epilogue; the activation comes last. */
-enum enso__cublaslt_epilogue {
-    ENSO__CUBLASLT_BIAS = 1,
-    ENSO__CUBLASLT_RELU = 2,
-    ENSO__CUBLASLT_GELU_TANH = 4, /* not in float32: the library's tanh is coarser than that */
-};
-
-/* What is known before the number of rows. Leading dimensions in elements, of matrices as they are
- * stored. */
-struct enso__cublaslt_product {
-    enum enso_dtype dtype;     /* of X and W: F32, F16 or BF16 */
-    enum enso_dtype out_dtype; /* of Y, bias and residual: the same, or F32 */
-    unsigned epilogue;         /* of the bits above */
-    bool x_transposed;         /* X is stored as [k, m] */
-    bool w_transposed;         /* W is stored as [n, k], else [k, n] */
-    bool residual;
-    bool invariant;
-    size_t n, k;
-    size_t ld_x, ld_w, ld_residual, ld_y;
-};
 
 /* Device memory, all of it. y may be residual, and overlaps nothing else. */
 struct enso__cublaslt_operands {
@@ -72,11 +50,12 @@ struct enso__cublaslt_operands {
 size_t enso__cublaslt_bucket_rows(size_t bucket);
 size_t enso__cublaslt_bucket(size_t m);
 
-/* Find the library and make a handle for the device, which must be the thread's. configured: a
- * path, "none", or NULL or "" to look for it. What came of it is logged. *ret is NULL when there is
+/* Find the library and make a handle for the device, which must be the thread's, and read its table
+ * of timed algorithms. configured: a path, "none", or NULL or "" to look for it. state_dir: where
+ * the table is; NULL or "": nowhere. What came of it is logged. *ret is NULL when there is
  * none: that is no failure, unless a path was configured. Errors: what enso__cublaslt_load says,
  * ENSO_UNAVAILABLE when the library refuses the device, ENSO_NO_MEMORY. */
-int enso__cublaslt_open(struct enso_device *device, const char *configured,
+int enso__cublaslt_open(struct enso_device *device, const char *configured, const char *state_dir,
                         struct enso__cublaslt **ret, struct enso_error *err) ENSO_MUST_CHECK;
 void enso__cublaslt_close(struct enso__cublaslt *lt); /* NULL is fine; after all its lanes */
 /* "cuBLASLt 13.1.0"; "" for NULL. */
@@ -105,6 +84,28 @@ bool enso__cublaslt_takes(const struct enso__cublaslt_choice *choice,
 int enso__cublaslt_run(struct enso__cublaslt_lane *lane, const struct enso__cublaslt_choice *choice,
                        const struct enso__cublaslt_operands *o, cudaStream_t stream,
                        struct enso_error *err) ENSO_MUST_CHECK;
+
+/* ---- for tuning (tune.c), while nothing else runs ---- */
+
+/* Products that were chosen for, one after the other; NULL: the first; returns NULL after the last.
+ */
+const struct enso__cublaslt_choice *enso__cublaslt_next(const struct enso__cublaslt *lt,
+                                                        const struct enso__cublaslt_choice *choice);
+const struct enso__cublaslt_product *
+enso__cublaslt_product(const struct enso__cublaslt_choice *choice);
+/* The library's algorithms for so many rows, the first the heuristic's favourite; how many. */
+size_t enso__cublaslt_algorithms(struct enso__cublaslt *lt,
+                                 const struct enso__cublaslt_product *product, size_t rows,
+                                 struct enso__lt_algorithm *ret, size_t most);
+/* enso__cublaslt_run with that algorithm. */
+int enso__cublaslt_try(struct enso__cublaslt_lane *lane,
+                       const struct enso__cublaslt_product *product,
+                       const struct enso__lt_algorithm *algorithm,
+                       const struct enso__cublaslt_operands *o, cudaStream_t stream,
+                       struct enso_error *err) ENSO_MUST_CHECK;
+/* Make this the table (entries are copied) and write it to the state directory. */
+int enso__cublaslt_keep(struct enso__cublaslt *lt, const struct enso__algorithms *timed,
+                        struct enso_error *err) ENSO_MUST_CHECK;
 
 /* Buckets of all products so far, by who computes them and why. */
 struct enso__cublaslt_counts {

@@ -218,9 +218,11 @@ static int probe(struct enso_device *device, struct enso_error *err)
     return st;
 }
 
-static int open_products(struct enso_device *device, const char *cublaslt, struct enso_error *err)
+static int open_products(struct enso_device *device, const struct enso_device_options *options,
+                         struct enso_error *err)
 {
-    int st = enso__cublaslt_open(device, cublaslt, &device->cublaslt, err);
+    int st =
+        enso__cublaslt_open(device, options->cublaslt, options->state_dir, &device->cublaslt, err);
     size_t at = strlen(device->description);
 
     if (device->cublaslt != NULL)
@@ -258,7 +260,7 @@ int enso__cuda_device_open(const struct enso_device_options *options,
     if (st == ENSO_OK)
         st = probe(device, err);
     if (st == ENSO_OK)
-        st = open_products(device, options->cublaslt, err);
+        st = open_products(device, options, err);
     if (st != ENSO_OK) {
         enso__cuda_device_close(device);
         return st;

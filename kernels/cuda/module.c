@@ -73,6 +73,7 @@ const struct enso_backend *enso_backend_entry(const struct enso_host *given)
         .lane_open = enso__cuda_lane_open,
         .lane_close = enso__cuda_lane_close,
         .run = enso__cuda_lane_run,
+        .tune = enso__cuda_tune,
         .computes = enso__cuda_computes,
     };
 

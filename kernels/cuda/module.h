@@ -34,6 +34,9 @@ int enso__cuda_lane_download(struct enso_lane *lane, void *dst, const void *src,
                              struct enso_error *err) ENSO_MUST_CHECK;
 int enso__cuda_lane_run(struct enso_lane *lane, const struct enso_run *run,
                         struct enso_error *err) ENSO_MUST_CHECK;
+/* tune.c: the contract of engine/backend.h. */
+int enso__cuda_tune(struct enso_device *device, const struct enso_tuning *how,
+                    struct enso_error *err) ENSO_MUST_CHECK;
 /* Sleep until all that was put on the lane is done. */
 int enso__cuda_lane_wait(struct enso_lane *lane, struct enso_error *err);
 cudaStream_t enso__cuda_lane_stream(struct enso_lane *lane);

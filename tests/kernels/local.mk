@@ -77,3 +77,12 @@ tests_kernels_check_half_products_SOURCES = tests/kernels/check_half_products.c
 tests_kernels_check_half_products_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_half_products_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_half_products_LDADD = $(KERNEL_TEST_LIBS)
+
+# The same with the table of timed algorithms.
+check_PROGRAMS += tests/kernels/check_algorithms
+TESTS += tests/kernels/check_algorithms
+tests_kernels_check_algorithms_SOURCES = tests/kernels/check_algorithms.c \
+	kernels/cuda/algorithms.c kernels/cuda/algorithms.h
+tests_kernels_check_algorithms_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_algorithms_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_algorithms_LDADD = $(TEST_LIBS) $(ENGINE_LIBS) $(CHECK_LIBS)
