@@ -6,4 +6,5 @@ bench_http_transport_LDADD = server/libserver.a $(BASE_LIBS) $(MICROHTTPD_LIBS) 
 noinst_PROGRAMS += bench/kernels
 bench_kernels_SOURCES = bench/kernels.c
 bench_kernels_LDADD = $(ENGINE_LIBS)
-EXTRA_DIST += bench/README.md bench/harness.py bench/http_speed.py bench/memory.py bench/peers.py
+EXTRA_DIST += bench/README.md bench/harness.py bench/http_speed.py bench/memory.py bench/peers.py \
+	bench/gpu/lengths.py bench/gpu/peers.py bench/gpu/predict.py

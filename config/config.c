@@ -542,12 +542,14 @@ static enum enso_status apply_arguments(struct loader *l, const struct arguments
 static void copy_value(const struct enso_option *to, void *to_base, const struct enso_option *from,
                        const void *from_base)
 {
-    size_t size = to->type == ENSO_OPTION_BOOL ? sizeof(bool) : sizeof(uint64_t);
+    size_t size = to->type == ENSO_OPTION_BOOL   ? sizeof(bool)
+                  : to->type == ENSO_OPTION_ENUM ? sizeof(int)
+                                                 : sizeof(uint64_t);
 
     memcpy((char *)to_base + to->offset, (const char *)from_base + from->offset, size);
 }
 
-/* What a [model] section leaves out comes from [batching]. */
+/* What a [model] section leaves out comes from [batching] and [device]. */
 static void inherit(struct loader *l, size_t at)
 {
     for (size_t i = 0; i < enso_n_options; i++) {
@@ -556,6 +558,8 @@ static void inherit(struct loader *l, size_t at)
         if (!is_model_option(o) || l->set[at][i])
             continue;
         from = enso_option_find("batching", o->name);
+        if (from == NULL)
+            from = enso_option_find("device", o->name);
         if (from != NULL)
             copy_value(o, &l->models[at], from, &l->config);
     }
@@ -581,6 +585,7 @@ static enum enso_status make_entries(struct loader *l, const struct arguments *a
             return enso_error_no_memory(err, "the configuration");
         entries[i].from_command_line = entries[i].required = a->n_dirs != 0;
         entries[i].batching = c->batching;
+        entries[i].arithmetic = c->arithmetic;
     }
     for (size_t i = 0; i < l->n_models; i++) {
         inherit(l, i);

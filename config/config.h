@@ -65,6 +65,20 @@ struct enso_config_batching {
     bool truncate;         /* cut long texts unless the request says otherwise */
 };
 
+enum enso_config_dtype {
+    ENSO_CONFIG_DTYPE_AUTO,
+    ENSO_CONFIG_DTYPE_FP32,
+    ENSO_CONFIG_DTYPE_BF16,
+    ENSO_CONFIG_DTYPE_FP16,
+};
+enum enso_config_gelu { ENSO_CONFIG_GELU_EXACT, ENSO_CONFIG_GELU_FAST };
+
+/* Keys of [device] that may stand in [model NAME], too, where they override it. */
+struct enso_config_arithmetic {
+    int dtype; /* enum enso_config_dtype */
+    int gelu;  /* enum enso_config_gelu */
+};
+
 /* A model to serve. */
 struct enso_config_model {
     const char *name; /* of the section; NULL for a folder given without one: the id is its name */
@@ -74,6 +88,7 @@ struct enso_config_model {
     bool required; /* a failure to load ends the start; true for the command line's */
     bool from_command_line;
     struct enso_config_batching batching;
+    struct enso_config_arithmetic arithmetic;
     unsigned line; /* in the file, 0 for others */
 };
 
@@ -104,7 +119,8 @@ struct enso_config {
     const char *cuda_module;
     const char *state_dir; /* "": $STATE_DIRECTORY */
     const char *cublaslt;  /* a path, "none", or "": look for it */
-    int isa;               /* enum enso_config_isa */
+    struct enso_config_arithmetic arithmetic;
+    int isa; /* enum enso_config_isa */
 
     /* [log] */
     int log_level;          /* enum enso_log_level */

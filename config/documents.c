@@ -41,7 +41,9 @@ static const char *default_of(const struct enso_option *o)
 {
     if (o->default_text != NULL)
         return "empty";
-    return enso_option_find("batching", o->name) != NULL ? "as in [batching]" : "none";
+    if (enso_option_find("batching", o->name) != NULL)
+        return "as in [batching]";
+    return enso_option_find("device", o->name) != NULL ? "as in [device]" : "none";
 }
 
 static void write_option_markdown(struct enso_buffer *b, const struct enso_option *o)
@@ -139,7 +141,7 @@ void enso_options_write_example(struct enso_buffer *b)
         enso_buffer_putc(b, '\n');
         enso__write_wrapped(b, "# ", enso_option_sections[s].help, 90);
         if (is_model)
-            enso_buffer_puts(b, "# Keys left out here are as in [batching].\n");
+            enso_buffer_puts(b, "# Keys left out here are as in [batching] and [device].\n");
         enso_buffer_printf(b, is_model ? "#[%s my-model]\n" : "[%s]\n", section);
         for (size_t i = 0; i < enso_n_options; i++) {
             if (strcmp(enso_options[i].section, section) == 0)

@@ -38,7 +38,7 @@ struct enso_option {
     enum enso_option_type type;
     bool reloadable; /* taken over on SIGHUP */
     size_t offset;
-    const char *default_text; /* NULL in [model]: from [batching], or nothing */
+    const char *default_text; /* NULL in [model]: from [batching] or [device], or nothing */
     uint64_t min, max;        /* INT, SIZE, DURATION (ns), MS (ns); LIST: most items */
     const struct enso_option_choice *choices; /* ENUM: ended by a NULL name */
     enum enso_status (*check)(const char *value, struct enso_error *err); /* STRING, LIST items */

@@ -6,7 +6,9 @@ kernel_nodes = \
 	kernels/nodes/broadcast.c kernels/nodes/broadcast.h \
 	kernels/nodes/conv.c kernels/nodes/conv.h \
 	kernels/nodes/matmul.c kernels/nodes/matmul.h \
+	kernels/nodes/move.c kernels/nodes/move.h \
 	kernels/nodes/node.c kernels/nodes/node.h \
+	kernels/nodes/norm.c kernels/nodes/norm.h \
 	kernels/nodes/reduction.c kernels/nodes/reduction.h \
 	kernels/nodes/strided.c kernels/nodes/strided.h \
 	kernels/nodes/view.c kernels/nodes/view.h \
@@ -96,6 +98,7 @@ cuda_kernel_sources = \
 	kernels/cuda/device.cuh \
 	kernels/cuda/elements.cuh \
 	kernels/cuda/embedding.cu \
+	kernels/cuda/flash_attention.cu \
 	kernels/cuda/gemm.cu kernels/cuda/gemm.cuh \
 	kernels/cuda/gemm_conv.cu \
 	kernels/cuda/half.cuh \

@@ -30,7 +30,9 @@ static void print_model(const struct enso_model_info *info)
     (void)printf("%-14s %s\n", "model", info->id);
     (void)printf("%-14s %s\n", "task", enso_task_name(info->task));
     (void)printf("%-14s %s (%s)\n", "architecture", info->architecture, info->format);
-    (void)printf("%-14s %s, computes in %s\n", "device", info->device, info->dtype);
+    (void)printf("%-14s %s, computes in %s%s%s\n", "device", info->device, info->dtype,
+                 info->dtype_reason != NULL ? ": " : "",
+                 info->dtype_reason != NULL ? info->dtype_reason : "");
     (void)printf("%-14s %llu in files, %llu in memory\n", "weight bytes",
                  (unsigned long long)info->file_bytes, (unsigned long long)info->weight_bytes);
     (void)printf("%-14s %.3f s\n", "loaded in", info->load_seconds);
@@ -73,6 +75,7 @@ int enso_daemon_check_model(const struct enso_config *config, struct enso_error 
     }
     enso_registry_default_id(config->check_dir, id, sizeof id);
     options.id = id;
+    enso_devices_arithmetic(&config->arithmetic, &options);
     st = enso_devices_load(&devices, &options, &model, &place, &fallback, err);
     if (st == ENSO_OK) {
         print_model(enso_model_info(model));

@@ -145,6 +145,7 @@ int enso_devices_open(const struct enso_config *config, struct enso_devices *ret
         .name = "cpu", .n_threads = (unsigned)config->threads, .isa = isa_name(config->isa)};
     int st = ENSO_OK;
 
+    ret->gpu_wanted = strcmp(config->device, "cpu") != 0;
     if (strncmp(config->device, "cuda", 4) == 0) {
         st = open_gpu(config, config->device, ret, err);
         if (st != ENSO_OK)
@@ -193,6 +194,36 @@ void enso_devices_close(struct enso_devices *devices)
 
 /* ---- models ---- */
 
+void enso_devices_arithmetic(const struct enso_config_arithmetic *config,
+                             struct enso_model_options *options)
+{
+    static const enum enso_model_dtype dtypes[] = {
+        [ENSO_CONFIG_DTYPE_AUTO] = ENSO_MODEL_DTYPE_AUTO,
+        [ENSO_CONFIG_DTYPE_FP32] = ENSO_MODEL_DTYPE_FP32,
+        [ENSO_CONFIG_DTYPE_BF16] = ENSO_MODEL_DTYPE_BF16,
+        [ENSO_CONFIG_DTYPE_FP16] = ENSO_MODEL_DTYPE_FP16,
+    };
+
+    options->dtype = dtypes[config->dtype];
+    options->fast_gelu = config->gelu == ENSO_CONFIG_GELU_FAST;
+}
+
+/* The processor instead of a GPU: what was wanted of the GPU's arithmetic is let go, and told. */
+static void fall_back(struct enso_model_options *options, struct enso_error *why)
+{
+    size_t n;
+
+    if (options->dtype == ENSO_MODEL_DTYPE_AUTO || options->dtype == ENSO_MODEL_DTYPE_FP32)
+        return;
+    if (why->status == ENSO_OK)
+        (void)enso_error_set(why, ENSO_NOT_FOUND, "there is no GPU");
+    n = strlen(why->message);
+    (void)snprintf(why->message + n, sizeof why->message - n,
+                   "; on the processor it computes in fp32, not in %s",
+                   options->dtype == ENSO_MODEL_DTYPE_BF16 ? "bf16" : "fp16");
+    options->dtype = ENSO_MODEL_DTYPE_AUTO;
+}
+
 int enso_devices_load(const struct enso_devices *devices, struct enso_model_options *options,
                       struct enso_model **ret_model, const struct enso_place **ret_place,
                       struct enso_error *ret_fallback, struct enso_error *err)
@@ -206,6 +237,8 @@ int enso_devices_load(const struct enso_devices *devices, struct enso_model_opti
 
         options->backend = place->backend;
         options->device = place->device;
+        if (last && devices->gpu_wanted)
+            fall_back(options, &why);
         if (!last) {
             enso_error_clear(&why);
             st = enso_model_load(options, ret_model, &why);
@@ -218,7 +251,7 @@ int enso_devices_load(const struct enso_devices *devices, struct enso_model_opti
         }
         if (st == ENSO_OK) {
             *ret_place = place;
-            *ret_fallback = i == 0 ? devices->fallback : why;
+            *ret_fallback = why;
         }
         if (st == ENSO_OK && i != 0)
             enso_log(ENSO_LOG_WARNING, "model not on the GPU", "model=%s reason=%s", options->id,

@@ -29,6 +29,7 @@ struct enso_place {
 struct enso_devices {
     struct enso_place places[ENSO_MAX_PLACES]; /* the preferred first */
     size_t n;
+    bool gpu_wanted;            /* by name or by "auto", whether or not there is one */
     struct enso_error fallback; /* "auto" and no GPU: why; else empty */
 };
 
@@ -43,9 +44,15 @@ void enso_devices_stop(struct enso_devices *devices);
 /* Lanes and devices; no model must be left. What was never opened is fine. */
 void enso_devices_close(struct enso_devices *devices);
 
+/* The configuration's arithmetic as a model's options. */
+void enso_devices_arithmetic(const struct enso_config_arithmetic *config,
+                             struct enso_model_options *options);
+
 /* Load a model onto the preferred device, or, when that has no kernel for one of its operators,
  * onto the next, with a warning that names the operator. backend and device of *options are filled
- * in. *ret_fallback says why it is not where it was wanted; empty when it is. */
+ * in. A model that falls back to the processor computes in fp32, whatever was asked for, and the
+ * sentence says so; a half type with no GPU wanted at all is an error. *ret_fallback says why it is
+ * not where it was wanted; empty when it is. */
 int enso_devices_load(const struct enso_devices *devices, struct enso_model_options *options,
                       struct enso_model **ret_model, const struct enso_place **ret_place,
                       struct enso_error *ret_fallback, struct enso_error *err) ENSO_MUST_CHECK;

@@ -56,6 +56,8 @@ static void put_facts(struct enso_buffer *b, const struct enso_served *s, bool w
     if (s->fallback.status != ENSO_OK)
         put_string(b, "device_fallback", s->fallback.message);
     put_string(b, "dtype", info->dtype);
+    if (info->dtype_reason != NULL)
+        put_string(b, "dtype_reason", info->dtype_reason);
     enso_buffer_printf(
         b, ",\"weight_bytes\":%llu,\"load_seconds\":", (unsigned long long)info->weight_bytes);
     enso_buffer_put_f64(b, info->load_seconds);

@@ -133,6 +133,7 @@ static int add_entry(struct enso_registry *r, const char *id, const char *path,
     if (e->id == NULL || e->path == NULL)
         return enso_error_no_memory(err, "the list of models");
     e->batching = config->batching;
+    e->arithmetic = config->arithmetic;
     e->required = config->required;
     r->entries[r->n_entries++] = e;
     return ENSO_OK;
@@ -260,7 +261,8 @@ static int add_default(struct enso_registry *r, const struct enso_config *config
 {
     struct enso_config_model all = {.path = config->model_dir[0] != '\0' ? config->model_dir
                                                                          : ENSO_MODEL_DIR,
-                                    .batching = config->batching};
+                                    .batching = config->batching,
+                                    .arithmetic = config->arithmetic};
 
     if (access(all.path, F_OK) != 0)
         return enso_error_set(err, ENSO_NOT_FOUND,
@@ -301,6 +303,7 @@ static int apply_settings(struct enso_registry *r, const struct enso_config_mode
                                   "that name was found; give it one",
                                   config->name);
         e->batching = config->batching;
+        e->arithmetic = config->arithmetic;
         e->required = e->required || config->required;
         if (config->served_name != NULL) {
             int st = rename_entry(r, e, config->served_name, err);
@@ -390,6 +393,7 @@ static int load(struct enso_registry *r, struct enso_entry *e, struct enso_serve
     struct enso_queue_limits limits;
     int st;
 
+    enso_devices_arithmetic(&e->arithmetic, &options);
     if (s == NULL)
         return enso_error_no_memory(err, "a model");
     atomic_init(&s->refs, 1);
@@ -430,10 +434,14 @@ static void publish(struct enso_registry *r, struct enso_entry *e, struct enso_s
     if (s != NULL) {
         const struct enso_model_info *info = enso_model_info(s->model);
 
-        enso_log(ENSO_LOG_NOTICE, "model ready",
-                 "model=%s task=%s architecture=%s device=%s weight_bytes=%llu seconds=%.3f", e->id,
-                 enso_task_name(info->task), info->architecture, info->device,
-                 (unsigned long long)info->weight_bytes, info->load_seconds);
+        enso_log(
+            ENSO_LOG_NOTICE, "model ready",
+            "model=%s task=%s architecture=%s device=%s dtype=%s weight_bytes=%llu seconds=%.3f",
+            e->id, enso_task_name(info->task), info->architecture, info->device, info->dtype,
+            (unsigned long long)info->weight_bytes, info->load_seconds);
+        if (info->dtype_reason != NULL)
+            enso_log(ENSO_LOG_WARNING, "model computes in fp32", "model=%s reason=%s", e->id,
+                     info->dtype_reason);
     } else if (!e->required) { /* else it ends the start, whose sentence it is */
         enso_log_failure(ENSO_LOG_ERROR, "model failed", err);
     }

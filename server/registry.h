@@ -50,6 +50,7 @@ enum enso_entry_state { ENSO_ENTRY_LOADING, ENSO_ENTRY_READY, ENSO_ENTRY_FAILED 
 struct enso_entry {
     const char *id, *path;
     struct enso_config_batching batching;
+    struct enso_config_arithmetic arithmetic;
     bool required;
     /* under the registry's lock */
     enum enso_entry_state state;

@@ -35,4 +35,5 @@ include tests/house/local.mk
 include tests/cli/local.mk
 include tests/end_to_end/local.mk
 include tests/parity/local.mk
+include tests/gpu/local.mk
 include tests/fuzz/local.mk

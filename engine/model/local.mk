@@ -9,4 +9,5 @@ engine_libengine_a_SOURCES += \
 	engine/model/load_onnx.c \
 	engine/model/load_text.c \
 	engine/model/model.c engine/model/model.h engine/model/model_internal.h \
+	engine/model/precision.c \
 	engine/model/run.c

@@ -204,7 +204,8 @@ static void let_files_go(struct enso_model *m)
     m->n_files = m->files_capacity = 0;
 }
 
-static int bind_graph(struct enso_model *m, struct enso_graph *graph /* takes */,
+static int bind_graph(struct enso_model *m, const struct enso_model_options *options,
+                      struct enso_graph *graph /* takes */, bool *ret_lowered,
                       struct enso_error *err)
 {
     struct enso_device_info device;
@@ -216,6 +217,8 @@ static int bind_graph(struct enso_model *m, struct enso_graph *graph /* takes */
         st = describe_tensors(m, graph, false, err);
     if (st == ENSO_OK)
         st = describe_tensors(m, graph, true, err);
+    if (st == ENSO_OK)
+        st = enso__model_lower(m, options, graph, ret_lowered, err);
     if (st != ENSO_OK) {
         enso_graph_destroy(graph);
         return st;
@@ -225,20 +228,21 @@ static int bind_graph(struct enso_model *m, struct enso_graph *graph /* takes */
         return st;
     m->backend->device_info(m->device, &device);
     (void)snprintf(m->info.device, sizeof m->info.device, "%s", device.name);
-    m->info.dtype = "float32";
     m->info.weight_bytes = enso_program_weight_bytes(m->program);
     m->info.batch_invariant = device.batch_invariant;
     return ENSO_OK;
 }
 
-int enso_model_load(const struct enso_model_options *options, struct enso_model **ret_model,
-                    struct enso_error *err)
+/* *ret_lowered: it was to compute in a half type. */
+static int load(const struct enso_model_options *options, struct enso_model **ret_model,
+                bool *ret_lowered, struct enso_error *err)
 {
     uint64_t start_ns = enso_clock_now_ns();
     struct enso_model *m = enso_alloc_zero(1, sizeof *m);
     struct enso_graph *graph = NULL;
     int st;
 
+    *ret_lowered = false;
     if (m == NULL)
         return enso_error_no_memory(err, "a model");
     atomic_init(&m->refs, 1);
@@ -253,7 +257,7 @@ int enso_model_load(const struct enso_model_options *options, struct enso_model 
     if (st == ENSO_OK)
         st = load_graph(m, options->path, &graph, err);
     if (st == ENSO_OK)
-        st = bind_graph(m, graph, err);
+        st = bind_graph(m, options, graph, ret_lowered, err);
     if (st == ENSO_OK)
         st = check_files(m, err);
     let_files_go(m);
@@ -267,6 +271,28 @@ int enso_model_load(const struct enso_model_options *options, struct enso_model 
     m->info.load_seconds = (double)(enso_clock_now_ns() - start_ns) * 1e-9;
     *ret_model = m;
     return ENSO_OK;
+}
+
+int enso_model_load(const struct enso_model_options *options, struct enso_model **ret_model,
+                    struct enso_error *err)
+{
+    struct enso_model_options plain = *options;
+    struct enso_error why = {0};
+    bool lowered;
+    int st = load(options, ret_model, &lowered, &why);
+
+    if (st == ENSO_UNSUPPORTED && lowered) {
+        /* A kernel that lacks the half type for just this node: fp32 on the device still beats
+         * leaving it. The graph is spent, so it is read again. */
+        plain.dtype = ENSO_MODEL_DTYPE_FP32;
+        st = load(&plain, ret_model, &lowered, err);
+        if (st == ENSO_OK)
+            (*ret_model)->info.dtype_reason = enso__model_keep(*ret_model, why.message);
+        return st;
+    }
+    if (st != ENSO_OK && err != NULL)
+        *err = why;
+    return st;
 }
 
 struct enso_model *enso_model_ref(struct enso_model *m)

@@ -35,12 +35,24 @@ enum enso_task {
  * "feature-extraction", "tensors". */
 const char *enso_task_name(enum enso_task task);
 
+/* What a model's values between operators shall be (engine/model/precision.c). AUTO: what suits
+ * device and weights. A half type that the device does not compute in, or that cannot hold the
+ * weights, is ENSO_INVALID. */
+enum enso_model_dtype {
+    ENSO_MODEL_DTYPE_AUTO,
+    ENSO_MODEL_DTYPE_FP32,
+    ENSO_MODEL_DTYPE_BF16,
+    ENSO_MODEL_DTYPE_FP16,
+};
+
 struct enso_model_options {
     const char *path; /* folder, or an .onnx file */
     const char *id;   /* the name it is served under */
     const struct enso_backend *backend;
     struct enso_device *device;
     uint64_t max_pixels; /* of one encoded picture; 0 = 64 Mi */
+    enum enso_model_dtype dtype;
+    bool fast_gelu; /* erf GELU by tanh where a half type computes it */
 };
 
 struct enso_tensor_info {
@@ -56,10 +68,11 @@ struct enso_model_info {
     const char *format;       /* "safetensors", "onnx" */
     const char *architecture; /* "BertForSequenceClassification", or the graph's name */
     enum enso_task task;
-    char device[64];       /* "cpu" */
-    const char *dtype;     /* compute type, "float32" */
-    uint64_t weight_bytes; /* held on the device */
-    uint64_t file_bytes;   /* of the weights in their file */
+    char device[64];          /* "cpu" */
+    const char *dtype;        /* compute type: "float32", "bfloat16", "float16" */
+    const char *dtype_reason; /* why it is float32 where a half type was to be had; or NULL */
+    uint64_t weight_bytes;    /* held on the device */
+    uint64_t file_bytes;      /* of the weights in their file */
     double load_seconds;
     bool batch_invariant; /* the same input gives the same bits, whatever it is batched with */
     bool batched;         /* false: one sample a batch */

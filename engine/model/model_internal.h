@@ -57,6 +57,10 @@ int enso__model_load_text(struct enso_model *m, const char *path, struct enso_gr
                           struct enso_error *err);
 int enso__model_load_onnx(struct enso_model *m, const char *path, struct enso_graph **ret_graph,
                           struct enso_error *err);
+/* Bring a graph to the type in which it is to compute on the model's device; sets info.dtype.
+ * *ret_lowered: it is not fp32. */
+int enso__model_lower(struct enso_model *m, const struct enso_model_options *options,
+                      struct enso_graph *g, bool *ret_lowered, struct enso_error *err);
 /* Remember a file (one count more) that must not change until the model is loaded. */
 int enso__model_hold_file(struct enso_model *m, struct enso_weights_file *file,
                           struct enso_error *err);

@@ -55,6 +55,7 @@ int enso__infer_linear(struct enso__infer *c)
 int enso__infer_attention(struct enso__infer *c)
 {
     const struct enso_value *qkv = enso__op_in(c, 0), *starts = enso__op_in(c, 1);
+    const struct enso_value *work = enso__op_in(c, 2);
     int64_t heads = enso_node_int(c->node, "heads", 0), size = enso_node_int(c->node, "size", 0);
     struct enso_shape y = qkv->shape;
 
@@ -65,6 +66,9 @@ int enso__infer_attention(struct enso__infer *c)
         starts->dtype != ENSO_DTYPE_I32)
         return enso__op_fail(c, ENSO_CORRUPT, "it takes [T, %lld] and INT32 starts [B+1]",
                              (long long)(3 * heads * size));
+    if (work != NULL && (work->shape.rank != 2 || !enso__dim_is(work->shape.dims[1], 2) ||
+                         work->dtype != ENSO_DTYPE_I32))
+        return enso__op_fail(c, ENSO_CORRUPT, "its work list must be INT32 [W, 2]");
     y.dims[1] = enso_dim_fixed(heads * size);
     return enso__op_out(c, 0, qkv->dtype, &y);
 }

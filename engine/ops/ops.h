@@ -104,8 +104,10 @@ enum enso_activation {
  *               AVERAGE_POOL, GLOBAL_*_POOL and LRN carry the attribute nhwc = 1 and work on
  *               [N, H, W, C]; no auto_pad is left then.
  * ATTENTION     softmax(scale · Q Kᵀ) V within each sequence.  inputs qkv [T, 3·heads·size] (q
- *               then k then v), starts [B+1].  output [T, heads·size].  Attributes: heads, size
- *               (of a head), scale (default 1/sqrt(size)), causal (0).
+ *               then k then v), starts [B+1], work list I32 [W, 2] (graph.h) or absent.  output
+ *               [T, heads·size].  Attributes: heads, size (of a head), scale (default
+ *               1/sqrt(size)), causal (0).  A backend may do without the work list; what it lists
+ *               is what starts says.
  * LAYER_NORM    y = norm(x + r) · gamma + beta over the last axis.  inputs x [..., C], gamma, beta
  *               [C], residual r or absent.  Attribute epsilon (1e-5).
  * RMS_NORM      y = (x + r) / rms(x + r) · gamma: inputs x, gamma, residual r or absent.

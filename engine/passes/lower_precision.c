@@ -193,7 +193,8 @@ static void place_backwards(struct lowering *l, int node)
     unsigned after = output_facts(l, n), tell = 0;
     enum place place;
 
-    if (n_outputs + count_activations(l, n->inputs, n->n_inputs) == 0)
+    if (n_outputs + count_activations(l, n->inputs, n->n_inputs) == 0 || n->op == ENSO_OP_SHAPE ||
+        n->op == ENSO_OP_SIZE) /* these read no elements */
         return;
     l->ends[node] = n_outputs > 0 && (is_mover(n->op) || is_delicate_end(n->op)) &&
                     (after & FACT_READ_LOW) == 0;

@@ -173,26 +173,6 @@ static bool computes(const struct enso_device *device, enum enso_op op, enum ens
            (dtype == ENSO_DTYPE_F32 || (enso_dtype_is_half(dtype) && moves_halves(op)));
 }
 
-/* The families read floats: a half that came here would be misread, whatever else a family checks.
- * Constants are theirs to look at. */
-static int refuse_halves(const struct enso__bind *b, struct enso_error *err)
-{
-    size_t n = (size_t)b->node->n_inputs + b->node->n_outputs;
-
-    for (size_t i = 0; i < n; i++) {
-        const struct enso_value *v = i < b->node->n_inputs
-                                         ? enso__bind_input(b, i)
-                                         : enso__bind_output(b, i - b->node->n_inputs);
-
-        if (v != NULL && v->constant == NULL && enso_dtype_is_half(v->dtype) &&
-            !computes(b->device, b->node->op, v->dtype))
-            return enso__unsupported(b, err,
-                                     "the CPU does not compute in %s; ask for dtype fp32 or auto",
-                                     enso_dtype_name(v->dtype));
-    }
-    return ENSO_OK;
-}
-
 static int bind(struct enso_device *device, const struct enso_graph *graph, int node,
                 struct enso_bound **ret_bound, struct enso_error *err)
 {
@@ -201,7 +181,7 @@ static int bind(struct enso_device *device, const struct enso_graph *graph, int 
 
     if (fn == NULL)
         return enso__unsupported(&b, err, "the CPU has no kernel for this operator");
-    int st = refuse_halves(&b, err);
+    int st = enso__refuse_halves(&b, computes, "the CPU", err);
     return st == ENSO_OK ? fn(&b, ret_bound, err) : st;
 }
 

@@ -11,6 +11,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "kernels/nodes/move.h"
+
 struct copy_work {
     const unsigned char *x;
     unsigned char *y;
@@ -50,28 +52,22 @@ int enso__bind_copy(const struct enso__bind *b, struct enso_bound **ret, struct 
 
 struct shape {
     struct enso_bound bound;
-    int64_t start, end;
+    struct enso__shape_node part;
 };
 
 static int shape_run(const struct enso__call *call, struct enso_error *err)
 {
     const struct shape *s = (const struct shape *)call->bound;
-    const struct enso_tensor *x = enso__in(call, 0), *y = enso__out(call, 0);
-    int64_t *out = y->data, rank = x->rank, start = s->start, end = s->end;
+    const struct enso_tensor *y = enso__out(call, 0);
+    const int64_t *numbers;
+    int64_t storage;
+    size_t n;
+    int st = enso__shape_numbers(&s->part, s->bound.op, s->bound.node, enso__in(call, 0), y,
+                                 &storage, &numbers, &n, err);
 
-    if (s->bound.op == ENSO_OP_SIZE) {
-        if (enso_tensor_count(y) != 1)
-            return enso__run_error(call, err, ENSO_INTERNAL, "its result is one number");
-        out[0] = enso_tensor_count(x);
-        return ENSO_OK;
-    }
-    start = ENSO_MAX(ENSO_MIN(start < 0 ? start + rank : start, rank), (int64_t)0);
-    end = ENSO_MAX(ENSO_MIN(end < 0 ? end + rank : end, rank), start);
-    if (enso_tensor_count(y) != end - start)
-        return enso__run_error(call, err, ENSO_INTERNAL, "its result does not fit %s",
-                               enso__dims_text(y).s);
-    memcpy(out, x->dims + start, (size_t)(end - start) * sizeof(*out));
-    return ENSO_OK;
+    if (st == ENSO_OK && n > 0)
+        memcpy(y->data, numbers, n * sizeof(*numbers));
+    return st;
 }
 
 int enso__bind_shape(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err)
@@ -80,8 +76,7 @@ int enso__bind_shape(const struct enso__bind *b, struct enso_bound **ret, struct
 
     if (s == NULL)
         return ENSO_NO_MEMORY;
-    s->start = enso_node_int(b->node, "start", 0);
-    s->end = enso_node_int(b->node, "end", INT32_MAX);
+    enso__shape_bind(b, &s->part);
     s->bound.packed = 1; /* only the input's dims are read */
     *ret = &s->bound;
     return ENSO_OK;
@@ -216,55 +211,34 @@ static void join_piece(void *arg, size_t first, size_t last, unsigned thread)
         memcpy(w->y + i * w->y_pitch, w->x + i * w->x_pitch, w->width);
 }
 
-/* The part is the same shape as the whole but for the axis. */
-static bool fits(const struct enso_tensor *part, const struct enso_tensor *whole, size_t axis)
-{
-    if (part->rank != whole->rank || part->dtype != whole->dtype)
-        return false;
-    for (size_t d = 0; d < whole->rank; d++)
-        if (d != axis && part->dims[d] != whole->dims[d])
-            return false;
-    return true;
-}
-
 static int join_run(const struct enso__call *call, struct enso_error *err)
 {
-    bool concat = call->bound->op == ENSO_OP_CONCAT;
+    const struct enso_bound *bound = call->bound;
+    bool concat = bound->op == ENSO_OP_CONCAT;
     const struct enso_tensor *whole = concat ? enso__out(call, 0) : enso__in(call, 0);
-    size_t n = concat ? call->step->n_inputs : call->step->n_outputs;
-    int axis = enso__axis(((const struct join *)call->bound)->axis, whole->rank);
-    int64_t at = 0;
+    size_t n = concat ? call->step->n_inputs : call->step->n_outputs, offset, width;
+    struct enso__join j;
+    int st = enso__join_begin(&j, bound->op, bound->node, whole, ((const struct join *)bound)->axis,
+                              err);
 
-    if (axis < 0)
-        return enso__run_error(call, err, ENSO_INVALID, "the axis is out of range");
-    size_t rows = enso__count(whole->dims, 0, (size_t)axis);
-    size_t inner =
-        enso_dtype_row_bytes(whole->dtype, enso__count(whole->dims, (size_t)axis + 1, whole->rank));
-    size_t pitch = (size_t)whole->dims[axis] * inner;
-
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; st == ENSO_OK && i < n; i++) {
         const struct enso_tensor *part = concat ? enso__in(call, i) : enso__out(call, i);
 
-        if (part == NULL)
-            return enso__run_error(call, err, ENSO_INVALID, "part %zu is missing", i);
-        if (!fits(part, whole, (size_t)axis) || part->dims[axis] > whole->dims[axis] - at)
-            return enso__run_error(call, err, ENSO_INVALID, "part %zu is %s, the whole %s", i,
-                                   enso__dims_text(part).s, enso__dims_text(whole).s);
-        size_t width = (size_t)part->dims[axis] * inner, offset = (size_t)at * inner;
-        struct join_work w = {
-            .width = width, .x_pitch = concat ? width : pitch, .y_pitch = concat ? pitch : width};
-
-        at += part->dims[axis];
-        if (width == 0 || rows == 0)
+        st = enso__join_part(&j, i, part, &offset, &width, err);
+        if (st != ENSO_OK)
+            return st;
+        if (width == 0 || j.rows == 0)
             continue;
-        w.x = (const unsigned char *)(concat ? part->data : whole->data) + (concat ? 0 : offset);
-        w.y = (unsigned char *)(concat ? whole->data : part->data) + (concat ? offset : 0);
-        enso__parallel(call, rows, width, join_piece, &w);
+        unsigned char *piece = (unsigned char *)whole->data + offset;
+        struct join_work w = {.x = concat ? part->data : piece,
+                              .y = concat ? piece : part->data,
+                              .width = width,
+                              .x_pitch = concat ? width : j.pitch,
+                              .y_pitch = concat ? j.pitch : width};
+
+        enso__parallel(call, j.rows, width, join_piece, &w);
     }
-    if (at != whole->dims[axis])
-        return enso__run_error(call, err, ENSO_INVALID, "its parts make %lld of %lld along axis %d",
-                               (long long)at, (long long)whole->dims[axis], axis);
-    return ENSO_OK;
+    return st == ENSO_OK ? enso__join_end(&j, err) : st;
 }
 
 int enso__bind_join(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err)
@@ -285,75 +259,64 @@ struct gather {
 };
 
 struct gather_work {
+    struct enso__gather g;
     const unsigned char *x;
     unsigned char *y;
     const void *indices;
-    bool wide; /* 64-bit indices */
-    size_t n_indices, inner;
-    int64_t dim;
     _Atomic bool out_of_range;
 };
 
 static void gather_piece(void *arg, size_t first, size_t last, unsigned thread)
 {
     struct gather_work *w = arg;
+    const struct enso__gather *g = &w->g;
 
     (void)thread;
     for (size_t i = first; i < last; i++) {
-        size_t outer = i / w->n_indices, j = i % w->n_indices;
+        size_t outer = i / g->n_indices, j = i % g->n_indices;
         int64_t index =
-            w->wide ? ((const int64_t *)w->indices)[j] : ((const int32_t *)w->indices)[j];
+            g->wide ? ((const int64_t *)w->indices)[j] : ((const int32_t *)w->indices)[j];
 
         if (index < 0)
-            index += w->dim;
-        if (index < 0 || index >= w->dim) {
+            index += g->dim;
+        if (index < 0 || index >= g->dim) {
             atomic_store_explicit(&w->out_of_range, true, memory_order_relaxed);
             continue;
         }
-        memcpy(w->y + i * w->inner, w->x + (outer * (size_t)w->dim + (size_t)index) * w->inner,
-               w->inner);
+        memcpy(w->y + i * g->inner, w->x + (outer * (size_t)g->dim + (size_t)index) * g->inner,
+               g->inner);
     }
 }
 
 static int gather_run(const struct enso__call *call, struct enso_error *err)
 {
+    const struct gather *op = (const struct gather *)call->bound;
     const struct enso_tensor *x = enso__in(call, 0), *indices = enso__in(call, 1);
     const struct enso_tensor *y = enso__out(call, 0);
-    int axis = enso__axis(((const struct gather *)call->bound)->axis, x->rank);
+    struct gather_work w = {.x = x->data, .y = y->data, .indices = indices->data};
+    int st = enso__gather_resolve(op->bound.op, op->bound.node, op->axis, x, indices, y, &w.g, err);
 
-    if (axis < 0)
-        return enso__run_error(call, err, ENSO_INVALID, "the axis is out of range");
-    struct gather_work w = {
-        .x = x->data,
-        .y = y->data,
-        .indices = indices->data,
-        .wide = indices->dtype == ENSO_DTYPE_I64,
-        .n_indices = (size_t)enso_tensor_count(indices),
-        .inner = enso_dtype_row_bytes(x->dtype, enso__count(x->dims, (size_t)axis + 1, x->rank)),
-        .dim = x->dims[axis]};
-    size_t rows = enso__count(x->dims, 0, (size_t)axis) * w.n_indices;
-
-    if (rows * w.inner != enso_tensor_bytes(y))
-        return enso__run_error(call, err, ENSO_INTERNAL, "its result does not fit %s",
-                               enso__dims_text(y).s);
-    enso__parallel(call, rows, w.inner, gather_piece, &w);
+    if (st != ENSO_OK)
+        return st;
+    enso__parallel(call, w.g.n_outer * w.g.n_indices, w.g.inner, gather_piece, &w);
     if (atomic_load(&w.out_of_range))
         return enso__run_error(call, err, ENSO_INVALID,
                                "an index is outside of [-%lld, %lld), the length of axis %d",
-                               (long long)w.dim, (long long)w.dim, axis);
+                               (long long)w.g.dim, (long long)w.g.dim, w.g.axis);
     return ENSO_OK;
 }
 
 int enso__bind_gather(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err)
 {
-    enum enso_dtype indices = enso__bind_dtype(b, 1);
+    int64_t axis = 0;
+    int st = enso__gather_bind(b, &axis, err);
 
-    if (indices != ENSO_DTYPE_I32 && indices != ENSO_DTYPE_I64)
-        return enso__unsupported(b, err, "indices of type %s", enso_dtype_name(indices));
+    if (st != ENSO_OK)
+        return st;
     struct gather *g = enso__bound_new(b, sizeof(*g), gather_run, err);
     if (g == NULL)
         return ENSO_NO_MEMORY;
-    g->axis = enso_node_int(b->node, "axis", 0);
+    g->axis = axis;
     *ret = &g->bound;
     return ENSO_OK;
 }

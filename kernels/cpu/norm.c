@@ -13,10 +13,11 @@
 
 #include "base/memory.h"
 #include "kernels/nodes/batch_norm.h"
+#include "kernels/nodes/norm.h"
 
 struct softmax {
     struct enso_bound bound;
-    int64_t axis;
+    struct enso__softmax slices;
     bool log, f64;
 };
 
@@ -57,7 +58,7 @@ static void softmax_piece(void *arg, size_t first, size_t last, unsigned thread)
         if (w->op->f64) {
             softmax_double((const double *)w->x + at, (double *)w->y + at, w->n, w->inner,
                            w->op->log);
-        } else if (w->inner > 1) {
+        } else if (!w->op->slices.side_by_side) {
             softmax_float((const float *)w->x + at, (float *)w->y + at, w->n, w->inner, w->op->log);
         } else {
             float *y = (float *)w->y + at;
@@ -76,15 +77,16 @@ static int softmax_run(const struct enso__call *call, struct enso_error *err)
 {
     const struct softmax *s = (const struct softmax *)call->bound;
     const struct enso_tensor *x = enso__in(call, 0), *y = enso__out(call, 0);
-    int axis = x->rank == 0 ? 0 : enso__axis(s->axis, x->rank);
+    struct enso__slices cut;
 
-    if (axis < 0 || enso_tensor_count(x) != enso_tensor_count(y))
-        return enso__run_error(call, err, ENSO_INVALID, "axis %lld of %s", (long long)s->axis,
-                               enso__dims_text(x).s);
-    struct softmax_work w = {s, x->data, y->data, x->rank == 0 ? 1 : (size_t)x->dims[axis],
-                             x->rank == 0 ? 1 : enso__count(x->dims, (size_t)axis + 1, x->rank)};
+    if (!enso__slices_of(x, s->slices.axis, &cut) || enso_tensor_count(x) != enso_tensor_count(y) ||
+        (s->slices.side_by_side && cut.inner != 1))
+        return enso__run_error(call, err, ENSO_INVALID, "axis %lld of %s",
+                               (long long)s->slices.axis, enso__dims_text(x).s);
+    struct softmax_work w = {s, x->data, y->data, cut.n, cut.inner};
 
-    enso__parallel(call, (size_t)enso_tensor_count(x) / w.n, w.n * 16, softmax_piece, &w);
+    if (cut.n > 0)
+        enso__parallel(call, cut.outer * cut.inner, w.n * 16, softmax_piece, &w);
     return ENSO_OK;
 }
 
@@ -97,7 +99,7 @@ int enso__bind_softmax(const struct enso__bind *b, struct enso_bound **ret, stru
     struct softmax *s = enso__bound_new(b, sizeof(*s), softmax_run, err);
     if (s == NULL)
         return ENSO_NO_MEMORY;
-    s->axis = enso_node_int(b->node, "axis", -1);
+    enso__softmax_bind(b, &s->slices);
     s->log = b->node->op == ENSO_OP_LOG_SOFTMAX;
     s->f64 = dtype == ENSO_DTYPE_F64;
     *ret = &s->bound;
@@ -252,16 +254,13 @@ int enso__bind_channel_norm(const struct enso__bind *b, struct enso_bound **ret,
     return ENSO_OK;
 }
 
-/* LRN: y = x / (bias + alpha/size · sum of squares of the neighbouring channels)^beta. */
 struct lrn {
     struct enso_bound bound;
-    int64_t size;
-    float alpha, beta, bias;
-    bool nhwc;
+    struct enso__lrn lrn;
 };
 
 struct lrn_work {
-    const struct lrn *op;
+    const struct enso__lrn *op;
     const float *x;
     float *y;
     size_t n_channels, inner; /* floats from channel to channel */
@@ -303,7 +302,7 @@ static void lrn_piece(void *arg, size_t first, size_t last, unsigned thread)
 
 static int lrn_run(const struct enso__call *call, struct enso_error *err)
 {
-    const struct lrn *op = (const struct lrn *)call->bound;
+    const struct enso__lrn *op = &((const struct lrn *)call->bound)->lrn;
     const struct enso_tensor *x = enso__in(call, 0), *y = enso__out(call, 0);
 
     if (x->rank < 2 || enso_tensor_count(x) != enso_tensor_count(y))
@@ -319,23 +318,18 @@ static int lrn_run(const struct enso__call *call, struct enso_error *err)
 
 int enso__bind_lrn(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err)
 {
-    int64_t size = enso_node_int(b->node, "size", 0);
+    struct enso__lrn lrn;
 
-    if (enso__bind_dtype(b, 0) != ENSO_DTYPE_F32 || size < 1 || size > INT32_MAX)
+    if (!enso__lrn_bind(b, &lrn) || enso__bind_dtype(b, 0) != ENSO_DTYPE_F32)
         return enso__unsupported(b, err, "needs FP32 and a positive size");
     struct lrn *op = enso__bound_new(b, sizeof(*op), lrn_run, err);
     if (op == NULL)
         return ENSO_NO_MEMORY;
-    op->size = size;
-    op->alpha = enso_node_float(b->node, "alpha", 1e-4f);
-    op->beta = enso_node_float(b->node, "beta", 0.75f);
-    op->bias = enso_node_float(b->node, "bias", 1.0f);
-    op->nhwc = enso_node_int(b->node, "nhwc", 0) != 0;
+    op->lrn = lrn;
     *ret = &op->bound;
     return ENSO_OK;
 }
 
-/* LAYER_NORM (x, gamma, beta, residual), RMS_NORM (x, gamma, residual), L2_NORMALIZE (x). */
 struct row_norm {
     struct enso_bound bound;
     float epsilon;
@@ -384,42 +378,33 @@ static void row_norm_piece(void *arg, size_t first, size_t last, unsigned thread
 static int row_norm_run(const struct enso__call *call, struct enso_error *err)
 {
     const struct row_norm *op = (const struct row_norm *)call->bound;
-    bool layer = op->bound.op == ENSO_OP_LAYER_NORM, rms = op->bound.op == ENSO_OP_RMS_NORM;
-    const struct enso_tensor *x = enso__in(call, 0), *y = enso__out(call, 0);
-    const struct enso_tensor *gamma = layer || rms ? enso__in(call, 1) : NULL;
-    const struct enso_tensor *beta = layer ? enso__in(call, 2) : NULL;
-    const struct enso_tensor *residual = layer ? enso__in(call, 3) : rms ? enso__in(call, 2) : NULL;
+    const struct enso_tensor *inputs[ENSO__ROW_NORM_INPUTS];
+    struct enso__row_norm r;
 
-    if (x->rank < 1 || enso_tensor_count(x) != enso_tensor_count(y) ||
-        (residual != NULL && enso_tensor_count(residual) != enso_tensor_count(x)))
-        return enso__run_error(call, err, ENSO_INTERNAL, "its operands differ in shape");
-    size_t n = (size_t)x->dims[x->rank - 1];
-
-    if ((gamma != NULL && (size_t)enso_tensor_count(gamma) != n) ||
-        (beta != NULL && (size_t)enso_tensor_count(beta) != n) ||
-        ((op->gamma != NULL || op->beta != NULL) && op->n != n))
-        return enso__run_error(call, err, ENSO_INTERNAL, "gamma and beta do not fit rows of %zu",
-                               n);
+    for (size_t i = 0; i < ENSO__ROW_NORM_INPUTS; i++)
+        inputs[i] = enso__in(call, i);
+    int st = enso__row_norm_resolve(op->bound.op, op->bound.node, inputs, enso__out(call, 0), op->n,
+                                    &r, err);
+    if (st != ENSO_OK)
+        return st;
     struct row_norm_work w = {.op = op,
-                              .x = x->data,
-                              .residual = residual != NULL ? residual->data : NULL,
+                              .x = r.x->data,
+                              .residual = r.residual != NULL ? r.residual->data : NULL,
                               .gamma = op->gamma != NULL ? op->gamma
-                                       : gamma != NULL   ? gamma->data
+                                       : r.gamma != NULL ? r.gamma->data
                                                          : NULL,
                               .beta = op->beta != NULL ? op->beta
-                                      : beta != NULL   ? beta->data
+                                      : r.beta != NULL ? r.beta->data
                                                        : NULL,
-                              .y = y->data,
-                              .n = n};
+                              .y = r.y->data,
+                              .n = r.n};
 
-    enso__parallel(call, (size_t)enso_tensor_count(x) / n, n * 4, row_norm_piece, &w);
+    enso__parallel(call, r.n_rows, r.n * 4, row_norm_piece, &w);
     return ENSO_OK;
 }
 
 int enso__bind_row_norm(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err)
 {
-    bool layer = b->node->op == ENSO_OP_LAYER_NORM, rms = b->node->op == ENSO_OP_RMS_NORM;
-
     for (size_t i = 0; i < b->node->n_inputs; i++)
         if (enso__bind_dtype(b, i) != ENSO_DTYPE_F32)
             return enso__unsupported(b, err, "input %zu of type %s", i,
@@ -428,21 +413,14 @@ int enso__bind_row_norm(const struct enso__bind *b, struct enso_bound **ret, str
     if (r == NULL)
         return ENSO_NO_MEMORY;
     r->bound.release = row_norm_release;
-    r->epsilon =
-        enso_node_float(b->node, "epsilon", b->node->op == ENSO_OP_L2_NORMALIZE ? 1e-12f : 1e-5f);
-    size_t n_gamma = 0, n_beta = 0;
-    int st = layer || rms ? enso__constant_floats(b, 1, 1, &r->gamma, &n_gamma, err) : ENSO_OK;
-    if (st == ENSO_OK && layer)
-        st = enso__constant_floats(b, 2, 1, &r->beta, &n_beta, err);
-    if (st == ENSO_OK && r->gamma != NULL && r->beta != NULL && n_gamma != n_beta)
-        st = enso__unsupported(b, err, "gamma has %zu entries and beta %zu", n_gamma, n_beta);
+    r->epsilon = enso__row_norm_epsilon(b);
+    int st = enso__row_norm_constants(b, &r->gamma, &r->beta, &r->n, err);
     if (st != ENSO_OK) {
         enso__bound_free(&r->bound);
         return st;
     }
-    r->n = ENSO_MAX(n_gamma, n_beta);
     r->bound.packed = (r->gamma != NULL ? 2u : 0) | (r->beta != NULL ? 4u : 0);
-    r->bound.bytes += (n_gamma + n_beta) * sizeof(float);
+    r->bound.bytes += ((r->gamma != NULL) + (r->beta != NULL)) * r->n * sizeof(float);
     *ret = &r->bound;
     return ENSO_OK;
 }

@@ -157,7 +157,8 @@ static void l2_normalize(const float *x, float *y, size_t n, float epsilon)
 
     for (size_t i = 0; i < n; i++)
         squares += (double)x[i] * (double)x[i];
-    double inverse = 1 / fmax(sqrt(squares), (double)epsilon);
+    double root = sqrt(squares);
+    double inverse = 1 / (root <= (double)epsilon ? (double)epsilon : root); /* NaN stays */
 
     for (size_t i = 0; i < n; i++)
         y[i] = (float)((double)x[i] * inverse);

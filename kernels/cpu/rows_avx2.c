@@ -172,7 +172,8 @@ static void rms_norm(const float *x, float *y, size_t n, const float *gamma, flo
 
 static void l2_normalize(const float *x, float *y, size_t n, float epsilon)
 {
-    const __m256 inverse = set8(1.0f / fmaxf(sqrtf(sum_squares(x, n)), epsilon));
+    const float root = sqrtf(sum_squares(x, n));
+    const __m256 inverse = set8(1.0f / (root <= epsilon ? epsilon : root)); /* NaN stays */
 
 #define BODY(LOAD, STORE) STORE(y + i, _mm256_mul_ps(LOAD(x + i), inverse));
     VECTORS(n, BODY);

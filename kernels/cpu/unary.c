@@ -65,8 +65,8 @@ FLOAT_MAP(CEIL, ceil(v))
 FLOAT_MAP(CLIP, v<(T)p->min ? (T)p->min > (T)p->max ? (T)p->max : (T)p->min : v>(T) p->max
                     ? (T)p->max
                     : v)
-#define CLIP_INT(v)                                                                                \
-    ((v) < (T)p->min_i ? (T)ENSO_MIN(p->min_i, p->max_i) : (v) > (T)p->max_i ? (T)p->max_i : (v))
+/* The bounds are of the element's type, U64 too: as bits in an int64_t. The upper one wins. */
+#define CLIP_INT(v) ENSO_MIN(ENSO_MAX(v, (T)p->min_i), (T)p->max_i)
 SIGNED_MAP(CLIP, CLIP_INT(v))
 UNSIGNED_MAP(CLIP, CLIP_INT(v))
 FLOAT_MAP(COS, cos(v))
@@ -75,8 +75,8 @@ FLOAT_MAP(ERF, erf(v))
 FLOAT_MAP(EXP, exp(v))
 FLOAT_MAP(FLOOR, floor(v))
 FLOAT_MAP(GELU, (T)0.5 * v * ((T)1 + erf(v * (T)0.70710678118654752440)))
-FLOAT_MAP(HARD_SIGMOID, fmax((T)0, fmin((T)1, p->alpha *v + p->beta)) + (v - v))
-FLOAT_MAP(HARD_SWISH, v *(fmax((T)0, fmin((T)1, v / (T)6 + (T)0.5)) + (v - v)))
+FLOAT_MAP(HARD_SIGMOID, v != v ? v : fmax((T)0, fmin((T)1, p->alpha *v + p->beta)))
+FLOAT_MAP(HARD_SWISH, v != v ? v : v * fmax((T)0, fmin((T)1, v / (T)6 + (T)0.5)))
 FLOAT_MAP(LEAKY_RELU, v < 0 ? p->alpha * v : v)
 FLOAT_MAP(LOG, log(v))
 FLOAT_MAP(MISH, v *tanh(v > 20 ? v : log1p(exp(v))))
@@ -175,10 +175,8 @@ static int clip_bound(const struct enso__call *call, size_t i, double *f, int64_
         READ(I32, int32_t)
         READ(U32, uint32_t)
         READ(I64, int64_t)
+        READ(U64, uint64_t)
 #undef READ
-    case ENSO_DTYPE_U64:
-        *n = (int64_t)ENSO_MIN(*(const uint64_t *)t->data, (uint64_t)INT64_MAX);
-        break;
     default:
         return enso__run_error(call, err, ENSO_UNSUPPORTED, "bounds of type %s",
                                enso_dtype_name(t->dtype));
@@ -195,7 +193,7 @@ static void clip_limits(enum enso_dtype dtype, struct unary_params *p)
         [ENSO_DTYPE_I8] = {INT8_MIN, INT8_MAX},    [ENSO_DTYPE_U8] = {0, UINT8_MAX},
         [ENSO_DTYPE_I16] = {INT16_MIN, INT16_MAX}, [ENSO_DTYPE_U16] = {0, UINT16_MAX},
         [ENSO_DTYPE_I32] = {INT32_MIN, INT32_MAX}, [ENSO_DTYPE_U32] = {0, UINT32_MAX},
-        [ENSO_DTYPE_I64] = {INT64_MIN, INT64_MAX}, [ENSO_DTYPE_U64] = {0, INT64_MAX},
+        [ENSO_DTYPE_I64] = {INT64_MIN, INT64_MAX}, [ENSO_DTYPE_U64] = {0, -1 /* all bits */},
     };
 
     p->min = -(double)INFINITY;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ATTENTION (engine/ops/ops.h) over a ragged batch: the plain kernel, and the check of the batch's
- * starts.
+ * ATTENTION (engine/ops/ops.h) over a ragged batch: the plain kernel, for F32, for cards and sizes
+ * of a head that flash_attention.cu has nothing for, and the oracle of that. Elements of any type
+ * are computed with as floats and rounded once, at the end.
  *
  * A warp takes one query of one head. It goes over the keys of its own sequence 32 at a time, a key
  * a lane: the lane computes its score, the warp the tile's largest and sum; then the tile's values
@@ -18,38 +19,13 @@
 
 #include <math.h>
 
+#include "kernels/cuda/half.cuh"
 #include "kernels/cuda/launch_network.h"
 
 #define WARPS 4
 #define BLOCK (32 * WARPS)
 /* Blocks along y that every card takes. */
 #define MAX_HEADS 65535u
-
-/* One block: its threads look at every BLOCK-th sequence, the first of them tells. */
-static __global__ void __launch_bounds__(BLOCK)
-    check_starts(const int32_t *starts, size_t n_sequences, size_t n_tokens, int *fault)
-{
-    ENSO_SHARED(int, broken, BLOCK);
-    bool bad = threadIdx.x == 0 && (starts[0] != 0 || starts[n_sequences] != (int64_t)n_tokens);
-
-    for (size_t s = threadIdx.x; s < n_sequences; s += BLOCK)
-        bad = bad || starts[s + 1] < starts[s];
-    broken[threadIdx.x] = bad;
-    __syncthreads();
-    if (threadIdx.x != 0)
-        return;
-    for (unsigned i = 0; i < BLOCK; i++)
-        bad = bad || broken[i];
-    if (bad)
-        *fault = ENSO_CUDA_FAULT_STARTS;
-}
-
-extern "C" int enso_cuda_check_starts(const int32_t *starts, size_t n_sequences, size_t n_tokens,
-                                      int *fault, cudaStream_t stream)
-{
-    return enso_launch(check_starts, dim3(1), dim3(BLOCK), 0, stream, starts, n_sequences, n_tokens,
-                       fault);
-}
 
 /* What the warp has added up so far: weights relative to the largest score. */
 template <int EACH> struct running {
@@ -58,21 +34,21 @@ template <int EACH> struct running {
 };
 
 /* Keys [key, key + 32) that are below `end`. weights: 32 floats of this warp. */
-template <int EACH>
-static __device__ void add_keys(struct running<EACH> &r, const float *q, const float *keys,
-                                const float *values, size_t ld, size_t key, size_t end, size_t size,
-                                size_t first, float scale, float *weights)
+template <typename T, int EACH>
+static __device__ void add_keys(struct running<EACH> &r, const T *q, const T *keys, const T *values,
+                                size_t ld, size_t key, size_t end, size_t size, size_t first,
+                                float scale, float *weights)
 {
     const unsigned lane = threadIdx.x % 32;
     const unsigned n = end - key < 32 ? (unsigned)(end - key) : 32;
     float score = -INFINITY;
 
     if (lane < n) {
-        const float *k = keys + (key + lane) * ld;
+        const T *k = keys + (key + lane) * ld;
 
         score = 0;
         for (size_t d = 0; d < size; d++)
-            score += q[d] * k[d];
+            score += enso_to_float(q[d]) * enso_to_float(k[d]);
         score *= scale;
     }
     /* weights of scores of minus infinity are 0 even when there is no other yet, where the
@@ -95,23 +71,22 @@ static __device__ void add_keys(struct running<EACH> &r, const float *q, const f
         float part = 0;
 
         for (unsigned j = 0; j < n; j++)
-            part += weights[j] * values[(key + j) * ld + place];
+            part += weights[j] * enso_to_float(values[(key + j) * ld + place]);
         r.value[i] = r.value[i] * shrink + part;
     }
 }
 
 /* One query of one head, by one warp. */
-template <int EACH>
-static __device__ void attend(const float *qkv, struct enso_sequence own, size_t token, size_t head,
-                              size_t heads, size_t size, float scale, bool causal, float *y,
-                              float *weights)
+template <typename T, int EACH>
+static __device__ void attend(const struct enso_cuda_attention &a, struct enso_sequence own,
+                              size_t token, size_t head, float *weights)
 {
     const unsigned lane = threadIdx.x % 32;
-    const size_t width = heads * size, ld = 3 * width;
-    const size_t end = own.start == own.end ? own.end : causal ? token + 1 : own.end;
-    const float *q = qkv + token * ld + head * size;
-    const float *keys = qkv + width + head * size, *values = keys + width;
-    float *to = y + token * width + head * size;
+    const size_t size = a.size, width = a.heads * size, ld = 3 * width;
+    const size_t end = own.start == own.end ? own.end : a.causal ? token + 1 : own.end;
+    const T *q = static_cast<const T *>(a.qkv) + token * ld + head * size;
+    const T *keys = static_cast<const T *>(a.qkv) + width + head * size, *values = keys + width;
+    T *to = static_cast<T *>(a.y) + token * width + head * size;
 
     for (size_t first = 0; first < size; first += EACH * 32) {
         struct running<EACH> r = {
@@ -121,7 +96,7 @@ static __device__ void attend(const float *qkv, struct enso_sequence own, size_t
         };
 
         for (size_t key = own.start; key < end; key += 32)
-            add_keys(r, q, keys, values, ld, key, end, size, first, scale, weights);
+            add_keys(r, q, keys, values, ld, key, end, size, first, a.scale, weights);
         const float inverse = own.start == own.end ? 0.0f : 1 / r.sum;
 
 #pragma unroll
@@ -129,7 +104,7 @@ static __device__ void attend(const float *qkv, struct enso_sequence own, size_t
             const size_t place = first + lane + (size_t)e * 32;
 
             if (place < size)
-                to[place] = r.value[e] * inverse;
+                to[place] = enso_from_float<T>(r.value[e] * inverse);
         }
     }
 }
@@ -137,42 +112,48 @@ static __device__ void attend(const float *qkv, struct enso_sequence own, size_t
 /* Queries along x, so that the warps of a block take neighbours, which read the same keys; heads
  * along y. Told how many blocks are to share a multiprocessor, ptxas takes the registers it needs;
  * left to itself it saves them for sm_100 and sm_120 and spills. */
-template <int EACH>
-static __global__ void __launch_bounds__(BLOCK, 4)
-    attention(const float *qkv, const int32_t *starts, float *y, size_t n_tokens,
-              size_t n_sequences, size_t heads, size_t size, float scale, bool causal)
+template <typename T, int EACH>
+static __global__ void __launch_bounds__(BLOCK, 4) attention(const struct enso_cuda_attention a)
 {
     ENSO_SHARED(float, weights, WARPS * 32);
     const unsigned warp = threadIdx.x / 32;
 
-    for (size_t token = blockIdx.x * (size_t)WARPS + warp; token < n_tokens;
+    if (blockIdx.y == 0)
+        enso_check_starts(a.starts, a.n_sequences, a.n_tokens, a.fault);
+    for (size_t token = blockIdx.x * (size_t)WARPS + warp; token < a.n_tokens;
          token += gridDim.x * (size_t)WARPS) {
-        const struct enso_sequence own = enso_sequence_of(starts, n_sequences, token, n_tokens);
+        const struct enso_sequence own =
+            enso_sequence_of(a.starts, a.n_sequences, token, a.n_tokens);
 
-        for (size_t head = blockIdx.y; head < heads; head += gridDim.y)
-            attend<EACH>(qkv, own, token, head, heads, size, scale, causal, y, weights + warp * 32);
+        for (size_t head = blockIdx.y; head < a.heads; head += gridDim.y)
+            attend<T, EACH>(a, own, token, head, weights + warp * 32);
     }
 }
 
-extern "C" int enso_cuda_attention(const float *qkv, const int32_t *starts, float *y,
-                                   size_t n_tokens, size_t n_sequences, size_t heads, size_t size,
-                                   float scale, bool causal, cudaStream_t stream)
+template <typename T>
+static int launch_attention(const struct enso_cuda_attention *a, cudaStream_t stream)
 {
-    const unsigned across = enso_blocks(heads, 1);
-    const dim3 grid(enso_blocks(n_tokens, WARPS), across < MAX_HEADS ? across : MAX_HEADS);
+    const unsigned across = enso_blocks(a->heads, 1);
+    const dim3 grid(enso_blocks(a->n_tokens, WARPS), across < MAX_HEADS ? across : MAX_HEADS);
     const dim3 block(BLOCK);
 
-    if (n_tokens == 0 || heads == 0 || size == 0)
+    if (a->size <= 32)
+        return enso_launch((attention<T, 1>), grid, block, 0, stream, *a);
+    if (a->size <= 64)
+        return enso_launch((attention<T, 2>), grid, block, 0, stream, *a);
+    if (a->size <= 128)
+        return enso_launch((attention<T, 4>), grid, block, 0, stream, *a);
+    return enso_launch((attention<T, 8>), grid, block, 0, stream, *a);
+}
+
+extern "C" int enso_cuda_attention(const struct enso_cuda_attention *a, cudaStream_t stream)
+{
+    if (a->n_tokens == 0 || a->heads == 0 || a->size == 0)
         return cudaSuccess;
-    if (size <= 32)
-        return enso_launch(attention<1>, grid, block, 0, stream, qkv, starts, y, n_tokens,
-                           n_sequences, heads, size, scale, causal);
-    if (size <= 64)
-        return enso_launch(attention<2>, grid, block, 0, stream, qkv, starts, y, n_tokens,
-                           n_sequences, heads, size, scale, causal);
-    if (size <= 128)
-        return enso_launch(attention<4>, grid, block, 0, stream, qkv, starts, y, n_tokens,
-                           n_sequences, heads, size, scale, causal);
-    return enso_launch(attention<8>, grid, block, 0, stream, qkv, starts, y, n_tokens, n_sequences,
-                       heads, size, scale, causal);
+#define LAUNCH(name, type)                                                                         \
+    if (a->dtype == ENSO_DTYPE_##name)                                                             \
+        return launch_attention<type>(a, stream);
+    ENSO_FLOAT_TYPES(LAUNCH)
+#undef LAUNCH
+    return (int)cudaErrorInvalidValue;
 }

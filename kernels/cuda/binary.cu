@@ -10,7 +10,9 @@
  * is a kernel argument: it lies in constant memory and is the same for all threads.
  *
  * F32 arithmetic has a kernel per operator, for the models' sake; other types have one kernel per
- * type that chooses inside (a uniform branch), as has comparison.
+ * type that chooses inside (a uniform branch), as has comparison. Halves are computed in F32 and
+ * rounded once; where no operand is walked by more than one dimension a thread takes four of them
+ * through 64-bit queues, as unary.cu does.
  *
  * Integers wrap like numpy's; division by integer zero gives 0. Max and Min pass a NaN of either
  * side on. y may be a or b where that operand is not repeated: each thread reads its elements
@@ -22,6 +24,7 @@
 #include <math.h>
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/half.cuh"
 #include "kernels/cuda/launch_elements.h"
 
 #define BLOCK 256
@@ -143,6 +146,41 @@ static __global__ void pairs_f64(enum enso_op op, const double *a, const double 
 }
 
 template <typename T>
+static __global__ void pairs_half(enum enso_op op, const T *a, const T *b, T *y, size_t n,
+                                  struct enso_cuda_broadcast shape)
+{
+    PAIRS(enso_from_float<T>(real_pair<float>(op, enso_to_float(p), enso_to_float(q))))
+}
+
+/* Four elements of an operand of halves, or one of them four times. */
+template <typename T>
+static __device__ __forceinline__ uint64_t quad(const T *x, size_t i, bool repeated)
+{
+    return repeated ? enso_bits(x[0]) * (uint64_t)0x0001000100010001
+                    : *(const uint64_t *)(const void *)(x + 4 * i);
+}
+
+/* n a multiple of four, all pointers aligned to four elements. */
+template <typename T>
+static __global__ void quads_half(enum enso_op op, const T *a, const T *b, T *y, size_t n_quads,
+                                  bool a_repeated, bool b_repeated)
+{
+    ENSO_GRID_STRIDE(i, n_quads)
+    {
+        uint64_t p = quad(a, i, a_repeated), q = quad(b, i, b_repeated);
+
+#pragma unroll 1
+        for (unsigned left = 4; left > 0; left--, q >>= 16) {
+            const float v = real_pair<float>(op, enso_bits_to_float<T>((uint16_t)p),
+                                             enso_bits_to_float<T>((uint16_t)q));
+
+            p = p >> 16 | (uint64_t)enso_bits(enso_from_float<T>(v)) << 48;
+        }
+        *(uint64_t *)(void *)(y + 4 * i) = p;
+    }
+}
+
+template <typename T>
 static __global__ void pairs_whole(enum enso_op op, const T *a, const T *b, T *y, size_t n,
                                    struct enso_cuda_broadcast shape)
 {
@@ -153,7 +191,7 @@ template <typename T>
 static __global__ void pairs_compare(enum enso_op op, const T *a, const T *b, uint8_t *y, size_t n,
                                      struct enso_cuda_broadcast shape)
 {
-    PAIRS(compares<T>(op, p, q) ? 1 : 0)
+    PAIRS(compares(op, enso_widen(p), enso_widen(q)) ? 1 : 0)
 }
 
 static __global__ void pairs_logic(enum enso_op op, const uint8_t *a, const uint8_t *b, uint8_t *y,
@@ -184,8 +222,8 @@ static __device__ __forceinline__ struct exponent read_exponent(enum enso_dtype 
     switch (dtype) {
 #define ROW(name, type)                                                                            \
     case ENSO_DTYPE_##name:                                                                        \
-        return exponent_of(((const type *)b)[at]);
-        ROW(F32, float)
+        return exponent_of(enso_widen(((const type *)b)[at]));
+        ENSO_FLOAT_TYPES(ROW)
         ROW(F64, double)
         ROW(I8, int8_t)
         ROW(U8, uint8_t)
@@ -258,15 +296,15 @@ static __global__ void powers(enum enso_dtype b_dtype, const T *a, const void *b
         uint64_t at[2];
 
         enso_broadcast_offsets(shape, i, small, at);
-        y[i] = power(a[at[0]], read_exponent(b_dtype, b, at[1]));
+        y[i] = enso_narrow<T>(power(enso_widen(a[at[0]]), read_exponent(b_dtype, b, at[1])));
     }
 }
 
-template <typename T> static __global__ void divide(T *y, size_t n, T by)
+template <typename T> static __global__ void divide(T *y, size_t n, typename enso_wide<T>::type by)
 {
     ENSO_GRID_STRIDE(i, n)
     {
-        y[i] /= by;
+        y[i] = enso_narrow<T>(enso_widen(y[i]) / by);
     }
 }
 
@@ -327,11 +365,28 @@ static int launch_f32(enum enso_op op, const struct launch &l)
     ROW(I64, int64_t)                                                                              \
     ROW(U64, uint64_t)
 
+template <typename T> static int launch_half(enum enso_op op, const struct launch &l)
+{
+    const uint64_t a = l.shape->strides[0][0], b = l.shape->strides[1][0];
+
+    if (l.shape->rank == 1 && a <= 1 && b <= 1 && l.n % 4 == 0 &&
+        ((uintptr_t)l.a | (uintptr_t)l.b | (uintptr_t)l.y) % 8 == 0)
+        return enso_launch(quads_half<T>, dim3(enso_blocks(l.n / 4, BLOCK)), dim3(BLOCK), 0,
+                           l.stream, op, (const T *)l.a, (const T *)l.b, (T *)l.y, l.n / 4, a == 0,
+                           b == 0);
+    return enso_launch(pairs_half<T>, GRID(l), op, (const T *)l.a, (const T *)l.b, (T *)l.y, l.n,
+                       *l.shape);
+}
+
 static int launch_arithmetic(enum enso_op op, enum enso_dtype dtype, const struct launch &l)
 {
     switch (dtype) {
     case ENSO_DTYPE_F32:
         return launch_f32(op, l);
+    case ENSO_DTYPE_F16:
+        return launch_half<__half>(op, l);
+    case ENSO_DTYPE_BF16:
+        return launch_half<__nv_bfloat16>(op, l);
     case ENSO_DTYPE_F64:
         return enso_launch(pairs_f64, GRID(l), op, (const double *)l.a, (const double *)l.b,
                            (double *)l.y, l.n, *l.shape);
@@ -356,7 +411,7 @@ static int launch_compare(enum enso_op op, enum enso_dtype dtype, const struct l
     case ENSO_DTYPE_##name:                                                                        \
         return enso_launch(pairs_compare<type>, GRID(l), op, (const type *)l.a, (const type *)l.b, \
                            (uint8_t *)l.y, l.n, *l.shape);
-        ROW(F32, float)
+        ENSO_FLOAT_TYPES(ROW)
         ROW(F64, double)
         WHOLE_TYPES(ROW)
 #undef ROW
@@ -372,7 +427,7 @@ static int launch_powers(enum enso_dtype dtype, enum enso_dtype b_dtype, const s
     case ENSO_DTYPE_##name:                                                                        \
         return enso_launch(powers<type>, GRID(l), b_dtype, (const type *)l.a, l.b, (type *)l.y,    \
                            l.n, *l.shape);
-        ROW(F32, float)
+        ENSO_FLOAT_TYPES(ROW)
         ROW(F64, double)
         ROW(I32, int32_t)
         ROW(I64, int64_t)
@@ -418,11 +473,16 @@ int enso_cuda_divide(enum enso_dtype dtype, void *y, size_t n, size_t by, cudaSt
 
     if (n == 0)
         return (int)cudaSuccess;
-    if (dtype == ENSO_DTYPE_F32)
-        return enso_launch(divide<float>, grid, block, 0, stream, (float *)y, n, (float)by);
-    if (dtype == ENSO_DTYPE_F64)
-        return enso_launch(divide<double>, grid, block, 0, stream, (double *)y, n, (double)by);
-    return (int)cudaErrorInvalidValue;
+    switch (dtype) {
+#define ROW(name, T)                                                                               \
+    case ENSO_DTYPE_##name:                                                                        \
+        return enso_launch(divide<T>, grid, block, 0, stream, (T *)y, n, (enso_wide<T>::type)by);
+        ENSO_FLOAT_TYPES(ROW)
+        ROW(F64, double)
+#undef ROW
+    default:
+        return (int)cudaErrorInvalidValue;
+    }
 }
 
 int enso_cuda_where(size_t bytes, const uint8_t *condition, const void *a, const void *b, void *y,

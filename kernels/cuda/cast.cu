@@ -11,56 +11,24 @@
  */
 #include "kernels/cuda/device.cuh"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/half.cuh"
 #include "kernels/cuda/launch_elements.h"
 
 #define BLOCK 256
 
-/* Types that say what their bits mean. */
-struct half_bits {
-    uint16_t bits;
-};
-struct bfloat_bits {
-    uint16_t bits;
-};
+/* A type that says what its bits mean. */
 struct truth {
     uint8_t byte;
 };
 
-/* What a conversion begins with: the element's own type, halves as F32. */
-template <typename T> static __device__ __forceinline__ T load(T v)
-{
-    return v;
-}
-
-static __device__ __forceinline__ float load(struct half_bits v)
-{
-    return __half2float(__ushort_as_half(v.bits));
-}
-
-static __device__ __forceinline__ float load(struct bfloat_bits v)
-{
-    return __bfloat162float(__ushort_as_bfloat16(v.bits));
-}
-
-/* A double that is rounded to F32 and then to half is rounded twice; rounding the first to odd
- * makes the second exact (F32 has more than two bits beyond both halves). */
+/* What the store of a half rounds, from a number of any type. */
 template <typename T> static __device__ __forceinline__ float as_float(T v)
 {
-    const float f = (float)v;
-
-    if constexpr (std::is_same<T, double>::value) {
-        const uint32_t bits = __float_as_uint(f);
-        const bool finite = (bits & 0x7f800000) != 0x7f800000;
-
-        if (finite && (double)f != v &&
-            (bits & 1) == 0) /* the neighbour towards v, whose last bit is 1 */
-            return __uint_as_float(fabs((double)f) < fabs(v) ? bits + 1 : bits - 1);
-    }
-    return f;
+    if constexpr (std::is_same<T, double>::value)
+        return enso_odd_float(v);
+    else
+        return (float)v;
 }
 
 /* The largest value of a long type rounds up as a float, to a power of two that it does not reach:
@@ -76,24 +44,12 @@ template <typename To, typename From> static __device__ __forceinline__ To satur
 template <typename To> struct store {
     template <typename From> static __device__ __forceinline__ To of(From v)
     {
-        if constexpr (std::is_floating_point<From>::value && std::is_integral<To>::value)
+        if constexpr (enso_wide<To>::is_half)
+            return enso_from_float<To>(as_float(v));
+        else if constexpr (std::is_floating_point<From>::value && std::is_integral<To>::value)
             return saturate<To>(v);
         else
             return (To)v;
-    }
-};
-
-template <> struct store<struct half_bits> {
-    template <typename From> static __device__ __forceinline__ struct half_bits of(From v)
-    {
-        return {__half_as_ushort(__float2half_rn(as_float(v)))};
-    }
-};
-
-template <> struct store<struct bfloat_bits> {
-    template <typename From> static __device__ __forceinline__ struct bfloat_bits of(From v)
-    {
-        return {__bfloat16_as_ushort(__float2bfloat16_rn(as_float(v)))};
     }
 };
 
@@ -108,14 +64,13 @@ template <typename From, typename To> static __global__ void cast(const From *x,
 {
     ENSO_GRID_STRIDE(i, n)
     {
-        y[i] = store<To>::of(load(x[i]));
+        y[i] = store<To>::of(enso_widen(x[i]));
     }
 }
 
 #define TYPES(ROW)                                                                                 \
     ROW(F32, float)                                                                                \
-    ROW(F16, struct half_bits)                                                                     \
-    ROW(BF16, struct bfloat_bits)                                                                  \
+    ENSO_HALF_TYPES(ROW)                                                                           \
     ROW(F64, double)                                                                               \
     ROW(I8, int8_t)                                                                                \
     ROW(U8, uint8_t)                                                                               \

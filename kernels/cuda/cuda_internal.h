@@ -83,6 +83,25 @@ int enso__cuda_floats(const struct enso__bind *b, const float *data, size_t n, f
 int enso__cuda_ints(const struct enso__bind *b, size_t input, const char *attribute,
                     struct enso__ints *ret, struct enso_error *err) ENSO_MUST_CHECK;
 
+/* Types that kernels over floats compute in F32: F32, F16 and BF16. */
+static inline bool enso__cuda_is_half(enum enso_dtype dtype)
+{
+    return dtype == ENSO_DTYPE_F16 || dtype == ENSO_DTYPE_BF16;
+}
+
+static inline bool enso__cuda_is_float(enum enso_dtype dtype)
+{
+    return dtype == ENSO_DTYPE_F32 || enso__cuda_is_half(dtype);
+}
+
+/* Input i can be taken as floats: a constant of any type, or a tensor that is F32. */
+static inline bool enso__cuda_is_parameter(const struct enso__bind *b, size_t i)
+{
+    const struct enso_value *v = enso__bind_input(b, i);
+
+    return v != NULL && (v->constant != NULL || v->dtype == ENSO_DTYPE_F32);
+}
+
 /* A failure of a run: "Add 'name': ..." */
 int enso__cuda_error(const struct enso__cuda_call *call, struct enso_error *err,
                      enum enso_status status, const char *format, ...) ENSO_PRINTF(4, 5);

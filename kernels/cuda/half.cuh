@@ -89,6 +89,69 @@ static __device__ __forceinline__ uint16_t enso_bits(__nv_bfloat16 v)
     return __bfloat16_as_ushort(v);
 }
 
+template <typename T> static __device__ __forceinline__ T enso_from_bits(uint16_t bits);
+
+template <> __device__ __forceinline__ __half enso_from_bits<__half>(uint16_t bits)
+{
+    return __ushort_as_half(bits);
+}
+
+template <> __device__ __forceinline__ __nv_bfloat16 enso_from_bits<__nv_bfloat16>(uint16_t bits)
+{
+    return __ushort_as_bfloat16(bits);
+}
+
+/* A double that is rounded to F32 and then to a half is rounded twice; rounding the first to odd
+ * makes the second exact (F32 has more than two bits beyond both halves). */
+static __device__ __forceinline__ float enso_odd_float(double v)
+{
+    const float f = (float)v;
+    const uint32_t bits = __float_as_uint(f);
+    const bool finite = (bits & 0x7f800000) != 0x7f800000;
+
+    if (finite && (double)f != v && (bits & 1) == 0) /* the neighbour towards v, which is odd */
+        return __uint_as_float(fabs((double)f) < fabs(v) ? bits + 1 : bits - 1);
+    return f;
+}
+
+/* For kernels over more types than floats: halves as F32, all others as they are, and back. */
+template <typename T> static __device__ __forceinline__ T enso_widen(T v)
+{
+    return v;
+}
+
+static __device__ __forceinline__ float enso_widen(__half v)
+{
+    return enso_to_float(v);
+}
+
+static __device__ __forceinline__ float enso_widen(__nv_bfloat16 v)
+{
+    return enso_to_float(v);
+}
+
+/* The type that T's elements are computed in. */
+template <typename T> struct enso_wide {
+    typedef T type;
+    static constexpr bool is_half = false;
+};
+template <> struct enso_wide<__half> {
+    typedef float type;
+    static constexpr bool is_half = true;
+};
+template <> struct enso_wide<__nv_bfloat16> {
+    typedef float type;
+    static constexpr bool is_half = true;
+};
+
+template <typename T, typename Wide> static __device__ __forceinline__ T enso_narrow(Wide v)
+{
+    if constexpr (enso_wide<T>::is_half)
+        return enso_from_float<T>((float)v);
+    else
+        return (T)v;
+}
+
 /* ---- two in a word, the first in the low half ---- */
 
 template <typename T>

@@ -27,8 +27,8 @@ struct enso_cuda_unary {
     const void *low, *high; /* CLIP: one element each of the input's type, or NULL for no bound */
 };
 
-/* y[i] = op(x[i]), i < n; y may be exactly x. F32 and F64 for all, integers where ONNX allows
- * them, NOT for BOOL (any byte but 0 counts as true). */
+/* y[i] = op(x[i]), i < n; y may be exactly x. F32, F16, BF16 and F64 for all (but no SIN and
+ * COS of F64), integers where ONNX allows them, NOT for BOOL (any byte but 0 counts as true). */
 int enso_cuda_unary(enum enso_op op, enum enso_dtype dtype, const void *x, void *y, size_t n,
                     const struct enso_cuda_unary *args, cudaStream_t stream);
 
@@ -44,12 +44,13 @@ struct enso_cuda_broadcast {
 };
 
 /* y = op(a, b), n elements shaped as shape->dims. `dtype` is the type of a, and of b but for POW,
- * whose exponent is b_dtype. Comparisons and logic give bytes 0 or 1. fmod: MOD takes the sign of
- * the dividend. y may be a or b where that one is not repeated. SUM and MEAN add. */
+ * whose exponent is b_dtype. Comparisons and logic give
+ * bytes 0 or 1. fmod: MOD takes the sign of the dividend. y may be a or b where that one is not
+ * repeated. SUM and MEAN add. */
 int enso_cuda_binary(enum enso_op op, bool fmod, enum enso_dtype dtype, enum enso_dtype b_dtype,
                      const void *a, const void *b, void *y, size_t n,
                      const struct enso_cuda_broadcast *shape, cudaStream_t stream);
-/* y[i] /= by; F32 and F64. */
+/* y[i] /= by; F32, F16, BF16 and F64. */
 int enso_cuda_divide(enum enso_dtype dtype, void *y, size_t n, size_t by, cudaStream_t stream);
 /* y = condition ? a : b; elements of `bytes` (1, 2, 4, 8); operands in this order in the table. */
 int enso_cuda_where(size_t bytes, const uint8_t *condition, const void *a, const void *b, void *y,

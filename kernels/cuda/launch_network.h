@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Launchers of the plain kernels of networks: reduce.cu, norm.cu, pool.cu, product.cu, conv.cu,
- * attention.cu, embedding.cu. Plain C, for the host files node_*.c.
+ * attention.cu, flash_attention.cu, embedding.cu. Plain C, for the host files node_*.c.
  *
  * Every launcher enqueues on `stream`, never allocates, never waits, and returns a cudaError_t as
  * int: cudaSuccess (also for nothing to do: then nothing is launched), what the launch reported, or
@@ -43,42 +43,57 @@ struct enso_cuda_reduce {
     uint64_t reduced_strides[ENSO_MAX_RANK];
     uint64_t n_outputs;
     uint32_t n;
+    bool side_by_side; /* an output's inputs stand side by side whatever the batch is */
 };
-/* All types but F16 and BF16. Floats are summed in double, integers wrap; over nothing: 0, for
+/* All types. Floats are summed in double, integers wrap; over nothing: 0, for
  * products 1, for the mean NaN (integers 0), for Max and Min the type's end. */
 int enso_cuda_reduce(const struct enso_cuda_reduce *r, const void *x, void *y, cudaStream_t stream);
 
 /* y[o, i] = where along the middle of x [n_outer, n, n_inner] the largest (min: smallest) element
- * stands; the first of equal ones, or the last; a NaN wins, the first of them. n >= 1. */
+ * stands; the first of equal ones, or the last; a NaN wins, the first of them. n >= 1. All types.
+ */
 int enso_cuda_arg(enum enso_dtype dtype, bool min, bool last, const void *x, int64_t *y,
                   size_t n_outer, size_t n, size_t n_inner, cudaStream_t stream);
 
 /* ---- norm.cu ---- */
 
-/* Over the middle of x [n_outer, n, n_inner]; F32 or F64; y may be x. logarithm: LogSoftmax. */
-int enso_cuda_softmax(enum enso_dtype dtype, bool logarithm, const void *x, void *y, size_t n_outer,
-                      size_t n, size_t n_inner, cudaStream_t stream);
+/* Norms take x, residual and y of one type, F32, F16 or BF16, and compute in F32; their parameters
+ * are F32. */
+
+/* Over the middle of x [n_outer, n, n_inner]; also F64; y may be x. logarithm: LogSoftmax.
+ * side_by_side: n_inner is 1 in every batch, not in this one alone; it chooses the form. */
+int enso_cuda_softmax(enum enso_dtype dtype, bool logarithm, bool side_by_side, const void *x,
+                      void *y, size_t n_outer, size_t n, size_t n_inner, cudaStream_t stream);
 
 /* LAYER_NORM, RMS_NORM, L2_NORMALIZE over rows of n (engine/ops/ops.h); residual, gamma and beta
  * may be NULL; y may be x or residual. */
-int enso_cuda_row_norm(enum enso_op op, const float *x, const float *residual, const float *gamma,
-                       const float *beta, float epsilon, float *y, size_t n_rows, size_t n,
+struct enso_cuda_row_norm {
+    enum enso_op op;
+    const void *x, *residual;
+    const float *gamma, *beta; /* [n] */
+    void *y;
+    float epsilon;
+    size_t n_rows, n;
+};
+int enso_cuda_row_norm(enum enso_dtype dtype, const struct enso_cuda_row_norm *norm,
                        cudaStream_t stream);
 
 /* y = x · scale[c] + shift[c] over [n_images, n_channels, plane]; scale_shift is [2][n_channels].
  */
-int enso_cuda_channel_scale(const float *x, const float *scale_shift, float *y, size_t n_images,
-                            size_t n_channels, size_t plane, cudaStream_t stream);
+int enso_cuda_channel_scale(enum enso_dtype dtype, const void *x, const float *scale_shift, void *y,
+                            size_t n_images, size_t n_channels, size_t plane, cudaStream_t stream);
 /* BatchNormalization whose parameters are tensors of the call, [n_channels] each. */
-int enso_cuda_batch_norm(const float *x, const float *gamma, const float *beta, const float *mean,
-                         const float *variance, float epsilon, float *y, size_t n_images,
-                         size_t n_channels, size_t plane, cudaStream_t stream);
-int enso_cuda_instance_norm(const float *x, const float *gamma, const float *beta, float epsilon,
-                            float *y, size_t n_images, size_t n_channels, size_t plane,
-                            cudaStream_t stream);
+int enso_cuda_batch_norm(enum enso_dtype dtype, const void *x, const float *gamma,
+                         const float *beta, const float *mean, const float *variance, float epsilon,
+                         void *y, size_t n_images, size_t n_channels, size_t plane,
+                         cudaStream_t stream);
+int enso_cuda_instance_norm(enum enso_dtype dtype, const void *x, const float *gamma,
+                            const float *beta, float epsilon, void *y, size_t n_images,
+                            size_t n_channels, size_t plane, cudaStream_t stream);
 /* LRN over the middle of [n_outer, n_channels, inner]; y must not be x. */
-int enso_cuda_lrn(const float *x, float *y, size_t n_outer, size_t n_channels, size_t inner,
-                  size_t size, float alpha, float beta, float bias, cudaStream_t stream);
+int enso_cuda_lrn(enum enso_dtype dtype, const void *x, void *y, size_t n_outer, size_t n_channels,
+                  size_t inner, size_t size, float alpha, float beta, float bias,
+                  cudaStream_t stream);
 
 /* ---- pool.cu, conv.cu ---- */
 
@@ -88,8 +103,8 @@ struct enso_cuda_window {
     uint32_t n_in, n_out, n_taps; /* products */
 };
 
-/* x [n_images, n_channels, in] or, nhwc, [n_images, in, n_channels]; F32 and F64, and for max I8
- * and U8. include_pad: padding counts in the average. */
+/* x [n_images, n_channels, in] or, nhwc, [n_images, in, n_channels]; F32, F16, BF16 and F64, and
+ * for max I8 and U8. include_pad: padding counts in the average. */
 int enso_cuda_pool(enum enso_dtype dtype, bool max, bool include_pad, bool nhwc, const void *x,
                    void *y, size_t n_images, size_t n_channels, const struct enso_cuda_window *w,
                    cudaStream_t stream);
@@ -138,30 +153,58 @@ int enso_cuda_product(const struct enso_cuda_product *p, cudaStream_t stream);
 int enso_cuda_product_plain(enum enso_dtype dtype, const struct enso_cuda_product *p, const void *a,
                             const void *b, void *y, cudaStream_t stream);
 
-/* ---- attention.cu, embedding.cu ---- */
+/* ---- attention.cu, flash_attention.cu, embedding.cu ---- */
 
-/* Every starts[0 .. n_sequences] of a ragged batch of n_tokens must begin with 0, not decrease and
- * end with n_tokens; else *fault becomes ENSO_CUDA_FAULT_STARTS. The kernels below read nothing
- * wrong whatever starts holds. */
-int enso_cuda_check_starts(const int32_t *starts, size_t n_sequences, size_t n_tokens, int *fault,
-                           cudaStream_t stream);
+/* Ragged batches: starts[0 .. n_sequences] begins with 0, does not decrease and ends with at most
+ * n_tokens; else *fault becomes ENSO_CUDA_FAULT_STARTS. Nothing wrong is read whatever it holds.
+ * Tokens behind its last entry are padding: nothing reads them, and their rows of y become zeros.
+ */
+
+/* Queries of a tile, the unit of work that flash_attention.cu is cut into. */
+#define ENSO_CUDA_QUERY_TILE 64
 
 /* y [n_tokens, heads · size] = softmax(scale · Q Kᵀ) V inside each sequence; qkv [n_tokens, 3 ·
- * heads · size]. Tokens of no sequence become zeros. */
-int enso_cuda_attention(const float *qkv, const int32_t *starts, float *y, size_t n_tokens,
-                        size_t n_sequences, size_t heads, size_t size, float scale, bool causal,
-                        cudaStream_t stream);
+ * heads · size]; both of dtype F32, F16 or BF16.
+ *
+ * work [n_work][2], or NULL: pairs of a sequence and the number of one of its tiles of
+ * ENSO_CUDA_QUERY_TILE queries, in the order in which they are to be begun (longest sequence
+ * first); all there are, each once, at most n_tokens / ENSO_CUDA_QUERY_TILE + n_sequences. Pairs of
+ * which no such tile is (-1, -1) are passed over. What is not in the list keeps its row of y. */
+struct enso_cuda_attention {
+    enum enso_dtype dtype;
+    const void *qkv;
+    const int32_t *starts, *work;
+    void *y;
+    size_t n_tokens, n_sequences, n_work, heads, size;
+    float scale;
+    bool causal;
+    int *fault;
+};
+/* The plain kernel: any card, size and scale; it does not look at `work`. */
+int enso_cuda_attention(const struct enso_cuda_attention *a, cudaStream_t stream);
 
-/* EMBEDDING: table t has rows[t] rows of `width`; ids[t] NULL: row 0 of it; table NULL: none. An id
- * outside of its table counts as 0 and *fault becomes ENSO_CUDA_FAULT_INDEX. gamma and beta NULL:
- * no norm. */
+/* The tensor cores' kernel is there for F16 and BF16, some sizes of a head and sm_80 and later. */
+bool enso_cuda_flash_has(enum enso_dtype dtype, size_t size, int architecture);
+/* Once for each card, type and size, with the card selected, before the first run: asks for the
+ * shared memory it needs. *ret_blocks: how many blocks the card holds at a time. */
+int enso_cuda_flash_prepare(enum enso_dtype dtype, size_t size, unsigned *ret_blocks);
+/* It takes this: qkv and y aligned to 16 bytes, scale above 0. */
+bool enso_cuda_flash_takes(const struct enso_cuda_attention *a);
+/* blocks: of enso_cuda_flash_prepare. */
+int enso_cuda_flash_attention(const struct enso_cuda_attention *a, unsigned blocks,
+                              cudaStream_t stream);
+
+/* EMBEDDING: table t, of dtype like y, has rows[t] rows of `width`; ids[t] NULL: row 0 of it; table
+ * NULL: none. An id outside of its table counts as 0 and *fault becomes ENSO_CUDA_FAULT_INDEX.
+ * gamma and beta NULL: no norm. F32, F16, BF16. */
 struct enso_cuda_embedding {
+    enum enso_dtype dtype;
     const int32_t *ids[3];
-    const float *tables[3];
+    const void *tables[3];
     size_t rows[3];
     const float *gamma, *beta;
     float epsilon;
-    float *y;
+    void *y;
     size_t n_tokens, width;
     int *fault;
 };
@@ -173,10 +216,18 @@ enum enso_cuda_sequence_mode {
     ENSO_CUDA_SEQUENCE_LAST,
     ENSO_CUDA_SEQUENCE_MAX
 };
-/* y [n_sequences, width] from x [n_tokens, width]; a sequence without tokens gives zeros. */
-int enso_cuda_sequence_pool(enum enso_cuda_sequence_mode mode, const float *x,
-                            const int32_t *starts, float *y, size_t n_tokens, size_t n_sequences,
-                            size_t width, cudaStream_t stream);
+/* y [n_sequences, width] from x [n_tokens, width], F32, F16 or BF16; y like x or F32. A sequence
+ * without tokens gives zeros. */
+struct enso_cuda_sequence_pool {
+    enum enso_cuda_sequence_mode mode;
+    enum enso_dtype dtype, y_dtype;
+    const void *x;
+    const int32_t *starts;
+    void *y;
+    size_t n_tokens, n_sequences, width;
+    int *fault;
+};
+int enso_cuda_sequence_pool(const struct enso_cuda_sequence_pool *p, cudaStream_t stream);
 
 #ifdef __cplusplus
 }

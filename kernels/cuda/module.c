@@ -26,7 +26,8 @@ static int bind(struct enso_device *device, const struct enso_graph *graph, int 
         return st;
     if (fn == NULL)
         return enso__unsupported(&b, err, "the GPU has no kernel for this operator");
-    return fn(&b, ret_bound, err);
+    st = enso__refuse_halves(&b, enso__cuda_computes, "the GPU", err);
+    return st == ENSO_OK ? fn(&b, ret_bound, err) : st;
 }
 
 static void unbind(struct enso_device *device, struct enso_bound *bound)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Operators of two or more inputs that work element by element with broadcasting (ONNX, opset 17),
- * and Where: host side of binary.cu. Types, shapes and refusals as on the CPU.
+ * and Where: host side of binary.cu. Types, shapes and refusals as on the CPU, and F16 and BF16
+ * besides.
  */
 #include "ensod_build.h"
 
@@ -82,12 +83,12 @@ static int variadic_run(const struct enso__cuda_call *call, struct enso_error *e
 
 static bool is_real(enum enso_dtype dtype)
 {
-    return dtype == ENSO_DTYPE_F32 || dtype == ENSO_DTYPE_F64;
+    return enso__cuda_is_float(dtype) || dtype == ENSO_DTYPE_F64;
 }
 
 static bool is_number(enum enso_dtype dtype)
 {
-    return dtype != ENSO_DTYPE_BOOL && dtype != ENSO_DTYPE_F16 && dtype != ENSO_DTYPE_BF16;
+    return dtype != ENSO_DTYPE_BOOL;
 }
 
 static bool binary_takes(enum enso_op op, enum enso_dtype a, enum enso_dtype b)

@@ -11,6 +11,7 @@
 #include "kernels/cuda/cuda_internal.h"
 
 #include "kernels/cuda/launch_elements.h"
+#include "kernels/nodes/move.h"
 
 static int copy_run(const struct enso__cuda_call *call, struct enso_error *err)
 {
@@ -38,26 +39,21 @@ int enso__cuda_bind_copy(const struct enso__bind *b, struct enso_bound **ret,
 
 struct shape {
     struct enso_bound bound;
-    int64_t start, end;
+    struct enso__shape_node part;
 };
 
 static int shape_run(const struct enso__cuda_call *call, struct enso_error *err)
 {
     const struct shape *s = (const struct shape *)call->bound;
-    const struct enso_tensor *x = enso__cuda_in(call, 0), *y = enso__cuda_out(call, 0);
-    int64_t count = enso_tensor_count(x), rank = x->rank, start = s->start, end = s->end;
-    const int64_t *numbers = &count;
-    size_t n = 1;
+    const struct enso_tensor *y = enso__cuda_out(call, 0);
+    const int64_t *numbers;
+    int64_t storage;
+    size_t n;
+    int st = enso__shape_numbers(&s->part, s->bound.op, s->bound.node, enso__cuda_in(call, 0), y,
+                                 &storage, &numbers, &n, err);
 
-    if (s->bound.op == ENSO_OP_SHAPE) {
-        start = ENSO_MAX(ENSO_MIN(start < 0 ? start + rank : start, rank), (int64_t)0);
-        end = ENSO_MAX(ENSO_MIN(end < 0 ? end + rank : end, rank), start);
-        numbers = x->dims + start;
-        n = (size_t)(end - start);
-    }
-    if (y->dtype != ENSO_DTYPE_I64 || enso_tensor_count(y) != (int64_t)n)
-        return enso__cuda_error(call, err, ENSO_INTERNAL, "its result does not fit %s",
-                                enso__dims_text(y).s);
+    if (st != ENSO_OK)
+        return st;
     return enso__cuda_launched(call, enso_cuda_store(numbers, n, y->data, call->stream), err);
 }
 
@@ -68,8 +64,7 @@ int enso__cuda_bind_shape(const struct enso__bind *b, struct enso_bound **ret,
 
     if (s == NULL)
         return ENSO_NO_MEMORY;
-    s->start = enso_node_int(b->node, "start", 0);
-    s->end = enso_node_int(b->node, "end", INT32_MAX);
+    enso__shape_bind(b, &s->part);
     s->bound.packed = 1; /* only the input's dims are read */
     *ret = &s->bound;
     return ENSO_OK;
@@ -138,60 +133,31 @@ struct join {
     int64_t axis;
 };
 
-/* The part is the same shape as the whole but for the axis. */
-static bool fits(const struct enso_tensor *part, const struct enso_tensor *whole, size_t axis)
-{
-    if (part->rank != whole->rank || part->dtype != whole->dtype)
-        return false;
-    for (size_t d = 0; d < whole->rank; d++)
-        if (d != axis && part->dims[d] != whole->dims[d])
-            return false;
-    return true;
-}
-
 static int join_run(const struct enso__cuda_call *call, struct enso_error *err)
 {
-    bool concat = call->bound->op == ENSO_OP_CONCAT;
+    const struct enso_bound *bound = call->bound;
+    bool concat = bound->op == ENSO_OP_CONCAT;
     const struct enso_tensor *whole = concat ? enso__cuda_out(call, 0) : enso__cuda_in(call, 0);
-    size_t n = concat ? call->step->n_inputs : call->step->n_outputs;
-    int axis = enso__axis(((const struct join *)call->bound)->axis, whole->rank);
-    int64_t at = 0;
+    size_t n = concat ? call->step->n_inputs : call->step->n_outputs, offset, width;
+    struct enso__join j;
+    int st = enso__join_begin(&j, bound->op, bound->node, whole, ((const struct join *)bound)->axis,
+                              err);
 
-    if (axis < 0)
-        return enso__cuda_error(call, err, ENSO_INVALID, "the axis is out of range");
-    size_t rows = enso__count(whole->dims, 0, (size_t)axis);
-    size_t inner =
-        enso_dtype_row_bytes(whole->dtype, enso__count(whole->dims, (size_t)axis + 1, whole->rank));
-    size_t pitch = (size_t)whole->dims[axis] * inner;
-
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; st == ENSO_OK && i < n; i++) {
         const struct enso_tensor *part = concat ? enso__cuda_in(call, i) : enso__cuda_out(call, i);
 
-        if (part == NULL)
-            return enso__cuda_error(call, err, ENSO_INVALID, "part %zu is missing", i);
-        if (!fits(part, whole, (size_t)axis) || part->dims[axis] > whole->dims[axis] - at)
-            return enso__cuda_error(call, err, ENSO_INVALID, "part %zu is %s, the whole %s", i,
-                                    enso__dims_text(part).s, enso__dims_text(whole).s);
-        size_t width = (size_t)part->dims[axis] * inner, offset = (size_t)at * inner;
-
-        at += part->dims[axis];
-        if (width == 0 || rows == 0)
+        st = enso__join_part(&j, i, part, &offset, &width, err);
+        if (st != ENSO_OK || width == 0 || j.rows == 0)
             continue;
         unsigned char *piece = (unsigned char *)whole->data + offset;
-        int st = enso__cuda_launched(
-            call,
-            concat ? enso_cuda_rows(part->data, width, piece, pitch, width, rows, call->stream)
-                   : enso_cuda_rows(piece, pitch, part->data, width, width, rows, call->stream),
-            err);
 
-        if (st != ENSO_OK)
-            return st;
+        st = enso__cuda_launched(
+            call,
+            concat ? enso_cuda_rows(part->data, width, piece, j.pitch, width, j.rows, call->stream)
+                   : enso_cuda_rows(piece, j.pitch, part->data, width, width, j.rows, call->stream),
+            err);
     }
-    if (at != whole->dims[axis])
-        return enso__cuda_error(call, err, ENSO_INVALID,
-                                "its parts make %lld of %lld along axis %d", (long long)at,
-                                (long long)whole->dims[axis], axis);
-    return ENSO_OK;
+    return st == ENSO_OK ? enso__join_end(&j, err) : st;
 }
 
 int enso__cuda_bind_join(const struct enso__bind *b, struct enso_bound **ret,
@@ -214,37 +180,33 @@ struct gather {
 
 static int gather_run(const struct enso__cuda_call *call, struct enso_error *err)
 {
+    const struct gather *op = (const struct gather *)call->bound;
     const struct enso_tensor *x = enso__cuda_in(call, 0), *indices = enso__cuda_in(call, 1);
     const struct enso_tensor *y = enso__cuda_out(call, 0);
-    int axis = enso__axis(((const struct gather *)call->bound)->axis, x->rank);
+    struct enso__gather g;
+    int st = enso__gather_resolve(op->bound.op, op->bound.node, op->axis, x, indices, y, &g, err);
 
-    if (axis < 0)
-        return enso__cuda_error(call, err, ENSO_INVALID, "the axis is out of range");
-    size_t n_indices = (size_t)enso_tensor_count(indices);
-    size_t outer = enso__count(x->dims, 0, (size_t)axis);
-    size_t inner = enso_dtype_row_bytes(x->dtype, enso__count(x->dims, (size_t)axis + 1, x->rank));
-
-    if (outer * n_indices * inner != enso_tensor_bytes(y))
-        return enso__cuda_error(call, err, ENSO_INTERNAL, "its result does not fit %s",
-                                enso__dims_text(y).s);
-    return enso__cuda_launched(
-        call,
-        enso_cuda_gather(x->data, indices->data, indices->dtype == ENSO_DTYPE_I64, y->data, outer,
-                         n_indices, (size_t)x->dims[axis], inner, call->fault, call->stream),
-        err);
+    if (st != ENSO_OK)
+        return st;
+    return enso__cuda_launched(call,
+                               enso_cuda_gather(x->data, indices->data, g.wide, y->data, g.n_outer,
+                                                g.n_indices, (size_t)g.dim, g.inner, call->fault,
+                                                call->stream),
+                               err);
 }
 
 int enso__cuda_bind_gather(const struct enso__bind *b, struct enso_bound **ret,
                            struct enso_error *err)
 {
-    enum enso_dtype indices = enso__bind_dtype(b, 1);
+    int64_t axis = 0;
+    int st = enso__gather_bind(b, &axis, err);
 
-    if (indices != ENSO_DTYPE_I32 && indices != ENSO_DTYPE_I64)
-        return enso__unsupported(b, err, "indices of type %s", enso_dtype_name(indices));
+    if (st != ENSO_OK)
+        return st;
     struct gather *g = enso__cuda_bound_new(b, sizeof(*g), gather_run, err);
     if (g == NULL)
         return ENSO_NO_MEMORY;
-    g->axis = enso_node_int(b->node, "axis", 0);
+    g->axis = axis;
     *ret = &g->bound;
     return ENSO_OK;
 }

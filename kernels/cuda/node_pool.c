@@ -72,7 +72,7 @@ int enso__cuda_bind_pool(const struct enso__bind *b, struct enso_bound **ret,
     bool nhwc = enso_node_int(b->node, "nhwc", 0) != 0;
     bool max = op == ENSO_OP_MAX_POOL || op == ENSO_OP_GLOBAL_MAX_POOL;
 
-    if (dtype != ENSO_DTYPE_F32 &&
+    if (!enso__cuda_is_float(dtype) &&
         (nhwc ||
          (dtype != ENSO_DTYPE_F64 && (!max || (dtype != ENSO_DTYPE_I8 && dtype != ENSO_DTYPE_U8)))))
         return enso__unsupported(b, err, "input of type %s", enso_dtype_name(dtype));

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reductions, ArgMax and ArgMin: host side of reduce.cu. The same types as on the CPU; axes must be
- * known when the model is loaded, because at run time they would lie in device memory.
+ * Reductions, ArgMax and ArgMin: host side of reduce.cu. All types, halves too; axes must be known
+ * when the model is loaded, because at run time they would lie in device memory.
  */
 #include "ensod_build.h"
 
 #include "kernels/cuda/cuda_internal.h"
 
 #include "kernels/cuda/launch_network.h"
+#include "kernels/nodes/norm.h"
 #include "kernels/nodes/reduction.h"
 
 struct reduce {
     struct enso_bound bound;
     enum enso_dtype dtype;
-    bool noop_when_empty;
+    bool noop_when_empty, side_by_side;
     struct enso__ints axes;
 };
 
@@ -30,7 +31,8 @@ static bool launch_plan(const struct reduce *r, const struct enso__reduction *pl
                                      .n_kept = (uint32_t)plan->n_kept,
                                      .n_reduced = (uint32_t)plan->n_reduced,
                                      .n_outputs = plan->n_outputs,
-                                     .n = (uint32_t)n};
+                                     .n = (uint32_t)n,
+                                     .side_by_side = r->side_by_side};
     for (size_t d = 0; d < plan->n_kept; d++) {
         ret->kept_dims[d] = plan->kept_dims[d];
         ret->kept_strides[d] = plan->kept_strides[d];
@@ -66,13 +68,25 @@ static int reduce_run(const struct enso__cuda_call *call, struct enso_error *err
                                err);
 }
 
+/* The innermost reduced dimension stands side by side, by the graph: see nodes/norm.h. */
+static bool reduces_side_by_side(const struct enso__bind *b, const struct reduce *r)
+{
+    const struct enso_value *x = enso__bind_input(b, 0);
+    uint32_t reduced = 0;
+    int64_t axis = 0;
+
+    if (x == NULL || !x->has_shape ||
+        !enso__reduction_axes(&r->axes, r->noop_when_empty, x->shape.rank, &reduced, &axis))
+        return false;
+    for (size_t d = x->shape.rank; d-- > 0;)
+        if ((reduced >> d & 1) != 0)
+            return enso__side_by_side(b, (int64_t)d);
+    return true; /* nothing is reduced: an output reads one element */
+}
+
 int enso__cuda_bind_reduce(const struct enso__bind *b, struct enso_bound **ret,
                            struct enso_error *err)
 {
-    enum enso_dtype dtype = enso__bind_dtype(b, 0);
-
-    if (dtype == ENSO_DTYPE_F16 || dtype == ENSO_DTYPE_BF16)
-        return enso__unsupported(b, err, "input of type %s", enso_dtype_name(dtype));
     struct reduce *r = enso__cuda_bound_new(b, sizeof(*r), reduce_run, err);
     if (r == NULL)
         return ENSO_NO_MEMORY;
@@ -81,8 +95,9 @@ int enso__cuda_bind_reduce(const struct enso__bind *b, struct enso_bound **ret,
         enso__cuda_bound_free(&r->bound);
         return st;
     }
-    r->dtype = dtype;
+    r->dtype = enso__bind_dtype(b, 0);
     r->noop_when_empty = enso_node_int(b->node, "noop_with_empty_axes", 0) != 0;
+    r->side_by_side = reduces_side_by_side(b, r);
     *ret = &r->bound;
     return ENSO_OK;
 }
@@ -120,14 +135,10 @@ static int arg_run(const struct enso__cuda_call *call, struct enso_error *err)
 
 int enso__cuda_bind_arg(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err)
 {
-    enum enso_dtype dtype = enso__bind_dtype(b, 0);
-
-    if (dtype == ENSO_DTYPE_F16 || dtype == ENSO_DTYPE_BF16)
-        return enso__unsupported(b, err, "input of type %s", enso_dtype_name(dtype));
     struct arg *a = enso__cuda_bound_new(b, sizeof(*a), arg_run, err);
     if (a == NULL)
         return ENSO_NO_MEMORY;
-    a->dtype = dtype;
+    a->dtype = enso__bind_dtype(b, 0);
     a->axis = enso_node_int(b->node, "axis", 0);
     a->last = enso_node_int(b->node, "select_last_index", 0) != 0;
     *ret = &a->bound;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Operators of one input that work element by element, and Cast: host side of unary.cu and cast.cu.
- * The same types as on the CPU, but for Sin and Cos in F64 (see unary.cu), which are refused.
+ * The same types as on the CPU, and F16 and BF16; Sin and Cos in F64 are refused (see unary.cu).
  */
 #include "ensod_build.h"
 
@@ -41,7 +41,7 @@ static int unary_run(const struct enso__cuda_call *call, struct enso_error *err)
 
 static bool unary_takes(enum enso_op op, enum enso_dtype dtype)
 {
-    bool real = dtype == ENSO_DTYPE_F32 || dtype == ENSO_DTYPE_F64;
+    bool real = enso__cuda_is_float(dtype) || dtype == ENSO_DTYPE_F64;
     bool is_signed = dtype == ENSO_DTYPE_I8 || dtype == ENSO_DTYPE_I16 || dtype == ENSO_DTYPE_I32 ||
                      dtype == ENSO_DTYPE_I64;
     bool is_unsigned = dtype == ENSO_DTYPE_U8 || dtype == ENSO_DTYPE_U16 ||
@@ -59,7 +59,7 @@ static bool unary_takes(enum enso_op op, enum enso_dtype dtype)
         return real || is_signed;
     case ENSO_OP_COS:
     case ENSO_OP_SIN:
-        return dtype == ENSO_DTYPE_F32;
+        return enso__cuda_is_float(dtype);
     default:
         return real;
     }

@@ -7,12 +7,16 @@
  * row by row of its window, then the rows, so that a global pool over thousands of places rounds
  * little. No timings yet: no card has been seen.
  *
+ * Halves are summed in F32 and rounded once.
+ *
  * Max: padding never wins, a NaN does. Average: padding counts only with include_pad, and what
  * ceil_mode lets hang over the padded input never does.
  */
 #include "kernels/cuda/window.cuh"
 
 #include <math.h>
+
+#include "kernels/cuda/half.cuh"
 
 #define BLOCK 128
 
@@ -44,15 +48,15 @@ static __device__ T pool_one(const T *x, size_t step, const struct enso_cuda_win
         enso_window_visit(
             w, corner,
             [&](uint32_t, uint32_t at) {
-                const Wide v = (Wide)x[at * step];
+                const Wide v = (Wide)enso_widen(x[at * step]);
 
                 sum = v > sum || v != v ? v : sum;
             },
             [] {});
-        return (T)sum;
+        return enso_narrow<T>(sum);
     }
     enso_window_visit(
-        w, corner, [&](uint32_t, uint32_t at) { row += (Wide)x[at * step]; },
+        w, corner, [&](uint32_t, uint32_t at) { row += (Wide)enso_widen(x[at * step]); },
         [&] {
             sum += row;
             row = 0;
@@ -61,7 +65,7 @@ static __device__ T pool_one(const T *x, size_t step, const struct enso_cuda_win
 
     for (int d = 0; d < 3; d++)
         n *= counted(w, d, corner.at[d], include_pad);
-    return (T)(sum / (Wide)(n > 0 ? n : 1));
+    return enso_narrow<T>(sum / (Wide)(n > 0 ? n : 1));
 }
 
 template <typename T, typename Wide>
@@ -102,6 +106,8 @@ extern "C" int enso_cuda_pool(enum enso_dtype dtype, bool max, bool include_pad,
                            (type *)y, n, n_channels, nhwc, max, include_pad, (wide)(lowest), *w);
         POOL(F32, float, float, -INFINITY)
         POOL(F64, double, double, -INFINITY)
+        POOL(F16, __half, float, -INFINITY)
+        POOL(BF16, __nv_bfloat16, float, -INFINITY)
         POOL(I8, int8_t, int32_t, INT8_MIN)
         POOL(U8, uint8_t, int32_t, 0)
 #undef POOL

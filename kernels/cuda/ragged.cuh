@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Sequences of a ragged batch on the device: tokens [starts[s], starts[s + 1]) are sequence s. What
- * starts holds came from a request and is checked only beside the kernels that use it
- * (enso_cuda_check_starts), so all that is read here is cut to the tokens there are.
+ * starts holds came from a request and is checked only beside its use, in the same kernel
+ * (enso_check_starts), so all that is read here is cut to the tokens there are.
+ *
+ * Tokens behind the last start are padding, which fills a batch up to the size a graph was captured
+ * for: they belong to no sequence, nothing reads them, and they become zeros.
  */
 #ifndef ENSO_KERNELS_CUDA_RAGGED_CUH
 #define ENSO_KERNELS_CUDA_RAGGED_CUH
 
 #include "kernels/cuda/device.cuh"
+
+#include "kernels/cuda/launch.h"
 
 struct enso_sequence {
     size_t start, end; /* start <= end <= n_tokens */
@@ -49,6 +54,25 @@ enso_sequence_of(const int32_t *starts, size_t n_sequences, size_t token, size_t
     if (token < own.start || token >= own.end)
         own.end = own.start;
     return own;
+}
+
+/* Note in *fault when starts does not rise from 0 to at most n_tokens. Called by all threads of a
+ * grid along x, each looks at its share: a launch of its own, one for each layer of a network,
+ * would cost more than these few reads. */
+static __device__ __forceinline__ void enso_check_starts(const int32_t *starts, size_t n_sequences,
+                                                         size_t n_tokens, int *fault)
+{
+    bool bad = false;
+
+    ENSO_GRID_STRIDE(s, n_sequences + 1)
+    {
+        const int32_t start = starts[s];
+
+        bad = bad || (s == 0 && start != 0) ||
+              (s == n_sequences ? start > (int64_t)n_tokens : starts[s + 1] < start);
+    }
+    if (bad)
+        atomicExch(fault, (int)ENSO_CUDA_FAULT_STARTS); /* other threads may, too */
 }
 
 #endif

@@ -3,20 +3,22 @@
  * Reductions over any axes, ArgMax and ArgMin: the plain kernels.
  *
  * Two forms of each, chosen by what one output reads and never by how many outputs there are (a
- * row's bits must not depend on its batch): where an output's inputs stand side by side a block
- * takes one output, its threads every blockDim-th element, then a tree over the block; else one
- * thread an output, neighbours reading neighbouring addresses.
+ * row's bits must not depend on its batch): where an output's inputs stand side by side whatever
+ * the batch, a block takes one output, its threads every blockDim-th element, then a tree over the
+ * block; else one thread an output, neighbours reading neighbouring addresses. Inputs that are
+ * neighbours only because a batch has one row are taken by one thread.
  *
- * Floats are summed in double: a reduction is bound by memory (4 bytes an element against one
- * addition; even a card with 1/32 of its FP32 rate for FP64 adds faster than it reads), and the
- * sums of long rows that nearly cancel stay right to the last bit of the result. Types are chosen
- * inside of the kernel, a uniform branch, so that there is not one kernel per type and operator.
- * No timings yet: no card has been seen.
+ * Floats, halves among them, are summed in double: a reduction is bound by memory (4 bytes an
+ * element against one addition; even a card with 1/32 of its FP32 rate for FP64 adds faster than it
+ * reads), and the sums of long rows that nearly cancel stay right to the last bit of the result.
+ * Types are chosen inside of the kernel, a uniform branch, so that there is not one kernel per type
+ * and operator. No timings yet: no card has been seen.
  */
 #include "kernels/cuda/device.cuh"
 
 #include <math.h>
 
+#include "kernels/cuda/half.cuh"
 #include "kernels/cuda/launch_network.h"
 
 #define BLOCK 128
@@ -31,8 +33,9 @@ template <typename A> static __device__ A load(enum enso_dtype dtype, const void
     switch (dtype) {
 #define LOAD(name, type)                                                                           \
     case ENSO_DTYPE_##name:                                                                        \
-        return (A)((const type *)x)[at];
+        return (A)enso_widen(((const type *)x)[at]);
         LOAD(F32, float)
+        ENSO_HALF_TYPES(LOAD)
         LOAD(F64, double)
         LOAD(I8, int8_t)
         LOAD(U8, uint8_t)
@@ -52,10 +55,20 @@ template <typename A> static __device__ A load(enum enso_dtype dtype, const void
 
 static __device__ void store(enum enso_dtype dtype, void *y, uint64_t at, double v)
 {
-    if (dtype == ENSO_DTYPE_F64)
+    switch (dtype) {
+    case ENSO_DTYPE_F64:
         ((double *)y)[at] = v;
-    else
+        break;
+#define STORE(name, type)                                                                          \
+    case ENSO_DTYPE_##name:                                                                        \
+        ((type *)y)[at] = enso_from_float<type>(enso_odd_float(v));                                \
+        break;
+        ENSO_HALF_TYPES(STORE)
+#undef STORE
+    default:
         ((float *)y)[at] = (float)v;
+        break;
+    }
 }
 
 static __device__ void store(enum enso_dtype dtype, void *y, uint64_t at, int64_t v)
@@ -228,6 +241,12 @@ template <typename A> static __device__ A sound_maximum(A max)
     return isinf((double)max) ? (A)0 : max;
 }
 
+static __host__ __device__ inline bool is_real(enum enso_dtype dtype)
+{
+    return dtype == ENSO_DTYPE_F32 || dtype == ENSO_DTYPE_F64 || dtype == ENSO_DTYPE_F16 ||
+           dtype == ENSO_DTYPE_BF16;
+}
+
 /* Integers of LogSumExp are reduced in double and cut afterwards. */
 template <typename A>
 static __device__ void finish_store(const struct enso_cuda_reduce &r, void *y, uint64_t o, A sum,
@@ -235,8 +254,7 @@ static __device__ void finish_store(const struct enso_cuda_reduce &r, void *y, u
 {
     const A v = finish(r.op, sum, max, r.n);
 
-    if (r.op == ENSO_OP_REDUCE_LOG_SUM_EXP && r.dtype != ENSO_DTYPE_F32 &&
-        r.dtype != ENSO_DTYPE_F64)
+    if (r.op == ENSO_OP_REDUCE_LOG_SUM_EXP && !is_real(r.dtype))
         store(r.dtype, y, o, sum > 0 ? (int64_t)v : (int64_t)0);
     else
         store(r.dtype, y, o, v);
@@ -297,7 +315,7 @@ template <typename A>
 static int launch_reduce(const struct enso_cuda_reduce *r, const void *x, void *y,
                          cudaStream_t stream)
 {
-    if (r->n >= SHORT_ROW && r->reduced_strides[r->n_reduced - 1] == 1)
+    if (r->n >= SHORT_ROW && r->side_by_side)
         return enso_launch(reduce_blocks<A>, dim3(enso_blocks(r->n_outputs, 1)),
                            dim3(r->n >= LONG_ROW ? BLOCK : 32), 0, stream, *r, x, y);
     return enso_launch(reduce_threads<A>, dim3(enso_blocks(r->n_outputs, BLOCK)), dim3(BLOCK), 0,
@@ -309,10 +327,7 @@ extern "C" int enso_cuda_reduce(const struct enso_cuda_reduce *r, const void *x,
 {
     if (r->n_outputs == 0)
         return cudaSuccess;
-    if (r->dtype == ENSO_DTYPE_F16 || r->dtype == ENSO_DTYPE_BF16)
-        return cudaErrorInvalidValue;
-    if (r->dtype == ENSO_DTYPE_F32 || r->dtype == ENSO_DTYPE_F64 ||
-        r->op == ENSO_OP_REDUCE_LOG_SUM_EXP)
+    if (is_real(r->dtype) || r->op == ENSO_OP_REDUCE_LOG_SUM_EXP)
         return launch_reduce<double>(r, x, y, stream);
     return launch_reduce<int64_t>(r, x, y, stream);
 }
@@ -338,16 +353,18 @@ static __device__ struct candidate<T> better(struct candidate<T> a, struct candi
     return (a.value < b.value) == min ? a : b;
 }
 
-template <typename T>
-static __device__ struct candidate<T> search(const T *x, uint64_t n, uint64_t stride,
-                                             uint64_t first, uint64_t step, bool min, bool last) {
-    struct candidate<T> best = {
-        x[first * stride], first
+/* Halves are compared as floats. */
+template <typename T, typename Wide = typename enso_wide<T>::type>
+static __device__ struct candidate<Wide> search(const T *x, uint64_t n, uint64_t stride,
+                                                uint64_t first, uint64_t step, bool min,
+                                                bool last) {
+    struct candidate<Wide> best = {
+        enso_widen(x[first * stride]), first
     };
 
     for (uint64_t i = first + step; i < n; i += step) {
-        const struct candidate<T> next = {
-            x[i * stride], i
+        const struct candidate<Wide> next = {
+            enso_widen(x[i * stride]), i
         };
 
         best = better(best, next, min, last);
@@ -355,39 +372,39 @@ static __device__ struct candidate<T> search(const T *x, uint64_t n, uint64_t st
     return best;
 }
 
-template <typename T>
+template <typename T, typename Wide = typename enso_wide<T>::type>
 static __global__ void __launch_bounds__(BLOCK)
     arg_threads(const T *x, int64_t *y, size_t n_outputs, size_t n, size_t inner, bool min,
                 bool last)
 {
     ENSO_GRID_STRIDE(o, n_outputs)
-    y[o] = (int64_t)search(x + o / inner * n * inner + o % inner, n, inner, 0, 1, min, last).at;
+    y[o] = (int64_t)search<T>(x + o / inner * n * inner + o % inner, n, inner, 0, 1, min, last).at;
 }
 
 /* Rows side by side; n is at least the block. */
-template <typename T>
+template <typename T, typename Wide = typename enso_wide<T>::type>
 static __global__ void __launch_bounds__(BLOCK)
     arg_blocks(const T *x, int64_t *y, size_t n_rows, size_t n, bool min, bool last)
 {
-    ENSO_SHARED(T, values, BLOCK);
+    ENSO_SHARED(Wide, values, BLOCK);
     ENSO_SHARED(uint64_t, places, BLOCK);
 
     for (size_t row = blockIdx.x; row < n_rows; row += gridDim.x) {
-        const struct candidate<T> own =
-            search(x + row * n, n, (uint64_t)1, threadIdx.x, blockDim.x, min, last);
+        const struct candidate<Wide> own =
+            search<T>(x + row * n, n, (uint64_t)1, threadIdx.x, blockDim.x, min, last);
 
         values[threadIdx.x] = own.value;
         places[threadIdx.x] = own.at;
         __syncthreads();
         for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
             if (threadIdx.x < half) {
-                const struct candidate<T> a = {
+                const struct candidate<Wide> a = {
                     values[threadIdx.x], places[threadIdx.x]
                 };
-                const struct candidate<T> b = {
+                const struct candidate<Wide> b = {
                     values[threadIdx.x + half], places[threadIdx.x + half]
                 };
-                const struct candidate<T> best = better(a, b, min, last);
+                const struct candidate<Wide> best = better(a, b, min, last);
 
                 values[threadIdx.x] = best.value;
                 places[threadIdx.x] = best.at;
@@ -426,6 +443,7 @@ extern "C" int enso_cuda_arg(enum enso_dtype dtype, bool min, bool last, const v
     case ENSO_DTYPE_##name:                                                                        \
         return launch_arg<type>(min, last, x, y, n_outer, n, n_inner, stream);
         ARG(F32, float)
+        ENSO_HALF_TYPES(ARG)
         ARG(F64, double)
         ARG(I8, int8_t)
         ARG(U8, uint8_t)

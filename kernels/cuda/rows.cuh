@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the kernels that work on rows of floats share: one block takes one row, its threads every
- * blockDim-th element, sums by a fixed tree over the block. The number of threads is chosen by the
- * row's length alone, so a row's bits do not depend on its neighbours.
+ * What the kernels that work on rows of floats or halves share. Two ways to walk a row, chosen by
+ * its length alone, so that a row's bits do not depend on its neighbours:
  *
- * A row is read through a function object, once per pass, so that a residual or an embedding's sum
- * is made again in each pass instead of being stored: rows are short and stay in the first cache.
+ * A share (struct enso_row_share): each thread keeps up to 32 numbers of the row in registers, as
+ * floats, so that memory is read once however many passes follow. Up to 1024 numbers are one
+ * warp's, which meets at no barrier; longer rows are a block's. Sums are trees over lanes, then
+ * over warps. Threads take 16 bytes side by side; where addresses do not allow that they take the
+ * same elements one by one, so that bits do not depend on where a row stands.
+ *
+ * A function object, for rows that are made of several or too long for registers: one block takes
+ * one row, its threads every blockDim-th element, once per pass, so that a residual or an
+ * embedding's sum is made again in each pass instead of being stored.
  */
 #ifndef ENSO_KERNELS_CUDA_ROWS_CUH
 #define ENSO_KERNELS_CUDA_ROWS_CUH
@@ -14,6 +20,8 @@
 
 #include <math.h>
 
+#include "kernels/cuda/half.cuh"
+
 /* Most threads of a row's block. */
 #define ENSO_ROW_BLOCK 128
 
@@ -21,6 +29,115 @@
 static inline unsigned enso_row_threads(size_t n)
 {
     return n > 1024 ? ENSO_ROW_BLOCK : 32;
+}
+
+/* Numbers that a thread keeps, and the longest rows of a warp, a small and a large block. */
+#define ENSO_SHARE 32
+#define ENSO_SHARE_WARP (32 * ENSO_SHARE)
+#define ENSO_SHARE_SMALL (128 * ENSO_SHARE)
+#define ENSO_SHARE_LARGE (256 * ENSO_SHARE)
+
+/* One thread's numbers of a row of n elements of type T: ENSO_VECTOR(T) neighbours, the next ones
+ * a round of all the row's threads further. Past the row's end stands what fill() or read() puts
+ * there. WARP: the row is a warp's, else a block's. */
+template <typename T, bool WARP> struct enso_row_share {
+    static constexpr unsigned width = ENSO_VECTOR(T), groups = ENSO_SHARE / width;
+    float v[ENSO_SHARE];
+    uint32_t first, step, n; /* place of group 0, from group to group */
+
+    __device__ __forceinline__ enso_row_share(uint32_t n_elements)
+    {
+        first = (WARP ? threadIdx.x % 32 : threadIdx.x) * width;
+        step = (WARP ? 32 : blockDim.x) * width;
+        n = n_elements;
+    }
+
+    /* visit(number, place) for all that are inside of the row. */
+    template <typename Visit> __device__ __forceinline__ void each(Visit visit)
+    {
+#pragma unroll
+        for (unsigned i = 0; i < ENSO_SHARE; i++) {
+            const uint32_t at = first + i / width * step + i % width;
+
+            if (at < n)
+                visit(v[i], at);
+        }
+    }
+
+    /* visit(numbers[width], place) for all groups: for rows of whole vectors. */
+    template <typename Visit> __device__ __forceinline__ void each_group(Visit visit)
+    {
+#pragma unroll
+        for (unsigned g = 0; g < groups; g++) {
+            float(&part)[width] = *reinterpret_cast<float(*)[width]>(&v[g * width]);
+
+            if (first + g * step < n)
+                visit(part, first + g * step);
+        }
+    }
+
+    __device__ __forceinline__ void read(const T *x, bool vectors, float past)
+    {
+#pragma unroll
+        for (unsigned i = 0; i < ENSO_SHARE; i++)
+            v[i] = past;
+        if (vectors)
+            each_group([=](float(&part)[width], uint32_t at) { enso_load_vector(x + at, part); });
+        else
+            each([=](float &number, uint32_t at) { number = enso_to_float(x[at]); });
+    }
+
+    __device__ __forceinline__ void add(const T *x, bool vectors)
+    {
+        if (vectors)
+            each_group([=](float(&part)[width], uint32_t at) {
+                float more[width];
+
+                enso_load_vector(x + at, more);
+#pragma unroll
+                for (unsigned i = 0; i < width; i++)
+                    part[i] += more[i];
+            });
+        else
+            each([=](float &number, uint32_t at) { number += enso_to_float(x[at]); });
+    }
+
+    __device__ __forceinline__ void write(T *y, bool vectors)
+    {
+        if (vectors)
+            each_group([=](float(&part)[width], uint32_t at) { enso_store_vector(y + at, part); });
+        else
+            each([=](float &number, uint32_t at) { y[at] = enso_from_float<T>(number); });
+    }
+
+    /* Of one number a thread, known to all of the row. */
+    __device__ __forceinline__ float sum(float partial, float *scratch)
+    {
+        return WARP ? enso_warp_sum(partial) : enso_block_sum(partial, scratch);
+    }
+
+    __device__ __forceinline__ float max(float partial, float *scratch)
+    {
+        return WARP ? enso_warp_max(partial) : enso_block_max(partial, scratch);
+    }
+};
+
+/* The loop over rows of a kernel that keeps shares: rows of a warp or of a block. */
+#define ENSO_EACH_ROW(row, n_rows, warp)                                                           \
+    for (size_t enso__rows = (warp) ? blockDim.x / 32 : 1,                                         \
+                row = blockIdx.x * enso__rows + ((warp) ? threadIdx.x / 32 : 0);                   \
+         row < (size_t)(n_rows); row += gridDim.x * enso__rows)
+
+/* Threads of a block for shares of rows of n, which are at most ENSO_SHARE_LARGE. Many rows of a
+ * warp share a block; how many has no bearing on bits. */
+static inline unsigned enso_share_threads(size_t n_rows, size_t n)
+{
+    return n <= ENSO_SHARE_WARP ? (n_rows < 1024 ? 32 : 128) : n <= ENSO_SHARE_SMALL ? 128 : 256;
+}
+
+static inline unsigned enso_share_blocks(size_t n_rows, size_t n)
+{
+    return enso_blocks(n_rows, n <= ENSO_SHARE_WARP ? enso_share_threads(n_rows, n) / 32 : 1);
 }
 
 template <typename Load> static __device__ float enso_row_sum(Load load, size_t n, float *scratch)
@@ -34,8 +151,8 @@ template <typename Load> static __device__ float enso_row_sum(Load load, size_t 
 
 /* y = (row - mean) / sqrt(variance + epsilon) · gamma + beta; gamma and beta may be NULL (1, 0). y
  * may be what `load` reads: element i is read by the thread that writes it, before it does. */
-template <typename Load>
-static __device__ void enso_row_layer_norm(Load load, float *y, size_t n, const float *gamma,
+template <typename Load, typename T>
+static __device__ void enso_row_layer_norm(Load load, T *y, size_t n, const float *gamma,
                                            const float *beta, float epsilon, float *scratch)
 {
     const float mean = enso_row_sum(load, n, scratch) / (float)n;
@@ -54,7 +171,7 @@ static __device__ void enso_row_layer_norm(Load load, float *y, size_t n, const 
 
         if (gamma != NULL)
             v *= gamma[i];
-        y[i] = beta != NULL ? v + beta[i] : v;
+        y[i] = enso_from_float<T>(beta != NULL ? v + beta[i] : v);
     }
 }
 

@@ -6,7 +6,10 @@
  * so memory is what bounds it, and neighbouring threads touch neighbouring elements. F32, the type
  * that models run in, has a kernel per operator, so that each gets the registers it needs and no
  * more; all other types share one kernel per type that chooses inside, which costs a uniform branch
- * and saves some seventy kernels for every architecture in the module.
+ * and saves some seventy kernels for every architecture in the module. Halves are computed in F32,
+ * four to a thread: they stand in a 64-bit queue that each result enters as its argument leaves, so
+ * that the code of all operators is there once and nothing is indexed. (Sin and Cos would need
+ * local memory there and have kernels of their own.)
  *
  * No fast-math: erf, exp, tanh and log are the full functions of the CUDA math library (errors of
  * one or two units in the last place). NaN stays NaN. x and y may be the same memory: each thread
@@ -20,6 +23,7 @@
 #include <math.h>
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/half.cuh"
 #include "kernels/cuda/launch_elements.h"
 
 #define BLOCK 256
@@ -105,28 +109,31 @@ template <typename T> static __device__ __forceinline__ T whole_value(enum enso_
     }
 }
 
-/* With bounds the wrong way round the upper one wins, as in ONNX. */
-template <typename T>
-static __device__ __forceinline__ T clip(T v, const void *low, const void *high)
+/* With bounds the wrong way round the upper one wins, as in ONNX. Halves pass as floats. */
+template <typename T, typename Wide = typename enso_wide<T>::type>
+static __device__ __forceinline__ Wide clip(Wide v, const T *low, const T *high)
 {
-    if (low != NULL && v < *(const T *)low)
-        v = *(const T *)low;
-    return high != NULL && v > *(const T *)high ? *(const T *)high : v;
+    if (low != NULL && v < enso_widen(*low))
+        v = enso_widen(*low);
+    return high != NULL && v > enso_widen(*high) ? enso_widen(*high) : v;
 }
 
-template <enum enso_op OP>
-static __global__ void unary_f32(const float *x, float *y, size_t n, struct enso_cuda_unary p)
+/* F32, and of halves what the kernel for all operators cannot hold. */
+template <enum enso_op OP, typename T>
+static __global__ void unary(const T *x, T *y, size_t n, struct enso_cuda_unary p)
 {
     ENSO_GRID_STRIDE(i, n)
     {
+        const float v = enso_to_float(x[i]);
+
         if (OP == ENSO_OP_CLIP)
-            y[i] = clip(x[i], p.low, p.high);
+            y[i] = enso_from_float<T>(clip(v, (const T *)p.low, (const T *)p.high));
         else if (OP == ENSO_OP_COS)
-            y[i] = cosf(x[i]);
+            y[i] = enso_from_float<T>(cosf(v));
         else if (OP == ENSO_OP_SIN)
-            y[i] = sinf(x[i]);
+            y[i] = enso_from_float<T>(sinf(v));
         else
-            y[i] = real_value<float>(OP, x[i], p);
+            y[i] = enso_from_float<T>(real_value<float>(OP, v, p));
     }
 }
 
@@ -136,9 +143,38 @@ static __global__ void unary_f64(enum enso_op op, const double *x, double *y, si
     ENSO_GRID_STRIDE(i, n)
     {
         if (op == ENSO_OP_CLIP)
-            y[i] = clip(x[i], p.low, p.high);
+            y[i] = clip(x[i], (const double *)p.low, (const double *)p.high);
         else
             y[i] = real_value<double>(op, x[i], p);
+    }
+}
+
+/* `quads`: x and y are aligned to four elements; else a thread takes one. The last one to three are
+ * a thread's each, who reads its own. */
+template <typename T>
+static __global__ void unary_half(enum enso_op op, const T *x, T *y, size_t n, bool quads,
+                                  struct enso_cuda_unary p)
+{
+    const size_t n_quads = quads ? n / 4 : 0, n_single = n - 4 * n_quads;
+
+    ENSO_GRID_STRIDE(i, n_quads + n_single)
+    {
+        const bool whole = i < n_quads;
+        const size_t at = whole ? 4 * i : 4 * n_quads + (i - n_quads);
+        uint64_t queue = whole ? *(const uint64_t *)(const void *)(x + at) : enso_bits(x[at]);
+
+#pragma unroll 1
+        for (unsigned left = whole ? 4 : 1; left > 0; left--) {
+            float v = enso_bits_to_float<T>((uint16_t)queue);
+
+            v = op == ENSO_OP_CLIP ? clip(v, (const T *)p.low, (const T *)p.high)
+                                   : real_value<float>(op, v, p);
+            queue = queue >> 16 | (uint64_t)enso_bits(enso_from_float<T>(v)) << 48;
+        }
+        if (whole)
+            *(uint64_t *)(void *)(y + at) = queue;
+        else
+            y[at] = enso_from_bits<T>((uint16_t)(queue >> 48));
     }
 }
 
@@ -149,7 +185,7 @@ static __global__ void unary_whole(enum enso_op op, const T *x, T *y, size_t n,
     ENSO_GRID_STRIDE(i, n)
     {
         if (op == ENSO_OP_CLIP)
-            y[i] = clip(x[i], p.low, p.high);
+            y[i] = clip(x[i], (const T *)p.low, (const T *)p.high);
         else
             y[i] = whole_value(op, x[i]);
     }
@@ -169,8 +205,8 @@ static int launch_f32(enum enso_op op, const float *x, float *y, size_t n,
     switch (op) {
 #define ROW(name)                                                                                  \
     case ENSO_OP_##name:                                                                           \
-        return enso_launch(unary_f32<ENSO_OP_##name>, dim3(enso_blocks(n, BLOCK)), dim3(BLOCK), 0, \
-                           stream, x, y, n, *p);
+        return enso_launch(unary<ENSO_OP_##name, float>, dim3(enso_blocks(n, BLOCK)), dim3(BLOCK), \
+                           0, stream, x, y, n, *p);
         ROW(ABS)
         ROW(CEIL)
         ROW(CLIP)
@@ -204,6 +240,22 @@ static int launch_f32(enum enso_op op, const float *x, float *y, size_t n,
     }
 }
 
+template <typename T>
+static int launch_half(enum enso_op op, const T *x, T *y, size_t n, const struct enso_cuda_unary *p,
+                       cudaStream_t stream)
+{
+    const bool quads = ((uintptr_t)x | (uintptr_t)y) % 8 == 0;
+
+    if (op == ENSO_OP_COS)
+        return enso_launch(unary<ENSO_OP_COS, T>, dim3(enso_blocks(n, BLOCK)), dim3(BLOCK), 0,
+                           stream, x, y, n, *p);
+    if (op == ENSO_OP_SIN)
+        return enso_launch(unary<ENSO_OP_SIN, T>, dim3(enso_blocks(n, BLOCK)), dim3(BLOCK), 0,
+                           stream, x, y, n, *p);
+    return enso_launch(unary_half<T>, dim3(enso_blocks(quads ? n / 4 + n % 4 : n, BLOCK)),
+                       dim3(BLOCK), 0, stream, op, x, y, n, quads, *p);
+}
+
 int enso_cuda_unary(enum enso_op op, enum enso_dtype dtype, const void *x, void *y, size_t n,
                     const struct enso_cuda_unary *args, cudaStream_t stream)
 {
@@ -217,6 +269,10 @@ int enso_cuda_unary(enum enso_op op, enum enso_dtype dtype, const void *x, void 
     case ENSO_DTYPE_F64:
         return enso_launch(unary_f64, grid, block, 0, stream, op, (const double *)x, (double *)y, n,
                            *args);
+    case ENSO_DTYPE_F16:
+        return launch_half(op, (const __half *)x, (__half *)y, n, args, stream);
+    case ENSO_DTYPE_BF16:
+        return launch_half(op, (const __nv_bfloat16 *)x, (__nv_bfloat16 *)y, n, args, stream);
     case ENSO_DTYPE_BOOL:
         return enso_launch(unary_not, grid, block, 0, stream, (const uint8_t *)x, (uint8_t *)y, n);
 #define ROW(name, type)                                                                            \

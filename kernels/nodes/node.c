@@ -94,6 +94,25 @@ static void widen(enum enso_dtype dtype, const void *src, float *dst, size_t n)
     }
 }
 
+int enso__refuse_halves(const struct enso__bind *b,
+                        bool (*computes)(const struct enso_device *device, enum enso_op op,
+                                         enum enso_dtype dtype),
+                        const char *device, struct enso_error *err)
+{
+    size_t n_inputs = b->node->n_inputs, n = n_inputs + b->node->n_outputs;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct enso_value *v =
+            i < n_inputs ? enso__bind_input(b, i) : enso__bind_output(b, i - n_inputs);
+
+        if (v != NULL && v->constant == NULL && enso_dtype_is_half(v->dtype) &&
+            !computes(b->device, b->node->op, v->dtype))
+            return enso__unsupported(b, err, "%s does not compute it in %s; ask for dtype fp32",
+                                     device, enso_dtype_name(v->dtype));
+    }
+    return ENSO_OK;
+}
+
 /* Read in slices, so that a type that needs widening costs little beside the result. */
 static int read_floats(const struct enso_constant *c, size_t n, float *data, struct enso_error *err)
 {

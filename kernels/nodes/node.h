@@ -35,6 +35,13 @@ const struct enso_value *enso__bind_output(const struct enso__bind *b, size_t i)
 enum enso_dtype enso__bind_dtype(const struct enso__bind *b,
                                  size_t i); /* of input i; F32 if absent */
 
+/* Refuse a node with half activations that `computes` (struct enso_backend) does not promise: a
+ * family might read them as something else. Constants are the families' to look at. */
+int enso__refuse_halves(const struct enso__bind *b,
+                        bool (*computes)(const struct enso_device *device, enum enso_op op,
+                                         enum enso_dtype dtype),
+                        const char *device, struct enso_error *err);
+
 /* Input i when it is a constant: its elements as floats (any type), 64-byte aligned, padded with
  * zeros to `pad` elements (at least 1); the caller's to enso_free. ENSO_OK with *ret NULL when it
  * is absent or no constant. */

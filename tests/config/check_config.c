@@ -177,6 +177,7 @@ START_TEST(test_config_file_errors)
         {"[limits]\nmax_body = 3 MB\n", "'3 MB' is not a size"},
         {"[server]\nidle_timeout = 75\n", "'75' is not a duration"},
         {"[batching]\nmax_batch_ms = 0\n", "out of range; use 1 to 60000"},
+        {"[device]\ndtype = tf32\n", "auto, fp32, bf16 or fp16"},
         {"[batching]\ntruncate = maybe\n", "'maybe' is neither yes nor no"},
         {"[server]\nlisten = 8080\n", "'8080' is no address (the port is missing)"},
         {"[server]\nlisten = a:1, a:1\n", "listen has 'a:1' twice"},
@@ -321,7 +322,8 @@ START_TEST(test_config_models_inherit)
                            "path = /a\nserved_name = alpha\naliases = x, y\naliases = z\n"
                            "required = yes\nmax_batch_items = 7\nmax_queue_delay = 3ms\n"
                            "[model b]\n"
-                           "truncate = yes\n"
+                           "truncate = yes\ndtype = fp16\n"
+                           "[device]\ndtype = bf16\ngelu = fast\n"
                            "[batching]\n" /* stands behind the sections on purpose */
                            "max_batch_items = 5\nmax_batch_tokens = 600\ntruncate = no\n"
                            "max_batch_ms = 20\n"
@@ -332,6 +334,7 @@ START_TEST(test_config_models_inherit)
     ck_assert_ptr_null(m->name);
     ck_assert_str_eq(m->path, "/m");
     ck_assert_int_eq(m->batching.max_batch_items, 5);
+    ck_assert_int_eq(m->arithmetic.dtype, ENSO_CONFIG_DTYPE_BF16);
     m = &config.model_entries[1];
     ck_assert_str_eq(m->name, "a");
     ck_assert_str_eq(m->path, "/a");
@@ -344,7 +347,11 @@ START_TEST(test_config_models_inherit)
     ck_assert_uint_eq(m->batching.max_queue_delay_ns, 3 * ENSO_NS_PER_MS);
     ck_assert_uint_eq(m->batching.max_batch_ns, 20 * ENSO_NS_PER_MS);
     ck_assert(!m->batching.truncate);
+    ck_assert_int_eq(m->arithmetic.dtype, ENSO_CONFIG_DTYPE_BF16);
+    ck_assert_int_eq(m->arithmetic.gelu, ENSO_CONFIG_GELU_FAST);
     m = &config.model_entries[2];
+    ck_assert_int_eq(m->arithmetic.dtype, ENSO_CONFIG_DTYPE_FP16);
+    ck_assert_int_eq(m->arithmetic.gelu, ENSO_CONFIG_GELU_FAST);
     ck_assert_ptr_null(m->path);
     ck_assert(m->batching.truncate);
     ck_assert(!m->required);

@@ -30,7 +30,8 @@ enum { FLOATS = 1 << 16, ROW = 1100, TOKENS = 75 };
 struct bench {
     cudaStream_t stream;
     float *x, *y;
-    int32_t *ids; /* starts of four sequences, then wrong numbers of tokens */
+    uint16_t *halves; /* x as BF16; as F16 other numbers below 2 */
+    int32_t *ids;     /* starts of four sequences, then wrong numbers of tokens */
     int *fault;
 };
 
@@ -46,17 +47,23 @@ template <class T> T *device_new(size_t n)
 void raise_bench(bench *b)
 {
     static float x[FLOATS];
+    static uint16_t halves[FLOATS];
     const int32_t ids[8] = {0, 5, 5, 70, TOKENS, -1, 900, 1};
 
     for (unsigned i = 0; i < FLOATS; i++)
         x[i] = (float)(i * 2654435761u % 1000) / 1000 - 0.5f;
+    for (unsigned i = 0; i < FLOATS; i++)
+        memcpy(&halves[i], reinterpret_cast<const char *>(&x[i]) + 2, 2);
     if (cudaStreamCreateWithFlags(&b->stream, cudaStreamNonBlocking) != cudaSuccess)
         exit(3);
     b->x = device_new<float>(FLOATS);
     b->y = device_new<float>(FLOATS);
+    b->halves = device_new<uint16_t>(FLOATS);
     b->ids = device_new<int32_t>(8);
     b->fault = device_new<int>(1);
     if (cudaMemcpyAsync(b->x, x, sizeof(x), cudaMemcpyHostToDevice, b->stream) != cudaSuccess ||
+        cudaMemcpyAsync(b->halves, halves, sizeof(halves), cudaMemcpyHostToDevice, b->stream) !=
+            cudaSuccess ||
         cudaMemcpyAsync(b->ids, ids, sizeof(ids), cudaMemcpyHostToDevice, b->stream) !=
             cudaSuccess ||
         cudaMemsetAsync(b->fault, 0, sizeof(int), b->stream) != cudaSuccess)
@@ -88,15 +95,24 @@ void run_rows(const bench *b)
                                          ENSO_OP_L2_NORMALIZE};
 
     for (size_t n : {(size_t)40, (size_t)ROW}) {
-        for (enum enso_op op : norms)
-            expect(
-                b,
-                enso_cuda_row_norm(op, b->x, b->x + 9000, b->x, b->x, 1e-5f, b->y, 3, n, b->stream),
-                3 * n, "row_norm");
-        expect(b, enso_cuda_softmax(ENSO_DTYPE_F32, false, b->x, b->y, 3, n, 1, b->stream), 3 * n,
-               "softmax");
-        expect(b, enso_cuda_instance_norm(b->x, b->x, b->x, 1e-5f, b->y, 2, 2, n, b->stream), 4 * n,
-               "instance_norm");
+        for (enum enso_op op : norms) {
+            struct enso_cuda_row_norm norm = {};
+
+            norm.op = op;
+            norm.x = norm.gamma = norm.beta = b->x;
+            norm.residual = b->x + 9000;
+            norm.y = b->y;
+            norm.epsilon = 1e-5f;
+            norm.n_rows = 3;
+            norm.n = n;
+            expect(b, enso_cuda_row_norm(ENSO_DTYPE_F32, &norm, b->stream), 3 * n, "row_norm");
+        }
+        expect(b, enso_cuda_softmax(ENSO_DTYPE_F32, false, true, b->x, b->y, 3, n, 1, b->stream),
+               3 * n, "softmax");
+        expect(b,
+               enso_cuda_instance_norm(ENSO_DTYPE_F32, b->x, b->x, b->x, 1e-5f, b->y, 2, 2, n,
+                                       b->stream),
+               4 * n, "instance_norm");
         struct enso_cuda_reduce r = {};
 
         r.op = ENSO_OP_REDUCE_LOG_SUM_EXP;
@@ -106,6 +122,7 @@ void run_rows(const bench *b)
         r.kept_strides[0] = n;
         r.reduced_dims[0] = r.n = (uint32_t)n;
         r.reduced_strides[0] = 1;
+        r.side_by_side = true;
         expect(b, enso_cuda_reduce(&r, b->x, b->y, b->stream), 3, "reduce");
     }
     for (size_t n : {(size_t)200, (size_t)ROW})
@@ -138,26 +155,102 @@ void run_products(const bench *b)
     expect(b, enso_cuda_product(&p, b->stream), 2 * p.m * p.n, "product");
 }
 
-void run_ragged(const bench *b)
+/* The first n results of a half type are finite. */
+void expect_halves(const bench *b, enum enso_dtype dtype, int launched, size_t n, const char *what)
+{
+    static uint16_t y[FLOATS];
+    const uint16_t exponent = dtype == ENSO_DTYPE_F16 ? 0x7c00 : 0x7f80;
+
+    if (launched != cudaSuccess ||
+        cudaMemcpyAsync(y, b->y, n * sizeof(*y), cudaMemcpyDeviceToHost, b->stream) !=
+            cudaSuccess ||
+        cudaStreamSynchronize(b->stream) != cudaSuccess) {
+        fprintf(stderr, "%s: launch failed\n", what);
+        exit(4);
+    }
+    for (size_t i = 0; i < n; i++)
+        if ((y[i] & exponent) == exponent) {
+            fprintf(stderr, "%s: element %zu is %04x\n", what, i, y[i]);
+            exit(4);
+        }
+}
+
+void run_attention(const bench *b)
+{
+    struct enso_cuda_attention a = {};
+    unsigned blocks;
+
+    a.starts = b->ids;
+    a.y = b->y;
+    a.n_tokens = TOKENS;
+    a.n_sequences = 4;
+    a.heads = 2;
+    a.scale = 0.1f;
+    a.fault = b->fault;
+    for (bool causal : {false, true}) {
+        a.causal = causal;
+        a.dtype = ENSO_DTYPE_F32;
+        a.qkv = b->x;
+        for (size_t size : {(size_t)24, (size_t)70}) {
+            a.size = size;
+            expect(b, enso_cuda_attention(&a, b->stream), TOKENS * 2 * size, "attention");
+        }
+        a.qkv = b->halves;
+        for (size_t size : {(size_t)32, (size_t)80, (size_t)128}) {
+            a.dtype = size == 32 ? ENSO_DTYPE_F16 : ENSO_DTYPE_BF16;
+            a.size = size;
+            if (enso_cuda_flash_prepare(a.dtype, size, &blocks) != cudaSuccess)
+                exit(3);
+            /* 3 blocks: each takes several tiles, one after the other */
+            expect_halves(b, a.dtype, enso_cuda_flash_attention(&a, 3, b->stream),
+                          TOKENS * 2 * size, "flash_attention");
+        }
+    }
+}
+
+void run_embedding(const bench *b)
 {
     struct enso_cuda_embedding e = {};
 
-    for (bool causal : {false, true})
-        for (size_t size : {(size_t)24, (size_t)70})
-            expect(b,
-                   enso_cuda_attention(b->x, b->ids, b->y, TOKENS, 4, 2, size, 0.1f, causal,
-                                       b->stream),
-                   TOKENS * 2 * size, "attention");
-    expect(b, enso_cuda_check_starts(b->ids, 4, TOKENS + 1, b->fault, b->stream), 0, "starts");
     e.ids[0] = b->ids; /* three of them outside of the table */
-    e.tables[0] = e.tables[1] = e.gamma = e.beta = b->x;
     e.rows[0] = e.rows[1] = 80;
+    e.gamma = e.beta = b->x;
     e.epsilon = 1e-5f;
     e.y = b->y;
     e.n_tokens = 8;
-    e.width = 100;
     e.fault = b->fault;
-    expect(b, enso_cuda_embedding(&e, b->stream), 800, "embedding");
+    for (size_t width : {(size_t)100, (size_t)264}) {
+        e.width = width;
+        e.dtype = ENSO_DTYPE_F32;
+        e.tables[0] = e.tables[1] = b->x;
+        expect(b, enso_cuda_embedding(&e, b->stream), 8 * width, "embedding");
+        e.dtype = ENSO_DTYPE_BF16;
+        e.tables[0] = e.tables[1] = b->halves;
+        expect_halves(b, e.dtype, enso_cuda_embedding(&e, b->stream), 8 * width, "embedding");
+    }
+}
+
+void run_pool(const bench *b)
+{
+    struct enso_cuda_sequence_pool p = {};
+
+    p.y_dtype = ENSO_DTYPE_F32;
+    p.starts = b->ids;
+    p.y = b->y;
+    p.n_tokens = TOKENS;
+    p.n_sequences = 4;
+    p.width = 70;
+    p.fault = b->fault;
+    for (enum enso_dtype dtype : {ENSO_DTYPE_F32, ENSO_DTYPE_BF16})
+        for (enum enso_cuda_sequence_mode mode :
+             {ENSO_CUDA_SEQUENCE_MEAN, ENSO_CUDA_SEQUENCE_LAST, ENSO_CUDA_SEQUENCE_MAX}) {
+            p.mode = mode;
+            p.dtype = dtype;
+            p.x = dtype == ENSO_DTYPE_F32 ? static_cast<const void *>(b->x) : b->halves;
+            expect(b, enso_cuda_sequence_pool(&p, b->stream), 4 * 70, "sequence_pool");
+        }
+    p.n_tokens = TOKENS - 1; /* less than starts say: noted by several threads */
+    expect(b, enso_cuda_sequence_pool(&p, b->stream), 4 * 70, "sequence_pool");
 }
 
 } // namespace
@@ -173,7 +266,9 @@ int main(int argc, char **argv)
         raise_bench(&b);
         run_rows(&b);
         run_products(&b);
-        run_ragged(&b);
+        run_attention(&b);
+        run_embedding(&b);
+        run_pool(&b);
         return 0;
     }
     for (const char *seed : {"1", "2", "3"}) {

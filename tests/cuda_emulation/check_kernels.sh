@@ -13,9 +13,9 @@ module=$(cd "$build" && pwd)/tests/cuda_emulation/ensod-cuda-emulated.so
 checks=0 failures=0 errors=0 status=0
 cards=${ENSOD_TEST_SANITIZED:+A100}
 for card in ${ENSO_TEST_CARDS:-${cards:-T4 A100 L4 H100 B200 RTX50}}; do
-    names='elementwise move network fused half_products'
+    names='elementwise move network fused types half_products half_ragged half'
     # what no limit of a card bears on
-    [ "$card" != A100 ] || names="$names corners network_corners threads"
+    [ "$card" != A100 ] || names="$names corners network_corners threads invariance"
     for name in $names; do
         said=$(ENSO_TEST_BACKEND=$module ENSO_CUDA_EMULATED=$card "$build/tests/kernels/check_$name" 2>&1) ||
             { status=1; printf '%s on %s:\n%s\n' "$name" "$card" "$said"; }

@@ -77,7 +77,8 @@ CLEANFILES += tests/cuda_emulation/libcublasLt-emulated.so tests/cuda_emulation/
 
 # The module under test: see check_module.c, check_kernels.sh.
 check_PROGRAMS += tests/cuda_emulation/check_module
-TESTS += tests/cuda_emulation/check_module tests/cuda_emulation/check_kernels.sh
+TESTS += tests/cuda_emulation/check_module tests/cuda_emulation/check_kernels.sh \
+	tests/cuda_emulation/check_golden.py
 tests_cuda_emulation_check_module_SOURCES = tests/cuda_emulation/check_module.c
 tests_cuda_emulation_check_module_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_module_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -125,7 +126,7 @@ tests/cuda_emulation/check_races: $(race_objects) $(race_test_objects)
 	$(emulated_verbose)$(RACE_CXX) -fsanitize=thread $(race_cxxflags) -o $@ $(race_objects) $(race_test_objects)
 
 # Our own kernels, those with shared memory or a fault word.
-race_kernels = $(patsubst %,tests/cuda_emulation/races/%.o,attention embedding norm product reduce)
+race_kernels = $(patsubst %,tests/cuda_emulation/races/%.o,attention embedding flash_attention norm product reduce)
 race_kernel_objects = tests/cuda_emulation/races/check_kernel_races.o $(race_kernels)
 $(race_kernels): tests/cuda_emulation/races/%.o: kernels/cuda/%.cu
 	$(race_build)
@@ -152,7 +153,8 @@ CLEANFILES += tests/cuda_emulation/ensod-cuda-emulated.so $(emulated_objects) \
 else
 TESTS += tests/cuda_emulation/check_skipped.sh
 endif
-dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation/check_kernels.sh
+dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation/check_kernels.sh \
+	tests/cuda_emulation/check_golden.py
 EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \

@@ -1133,6 +1133,59 @@ START_TEST(test_many_elements)
 }
 END_TEST
 
+/* U64 reaches beyond what an int64_t holds, with bounds and without. */
+START_TEST(test_clip_of_long_unsigned)
+{
+    const uint64_t x[4] = {0, 7, UINT64_MAX - 1, UINT64_MAX}, low = 3, high = UINT64_MAX - 1;
+
+    for (const char *const *set = rig_sets(); *set != NULL; set++)
+        for (unsigned bounds = 0; bounds < 2; bounds++) {
+            const uint64_t want[4] = {3, 7, UINT64_MAX - 1, bounds > 0 ? high : UINT64_MAX};
+            struct rig r;
+
+            rig_init(&r, *set, 1);
+            rig_input(&r, ENSO_DTYPE_U64, 1, (const int64_t[]){4}, x);
+            rig_input(&r, ENSO_DTYPE_U64, 0, NULL, &low);
+            if (bounds > 0)
+                rig_input(&r, ENSO_DTYPE_U64, 0, NULL, &high);
+            rig_node(&r, ENSO_OP_CLIP, 1);
+            rig_run(&r);
+            ck_assert_mem_eq(r.outputs[0].data, want, sizeof(want));
+            rig_done(&r);
+        }
+}
+END_TEST
+
+/* The hard ones end at their limits, in F32 and in F64. */
+START_TEST(test_hard_activations_of_infinity)
+{
+    const double x[2] = {(double)INFINITY, -(double)INFINITY};
+    const float xf[2] = {INFINITY, -INFINITY};
+
+    for (const char *const *set = rig_sets(); *set != NULL; set++)
+        for (unsigned f64 = 0; f64 < 2; f64++)
+            for (unsigned swish = 0; swish < 2; swish++) {
+                enum enso_dtype dtype = f64 ? ENSO_DTYPE_F64 : ENSO_DTYPE_F32;
+                struct rig r;
+
+                rig_init(&r, *set, 1);
+                rig_input(&r, dtype, 1, (const int64_t[]){2}, f64 ? (const void *)x : xf);
+                rig_node(&r, swish ? ENSO_OP_HARD_SWISH : ENSO_OP_HARD_SIGMOID, 1);
+                rig_run(&r);
+                for (size_t i = 0; i < 2; i++) {
+                    double y = f64 ? ((double *)r.outputs[0].data)[i]
+                                   : (double)((float *)r.outputs[0].data)[i];
+                    double want = i == 0 ? (swish ? (double)INFINITY : 1) : 0;
+
+                    /* -infinity times 0: NaN, as in the formula */
+                    ck_assert_msg(y == want || (swish && i == 1 && isnan(y)), "%s %s of %g is %g",
+                                  *set, swish ? "HardSwish" : "HardSigmoid", x[i], y);
+                }
+                rig_done(&r);
+            }
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("kernels/corners");
@@ -1151,6 +1204,8 @@ static Suite *suite(void)
     TCase *limits = tcase_create("limits");
     tcase_add_test(limits, test_whole_pairs);
     tcase_add_test(limits, test_whole_singles);
+    tcase_add_test(limits, test_clip_of_long_unsigned);
+    tcase_add_test(limits, test_hard_activations_of_infinity);
     tcase_add_test(limits, test_cast_every_pair_at_its_edges);
     tcase_add_test(limits, test_pad_far);
     tcase_add_test(limits, test_empty_tensors);

@@ -825,6 +825,34 @@ START_TEST(test_rows_do_not_see_each_other)
 }
 END_TEST
 
+/* A NaN makes its whole row one, not a row of large numbers; other rows stay. */
+START_TEST(test_norms_keep_nan)
+{
+    static const enum enso_op ops[] = {ENSO_OP_L2_NORMALIZE, ENSO_OP_RMS_NORM, ENSO_OP_LAYER_NORM,
+                                       ENSO_OP_SOFTMAX};
+    float *x = rig_random_new(3 * 40, 5);
+
+    x[47] = NAN;
+    for (const char *const *set = rig_sets(); *set != NULL; set++)
+        for (size_t o = 0; o < ENSO_ARRAY_SIZE(ops); o++) {
+            struct rig r;
+
+            rig_init(&r, *set, 1);
+            rig_input(&r, F32, 2, DIMS(3, 40), x);
+            for (size_t i = 0; i < (ops[o] == ENSO_OP_LAYER_NORM ? 2u : ops[o] == ENSO_OP_RMS_NORM);
+                 i++)
+                rig_constant(&r, F32, 1, DIMS(40), x);
+            rig_node(&r, ops[o], 1);
+            rig_run(&r);
+            for (size_t i = 0; i < 120; i++)
+                ck_assert_msg(isnan(((float *)r.outputs[0].data)[i]) == (i / 40 == 1),
+                              "%s %s: element %zu", *set, enso_op_name(ops[o]), i);
+            rig_done(&r);
+        }
+    free(x);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("kernels/network_corners");
@@ -847,6 +875,7 @@ static Suite *suite(void)
     TCase *invariance = tcase_create("invariance");
     tcase_add_test(invariance, test_sequences_do_not_see_each_other);
     tcase_add_test(invariance, test_rows_do_not_see_each_other);
+    tcase_add_test(invariance, test_norms_keep_nan);
     suite_add_tcase(s, invariance);
     return s;
 }

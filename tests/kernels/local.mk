@@ -71,6 +71,13 @@ tests_kernels_check_cublaslt_load_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_cublaslt_load_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_cublaslt_load_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
 
+check_PROGRAMS += tests/kernels/check_types
+TESTS += tests/kernels/check_types
+tests_kernels_check_types_SOURCES = tests/kernels/check_types.c $(GRAPH_TEST_HELPERS)
+tests_kernels_check_types_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_types_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_types_LDADD = $(KERNEL_TEST_LIBS)
+
 check_PROGRAMS += tests/kernels/check_half_products
 TESTS += tests/kernels/check_half_products
 tests_kernels_check_half_products_SOURCES = tests/kernels/check_half_products.c
@@ -86,3 +93,24 @@ tests_kernels_check_algorithms_SOURCES = tests/kernels/check_algorithms.c \
 tests_kernels_check_algorithms_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_algorithms_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_algorithms_LDADD = $(TEST_LIBS) $(ENGINE_LIBS) $(CHECK_LIBS)
+
+check_PROGRAMS += tests/kernels/check_half_ragged
+TESTS += tests/kernels/check_half_ragged
+tests_kernels_check_half_ragged_SOURCES = tests/kernels/check_half_ragged.c
+tests_kernels_check_half_ragged_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_half_ragged_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_half_ragged_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_invariance
+TESTS += tests/kernels/check_invariance
+tests_kernels_check_invariance_SOURCES = tests/kernels/check_invariance.c
+tests_kernels_check_invariance_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_invariance_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_invariance_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_half
+TESTS += tests/kernels/check_half
+tests_kernels_check_half_SOURCES = tests/kernels/check_half.c
+tests_kernels_check_half_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_half_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_half_LDADD = $(KERNEL_TEST_LIBS)

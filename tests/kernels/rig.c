@@ -103,17 +103,36 @@ static void add_tensor(struct rig *r, enum enso_dtype dtype, size_t rank, const 
         t->data = enso_test_guard_copy(data, bytes);
 }
 
+static void add_input(struct rig *r, enum enso_dtype dtype, const struct enso_shape *shape,
+                      const int64_t *dims, const void *data)
+{
+    char name[32];
+
+    snprintf(name, sizeof(name), "in%zu", r->n_inputs);
+    add_tensor(r, dtype, shape->rank, dims, data);
+    r->values[r->n_inputs++] = enso_graph_add_input(r->graph, name, dtype, shape);
+}
+
 void rig_input(struct rig *r, enum enso_dtype dtype, size_t rank, const int64_t *dims,
                const void *data)
 {
     struct enso_shape shape = {.rank = (uint8_t)rank};
-    char name[32];
 
     for (size_t i = 0; i < rank; i++)
         shape.dims[i] = enso_dim_fixed(dims[i]);
-    snprintf(name, sizeof(name), "in%zu", r->n_inputs);
-    add_tensor(r, dtype, rank, dims, data);
-    r->values[r->n_inputs++] = enso_graph_add_input(r->graph, name, dtype, &shape);
+    add_input(r, dtype, &shape, dims, data);
+}
+
+void rig_batch_input(struct rig *r, enum enso_dtype dtype, size_t rank, const int64_t *dims,
+                     size_t axis, const void *data)
+{
+    struct enso_shape shape = {.rank = (uint8_t)rank};
+
+    for (size_t i = 0; i < rank; i++)
+        shape.dims[i] = enso_dim_fixed(dims[i]);
+    shape.dims[axis] = (struct enso_dim){1, ENSO_EXTENT_ITEMS};
+    r->extents.n_items = dims[axis];
+    add_input(r, dtype, &shape, dims, data);
 }
 
 void rig_constant(struct rig *r, enum enso_dtype dtype, size_t rank, const int64_t *dims,
@@ -166,8 +185,6 @@ int rig_try_bind(struct rig *r)
 
 static void make_outputs(struct rig *r)
 {
-    const struct enso_extents none = {0, 0, 0};
-
     for (size_t i = 0; i < r->n_outputs; i++) {
         const struct enso_value *v =
             enso_graph_value(r->graph, enso_graph_node(r->graph, r->node)->outputs[i]);
@@ -175,7 +192,7 @@ static void make_outputs(struct rig *r)
 
         *t = (struct enso_tensor){.dtype = v->dtype, .rank = v->shape.rank};
         for (size_t d = 0; d < t->rank; d++)
-            t->dims[d] = enso_dim_at(v->shape.dims[d], &none);
+            t->dims[d] = enso_dim_at(v->shape.dims[d], &r->extents);
         size_t bytes = enso_tensor_bytes(t);
 
         if (bytes > 0) {
@@ -289,7 +306,6 @@ int rig_try_run(struct rig *r)
                                    .outputs = outputs,
                                    .n_inputs = (uint16_t)r->n_inputs,
                                    .n_outputs = (uint16_t)r->n_outputs};
-    const struct enso_extents none = {0, 0, 0};
     size_t bytes = (backend->workspace_bytes(r->bound, &step, tensors) + 63) & ~(size_t)63;
     void *workspace = workspace_new(r, bytes);
 
@@ -300,7 +316,7 @@ int rig_try_run(struct rig *r)
                           &(struct enso_run){.steps = &step,
                                              .n_steps = 1,
                                              .tensors = tensors,
-                                             .extents = &none,
+                                             .extents = &r->extents,
                                              .workspace = workspace},
                           &r->err);
     if (rig_on_gpu())

@@ -34,7 +34,8 @@ struct rig {
     struct enso_lane *lane;
     struct enso_error err;
     size_t n_inputs, n_outputs;
-    bool in_place; /* set before running: output 0 is input 0's memory */
+    bool in_place;               /* set before running: output 0 is input 0's memory */
+    struct enso_extents extents; /* of rig_batch_input */
     int values[RIG_MAX];
     struct enso_tensor inputs[RIG_MAX], outputs[RIG_MAX];
     void *on_device[2 * RIG_MAX]; /* GPU: inputs' and outputs' device memory while a run lasts */
@@ -52,6 +53,9 @@ int rig_try_init(struct rig *r, const char *isa, unsigned n_threads);
 void rig_init(struct rig *r, const char *isa, unsigned n_threads);
 void rig_input(struct rig *r, enum enso_dtype dtype, size_t rank, const int64_t *dims,
                const void *data);
+/* Dimension `axis` is the batch: the graph knows it as N, and N is dims[axis]. */
+void rig_batch_input(struct rig *r, enum enso_dtype dtype, size_t rank, const int64_t *dims,
+                     size_t axis, const void *data);
 void rig_constant(struct rig *r, enum enso_dtype dtype, size_t rank, const int64_t *dims,
                   const void *data);
 void rig_absent(struct rig *r);

@@ -53,6 +53,17 @@ static int run(struct enso_lane *lane, const struct enso_run *batch, struct enso
     return enso_backend_cpu()->run(lane, batch, error);
 }
 
+static bool computes_halves(const struct enso_device *device, enum enso_op op,
+                            enum enso_dtype dtype)
+{
+    (void)device;
+    (void)op;
+    (void)dtype;
+    return true;
+}
+
+static enum enso_model_dtype dtype; /* asked for by load */
+
 static void setup(void)
 {
     const struct enso_device_options options = {.name = "gpu:0", .n_threads = 1, .isa = "auto"},
@@ -63,9 +74,10 @@ static void setup(void)
     gpu.lane_open = lane_open;
     gpu.run = run;
     refusal = ENSO_OK;
+    dtype = ENSO_MODEL_DTYPE_AUTO;
     fail_lane = n_lanes = n_runs = 0;
     err = (struct enso_error){0};
-    devices = (struct enso_devices){.n = 2};
+    devices = (struct enso_devices){.n = 2, .gpu_wanted = true};
     devices.places[0].backend = &gpu;
     devices.places[1].backend = enso_backend_cpu();
     ck_assert_int_eq(gpu.device_open(&options, &devices.places[0].device, &err), ENSO_OK);
@@ -82,7 +94,8 @@ static void teardown(void)
 static int load(struct enso_model **ret_model, const struct enso_place **ret_place,
                 struct enso_error *ret_fallback)
 {
-    struct enso_model_options options = {.path = path, .id = "fashion", .max_pixels = 1000000};
+    struct enso_model_options options = {
+        .path = path, .id = "fashion", .max_pixels = 1000000, .dtype = dtype};
 
     *ret_model = NULL;
     *ret_place = NULL;
@@ -117,6 +130,68 @@ START_TEST(test_device_without_a_kernel)
     ENSO_TEST_CONTAINS(fallback.message, "ensod.Conv '/conv1");
     ENSO_TEST_CONTAINS(fallback.message, "not here");
     ck_assert_str_eq(enso_model_info(model)->device, "cpu");
+    enso_model_unref(model);
+}
+END_TEST
+
+/* The processor computes in fp32: a half type is an error where no GPU was wanted, and told where
+ * one was. */
+START_TEST(test_device_half_on_the_processor)
+{
+    const struct enso_place *place;
+    struct enso_model *model;
+    struct enso_error fallback = {0};
+
+    dtype = ENSO_MODEL_DTYPE_BF16;
+    refusal = ENSO_UNSUPPORTED;
+    gpu.computes = computes_halves;
+    ENSO_TEST_OK((enum enso_status)load(&model, &place, &fallback), &err);
+    ck_assert_ptr_eq(place, &devices.places[1]);
+    ENSO_TEST_CONTAINS(fallback.message,
+                       "not here; on the processor it computes in fp32, not in bf16");
+    ck_assert_str_eq(enso_model_info(model)->dtype, "float32");
+    enso_model_unref(model);
+
+    devices.gpu_wanted = false;
+    devices.n = 1; /* the stand-in alone, without halves: device = cpu */
+    gpu.computes = enso_backend_cpu()->computes;
+    ck_assert_int_eq(load(&model, &place, &fallback), ENSO_INVALID);
+    ENSO_TEST_CONTAINS(err.message, "dtype bf16 is for GPUs");
+    ENSO_TEST_CONTAINS(err.message, "use dtype fp32 or auto");
+    enso_error_clear(&err);
+    devices.gpu_wanted = true;
+    devices.fallback.status = ENSO_NOT_FOUND; /* device = auto, and there is no GPU */
+    (void)snprintf(devices.fallback.message, sizeof devices.fallback.message, "no driver");
+    fallback = (struct enso_error){0};
+    dtype = ENSO_MODEL_DTYPE_FP16;
+    refusal = ENSO_OK;
+    ENSO_TEST_OK((enum enso_status)load(&model, &place, &fallback), &err);
+    ck_assert_str_eq(fallback.message,
+                     "no driver; on the processor it computes in fp32, not in fp16");
+    enso_model_unref(model);
+    devices.fallback = fallback = (struct enso_error){0};
+    ENSO_TEST_OK((enum enso_status)load(&model, &place, &fallback), &err);
+    ck_assert_str_eq(fallback.message,
+                     "there is no GPU; on the processor it computes in fp32, not in fp16");
+    enso_model_unref(model);
+    devices.n = 2;
+}
+END_TEST
+
+/* Kernels that lack the type after all: fp32 on the same device, with the reason. */
+START_TEST(test_device_half_refused_by_a_kernel)
+{
+    const struct enso_place *place;
+    struct enso_model *model;
+    struct enso_error fallback = {0};
+
+    gpu.computes = computes_halves; /* its kernels are the processor's */
+    ENSO_TEST_OK((enum enso_status)load(&model, &place, &fallback), &err);
+    ck_assert_ptr_eq(place, &devices.places[0]);
+    ck_assert_int_eq(fallback.status, ENSO_OK);
+    ck_assert_str_eq(enso_model_info(model)->dtype, "float32");
+    ENSO_TEST_CONTAINS(enso_model_info(model)->dtype_reason,
+                       "the CPU does not compute it in FP16"); /* as its weights are stored */
     enso_model_unref(model);
 }
 END_TEST
@@ -299,6 +374,8 @@ static Suite *suite(void)
     tcase_add_checked_fixture(core, setup, teardown);
     tcase_add_test(core, test_device_preferred);
     tcase_add_test(core, test_device_without_a_kernel);
+    tcase_add_test(core, test_device_half_on_the_processor);
+    tcase_add_test(core, test_device_half_refused_by_a_kernel);
     tcase_add_test(core, test_device_lanes);
     tcase_add_test(core, test_device_warms_up);
     suite_add_tcase(s, core);

@@ -361,27 +361,6 @@ static struct enso_graph *lowered(const struct lower_case *c, struct enso_error 
 
 /* ---- the same in F32 ---- */
 
-static void raise_again(struct enso_graph *g, enum enso_dtype dtype)
-{
-    struct enso_error err = {0};
-
-    for (size_t i = 0; i < enso_graph_n_values(g); i++) {
-        struct enso_value *v = enso_graph_value(g, (int)i);
-
-        if (v->constant != NULL && v->constant->dtype == dtype)
-            v->dtype = v->constant->dtype = ENSO_DTYPE_F32;
-    }
-    for (size_t i = 0; i < enso_graph_n_nodes(g); i++) {
-        const struct enso_node *n = enso_graph_node(g, (int)i);
-
-        if (enso_node_int(n, "to", -1) == (int64_t)dtype)
-            enso_graph_set_int(g, (int)i, "to", ENSO_DTYPE_F32);
-        if (enso_node_int(n, "dtype", -1) == (int64_t)dtype)
-            enso_graph_set_int(g, (int)i, "dtype", ENSO_DTYPE_F32);
-    }
-    ck_assert_msg(enso_graph_infer(g, &err) == ENSO_OK, "%s", err.message);
-}
-
 static void fill(const struct enso_program_io *io, struct enso_tensor *t,
                  const struct enso_extents *e)
 {
@@ -458,7 +437,7 @@ START_TEST(test_lower_cases)
     dump = text_dump(g);
     nodes = strchr(dump, '\n') + 1;
     ck_assert_str_eq(nodes, c->after);
-    raise_again(g, c->dtype);
+    text_raise(g, c->dtype);
     ck_assert_int_eq(enso_graph_infer(before, &err), ENSO_OK);
     got = run(g, &n_got);
     want = run(before, &n_want);

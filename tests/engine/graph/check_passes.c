@@ -582,6 +582,71 @@ START_TEST(test_passes_random_networks)
 }
 END_TEST
 
+/* ---- lowered, on a device that lacks some operators ---- */
+
+static uint32_t lacking; /* a seed */
+
+static bool computes(const struct enso_device *device, enum enso_op op, enum enso_dtype dtype)
+{
+    (void)device;
+    return dtype == ENSO_DTYPE_F32 || ((lacking + 1) * ((uint32_t)op * 2654435761U | 1) >> 16) % 4;
+}
+
+/* Half values only where the device computes in them, none rounded twice or widened for nothing. */
+static void expect_lowered(const struct enso_graph *g)
+{
+    for (size_t i = 0; i < enso_graph_n_nodes(g); i++) {
+        const struct enso_node *n = enso_graph_node(g, (int)i);
+        size_t n_casts = 0;
+
+        if (n->op == ENSO_OP_NONE)
+            continue;
+        for (size_t k = 0; k < n->n_inputs; k++) {
+            int value = n->inputs[k];
+
+            if (value < 0 || !enso_dtype_is_float(enso_graph_value(g, value)->dtype))
+                continue;
+            ck_assert(n->op == ENSO_OP_CAST || enso_op_is_view(n->op) ||
+                      computes(NULL, n->op, enso_graph_value(g, value)->dtype));
+            if (n->op == ENSO_OP_CAST && enso_graph_value(g, value)->producer >= 0)
+                ck_assert_int_ne(enso_graph_node(g, enso_graph_value(g, value)->producer)->op,
+                                 ENSO_OP_CAST);
+        }
+        for (size_t k = 0; n->op != ENSO_OP_CAST; k++) {
+            int reader = enso_graph_user(g, n->outputs[0], k);
+
+            if (reader < 0)
+                break;
+            n_casts += enso_graph_node(g, reader)->op == ENSO_OP_CAST;
+        }
+        ck_assert_uint_le(n_casts, 1);
+    }
+    for (size_t i = 0; i < enso_graph_n_outputs(g); i++)
+        ck_assert_int_eq(enso_graph_value(g, enso_graph_output(g, i))->dtype, ENSO_DTYPE_F32);
+}
+
+START_TEST(test_passes_random_networks_lowered)
+{
+    struct enso_graph *g = random_network((uint32_t)_i), *before = random_network((uint32_t)_i);
+    struct enso_backend backend = *enso_backend_cpu();
+    const struct enso_precision to = {.dtype = _i % 2 ? ENSO_DTYPE_BF16 : ENSO_DTYPE_F16,
+                                      .backend = &backend};
+    char *text = text_dump(g);
+    struct enso_error err = {0};
+    bool changed;
+
+    lacking = (uint32_t)_i;
+    backend.computes = computes;
+    ck_assert_msg(enso_passes_run(g, &err) == ENSO_OK, "%s\n%s", text, err.message);
+    ck_assert_msg(enso_pass_lower_precision(g, &to, &changed, &err) == ENSO_OK, "%s\n%s", text,
+                  err.message);
+    expect_lowered(g);
+    text_raise(g, to.dtype);
+    expect_same(run(before), run(g), text);
+    free(text);
+}
+END_TEST
+
 START_TEST(test_passes_without_a_backend)
 {
     struct enso_graph *g = text_graph(layouts[0].before);
@@ -638,6 +703,7 @@ int main(void)
     tcase_add_loop_test(core, test_passes_cases, 0, (int)ENSO_ARRAY_SIZE(cases));
     tcase_add_loop_test(core, test_passes_layouts, 0, (int)ENSO_ARRAY_SIZE(layouts));
     tcase_add_loop_test(core, test_passes_random_networks, 0, 200);
+    tcase_add_loop_test(core, test_passes_random_networks_lowered, 0, 200);
     tcase_add_test(core, test_passes_without_a_backend);
     tcase_add_test(errors, test_passes_report_what_folding_reports);
     tcase_add_loop_test(oom, test_passes_oom, 0, 3);

@@ -350,3 +350,27 @@ size_t text_count_all(const struct enso_graph *g)
 {
     return enso_graph_n_nodes(g) - text_count(g, ENSO_OP_NONE);
 }
+
+void text_raise(struct enso_graph *g, enum enso_dtype dtype)
+{
+    struct enso_error err = {0};
+
+    for (size_t i = 0; i < enso_graph_n_values(g); i++) {
+        struct enso_value *v = enso_graph_value(g, (int)i);
+
+        if (v->constant != NULL && v->constant->dtype == dtype)
+            v->dtype = v->constant->dtype = ENSO_DTYPE_F32;
+    }
+    for (size_t i = 0; i < enso_graph_n_nodes(g); i++) {
+        const struct enso_node *n = enso_graph_node(g, (int)i);
+
+        if (enso_node_int(n, "to", -1) == (int64_t)dtype)
+            enso_graph_set_int(g, (int)i, "to", ENSO_DTYPE_F32);
+        if (enso_node_int(n, "dtype", -1) == (int64_t)dtype)
+            enso_graph_set_int(g, (int)i, "dtype", ENSO_DTYPE_F32);
+    }
+    if (enso_graph_infer(g, &err) != ENSO_OK) {
+        fprintf(stderr, "a raised graph: %s\n", err.message);
+        abort();
+    }
+}

@@ -29,4 +29,8 @@ size_t text_count(const struct enso_graph *g, enum enso_op op);
 /* All nodes. */
 size_t text_count_all(const struct enso_graph *g);
 
+/* Turn the half type of a lowered graph into F32 everywhere: constants, casts, attributes "dtype".
+ * What it computes then is what it computed before it was lowered. */
+void text_raise(struct enso_graph *g, enum enso_dtype dtype);
+
 #endif

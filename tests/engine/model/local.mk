@@ -20,5 +20,13 @@ tests_engine_model_check_borders_CFLAGS = $(TEST_CFLAGS)
 tests_engine_model_check_borders_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_engine_model_check_borders_LDADD = $(TEST_LIBS) $(ENGINE_LIBS) $(CHECK_LIBS)
 
+check_PROGRAMS += tests/engine/model/check_precision
+TESTS += tests/engine/model/check_precision
+tests_engine_model_check_precision_SOURCES = tests/engine/model/check_precision.c \
+	$(GRAPH_TEST_HELPERS)
+tests_engine_model_check_precision_CFLAGS = $(TEST_CFLAGS)
+tests_engine_model_check_precision_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_engine_model_check_precision_LDADD = $(TEST_LIBS) $(ENGINE_LIBS) $(CHECK_LIBS)
+
 # Models with random weights, and what PyTorch and transformers make of them.
 EXTRA_DIST += tests/engine/model/golden

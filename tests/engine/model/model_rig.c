@@ -6,23 +6,25 @@
 
 #include "tests/engine/model/model_rig.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "engine/host.h"
 
 #define MAX_FILE ((size_t)1 << 30)
 
-int model_rig_open(struct model_rig *rig, const char *folder, const char *isa, unsigned n_threads,
-                   struct enso_error *err)
+static int open_rig(struct model_rig *rig, const char *folder, const struct enso_backend *backend,
+                    const struct enso_device_options *how, enum enso_model_dtype dtype,
+                    struct enso_error *err)
 {
-    const struct enso_backend *backend = enso_backend_cpu();
-    const struct enso_device_options how = {.name = "cpu", .n_threads = n_threads, .isa = isa};
-    struct enso_model_options options = {.path = folder, .id = "m", .backend = backend};
+    struct enso_model_options options = {
+        .path = folder, .id = "m", .backend = backend, .dtype = dtype};
     int st;
 
-    *rig = (struct model_rig){0};
-    st = backend->device_open(&how, &rig->device, err);
+    *rig = (struct model_rig){.backend = backend};
+    st = backend->device_open(how, &rig->device, err);
     if (st == ENSO_OK)
         st = backend->lane_open(rig->device, &rig->lane, err);
     options.device = rig->device;
@@ -33,15 +35,40 @@ int model_rig_open(struct model_rig *rig, const char *folder, const char *isa, u
     return st;
 }
 
+int model_rig_open(struct model_rig *rig, const char *folder, const char *isa, unsigned n_threads,
+                   struct enso_error *err)
+{
+    const struct enso_device_options how = {.name = "cpu", .n_threads = n_threads, .isa = isa};
+
+    return open_rig(rig, folder, enso_backend_cpu(), &how, ENSO_MODEL_DTYPE_AUTO, err);
+}
+
+int model_rig_open_on(struct model_rig *rig, const char *folder, const char *module,
+                      const char *device, enum enso_model_dtype dtype, struct enso_error *err)
+{
+    const struct enso_device_options how = {.name = device};
+    const struct enso_backend *backend = NULL;
+    enso_backend_entry_fn entry = NULL;
+    void *library = dlopen(module, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+
+    *rig = (struct model_rig){0};
+    if (library == NULL)
+        return enso_error_set(err, ENSO_NOT_FOUND, "%s", dlerror());
+    *(void **)&entry = dlsym(library, "enso_backend_entry");
+    if (entry != NULL)
+        backend = entry(enso_host());
+    if (backend == NULL)
+        return enso_error_set(err, ENSO_UNSUPPORTED, "'%s' is no module of this build", module);
+    return open_rig(rig, folder, backend, &how, dtype, err);
+}
+
 void model_rig_close(struct model_rig *rig)
 {
-    const struct enso_backend *backend = enso_backend_cpu();
-
     if (rig->model != NULL)
         enso_model_forget_lane(rig->model, rig->lane);
     rig->model = enso_model_unref(rig->model);
-    backend->lane_close(rig->lane);
-    backend->device_close(rig->device);
+    rig->backend->lane_close(rig->lane);
+    rig->backend->device_close(rig->device);
     *rig = (struct model_rig){0};
 }
 

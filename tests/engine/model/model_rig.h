@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A model on the CPU backend, and inputs told in JSON: what check_model.c (golden files) and
- * run_cli.c (tests/parity) share. An item is one of
+ * A model on the CPU backend or on a GPU's, and inputs told in JSON: what check_model.c (golden
+ * files) and run_cli.c (tests/parity) share. An item is one of
  *
  *     {"text": "...", "pair": "..."}
  *     {"ids": [2, 60, 3]}
@@ -21,6 +21,7 @@
 #include "engine/model/model.h"
 
 struct model_rig {
+    const struct enso_backend *backend;
     struct enso_device *device;
     struct enso_lane *lane;
     struct enso_model *model;
@@ -30,6 +31,9 @@ struct model_rig {
  * is nothing to close. */
 int model_rig_open(struct model_rig *rig, const char *folder, const char *isa, unsigned n_threads,
                    struct enso_error *err);
+/* The same on a device ("cuda:0") of a module, ensod-cuda.so, computing in that type. */
+int model_rig_open_on(struct model_rig *rig, const char *folder, const char *module,
+                      const char *device, enum enso_model_dtype dtype, struct enso_error *err);
 void model_rig_close(struct model_rig *rig);
 
 /* One item as a sample, the caller's. */

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * run_cli [--isa NAME] [--threads N] FOLDER: runs a model on batches told in JSON lines, for
- * comparisons with the reference (tests/parity). Reads a line per batch, an array of items as
+ * run_cli [--isa NAME] [--threads N] [--module ensod-cuda.so --device cuda:0 --dtype
+ * fp32|bf16|fp16] FOLDER: runs a model on batches told in JSON lines, for comparisons with the
+ * reference (tests/parity) and for benches. Reads a line per batch, an array of items as
  * model_rig.h tells them, and writes a line per batch: an array with a list of outputs per item,
  *
  *     [[{"shape": [1, 5], "values": [0.25, ...]}], ...]
  *
- * or {"error": "..."}. Floats are written so that they read back as the same bits.
+ * or {"error": "..."}. Floats are written so that they read back as the same bits. A line
+ * {"repeat": N, "items": [...]} runs its batch N times and is answered by how long each took:
+ *
+ *     {"seconds": [0.0012, ...]}
  */
 #include "ensod_build.h"
 
@@ -15,6 +19,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/number.h"
 #include "tests/engine/model/model_rig.h"
@@ -55,28 +60,71 @@ static void write_samples(struct enso_buffer *b, struct enso_sample *const *samp
     enso_buffer_puts(b, "]\n");
 }
 
-static int run_line(struct model_rig *rig, const char *folder, const char *line, size_t size,
-                    struct enso_buffer *b, struct enso_error *err)
+/* Every item as a sample: one run changes them. *ret_n are made, on failure too. */
+static int make_samples(const struct model_rig *rig, const char *folder, const json_t *items,
+                        struct enso_sample **samples, size_t *ret_n, struct enso_error *err)
+{
+    int st = ENSO_OK;
+
+    *ret_n = 0;
+    if (json_array_size(items) == 0 || json_array_size(items) > MAX_BATCH)
+        return enso_error_set(err, ENSO_INVALID, "a line is an array of 1 to %d items", MAX_BATCH);
+    while (st == ENSO_OK && *ret_n < json_array_size(items)) {
+        st = model_rig_sample(rig->model, folder, json_array_get(items, *ret_n), &samples[*ret_n],
+                              err);
+        *ret_n += st == ENSO_OK;
+    }
+    return st;
+}
+
+/* One batch; how long the run took, and its outputs where b is given. */
+static int run_batch(struct model_rig *rig, const char *folder, const json_t *items,
+                     struct enso_buffer *b, double *ret_seconds, struct enso_error *err)
 {
     static struct enso_sample *samples[MAX_BATCH];
-    const struct enso_json_limits limits = {8, 10000000};
-    json_t *batch = NULL;
-    size_t n = 0;
-    int st = enso_json_parse(line, size, &limits, &batch, err);
+    size_t n;
+    int st = make_samples(rig, folder, items, samples, &n, err);
+    uint64_t begin = enso_clock_now_ns();
 
-    if (st == ENSO_OK && (json_array_size(batch) == 0 || json_array_size(batch) > MAX_BATCH))
-        st = enso_error_set(err, ENSO_INVALID, "a line is an array of 1 to %d items", MAX_BATCH);
-    while (st == ENSO_OK && n < json_array_size(batch)) {
-        st = model_rig_sample(rig->model, folder, json_array_get(batch, n), &samples[n], err);
-        n += st == ENSO_OK;
-    }
     if (st == ENSO_OK)
         st = enso_model_run(rig->model, rig->lane, samples, n, err);
-    if (st == ENSO_OK)
+    *ret_seconds = (double)(enso_clock_now_ns() - begin) * 1e-9;
+    if (st == ENSO_OK && b != NULL)
         write_samples(b, samples, n);
     for (size_t i = 0; i < n; i++)
         enso_sample_destroy(samples[i]);
-    json_decref(batch);
+    return st;
+}
+
+static int run_repeated(struct model_rig *rig, const char *folder, const json_t *line,
+                        struct enso_buffer *b, struct enso_error *err)
+{
+    json_int_t n = json_integer_value(json_object_get(line, "repeat"));
+    int st = ENSO_OK;
+
+    enso_buffer_puts(b, "{\"seconds\":[");
+    for (json_int_t i = 0; st == ENSO_OK && i < n; i++) {
+        double seconds = 0;
+
+        st = run_batch(rig, folder, json_object_get(line, "items"), NULL, &seconds, err);
+        enso_buffer_printf(b, "%s%.9f", i != 0 ? "," : "", seconds);
+    }
+    enso_buffer_puts(b, "]}\n");
+    return st;
+}
+
+static int run_line(struct model_rig *rig, const char *folder, const char *line, size_t size,
+                    struct enso_buffer *b, struct enso_error *err)
+{
+    const struct enso_json_limits limits = {8, 10000000};
+    json_t *told = NULL;
+    double seconds;
+    int st = enso_json_parse(line, size, &limits, &told, err);
+
+    if (st == ENSO_OK)
+        st = json_is_object(told) ? run_repeated(rig, folder, told, b, err)
+                                  : run_batch(rig, folder, told, b, &seconds, err);
+    json_decref(told);
     return st;
 }
 
@@ -109,9 +157,26 @@ static int run_lines(struct model_rig *rig, const char *folder)
     return size > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* As the daemon's option has it; false for what it does not know. */
+static bool read_dtype(const char *name, enum enso_model_dtype *ret)
+{
+    static const char *const names[] = {[ENSO_MODEL_DTYPE_AUTO] = "auto",
+                                        [ENSO_MODEL_DTYPE_FP32] = "fp32",
+                                        [ENSO_MODEL_DTYPE_BF16] = "bf16",
+                                        [ENSO_MODEL_DTYPE_FP16] = "fp16"};
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(names); i++)
+        if (strcmp(names[i], name) == 0) {
+            *ret = (enum enso_model_dtype)i;
+            return true;
+        }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
-    const char *isa = "auto";
+    const char *isa = "auto", *module = NULL, *device = "cuda:0";
+    enum enso_model_dtype dtype = ENSO_MODEL_DTYPE_FP32;
     unsigned n_threads = 0;
     struct enso_error err = {0};
     struct model_rig rig;
@@ -122,15 +187,29 @@ int main(int argc, char **argv)
             isa = argv[i + 1];
         else if (strcmp(argv[i], "--threads") == 0)
             n_threads = (unsigned)strtoul(argv[i + 1], NULL, 10);
-        else
+        else if (strcmp(argv[i], "--module") == 0)
+            module = argv[i + 1];
+        else if (strcmp(argv[i], "--device") == 0)
+            device = argv[i + 1];
+        else if (strcmp(argv[i], "--dtype") != 0 || !read_dtype(argv[i + 1], &dtype))
             break;
     }
     if (i + 1 != argc) {
-        fputs("usage: run_cli [--isa NAME] [--threads N] FOLDER\n", stderr);
+        fputs("usage: run_cli [--isa NAME] [--threads N] [--module FILE [--device cuda:N] [--dtype "
+              "TYPE]] FOLDER\n",
+              stderr);
         return EXIT_FAILURE;
     }
-    if (model_rig_open(&rig, argv[i], isa, n_threads, &err) != ENSO_OK) {
+    status = module != NULL ? model_rig_open_on(&rig, argv[i], module, device, dtype, &err)
+                            : model_rig_open(&rig, argv[i], isa, n_threads, &err);
+    if (status != ENSO_OK) {
         fprintf(stderr, "run_cli: %s\n", err.message);
+        return EXIT_FAILURE;
+    }
+    if (enso_model_info(rig.model)->dtype_reason !=
+        NULL) { /* another type would pass for this one */
+        fprintf(stderr, "run_cli: %s\n", enso_model_info(rig.model)->dtype_reason);
+        model_rig_close(&rig);
         return EXIT_FAILURE;
     }
     status = run_lines(&rig, argv[i]);

@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What ensod's kernels should take on a card, to be checked against what they do take.
+
+    bench/gpu/predict.py [--card H200] [--kernels]
+
+Of each kernel of a batch it counts floating-point operations and the fewest bytes through device memory (each
+input read once, each output written once) and predicts
+
+    max(operations / (matrix rate · share · fill), bytes / (copy rate · share), least) + gap
+
+with the rates measured on the card and shares told below: guesses from how such kernels do elsewhere, written down
+before ours were seen on any card. `fill` is how much of the last round of tiles over the multiprocessors is work.
+Prints Markdown: a line a model and batch, or with --kernels a line a kernel. Python's standard library only."""
+
+import argparse
+import math
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import harness  # noqa: E402
+from lengths import MIXED  # noqa: E402
+
+# Measured on such cards: bf16 products of 8192³ on random data, a device-to-device copy (bytes read and written).
+CARDS = {"H200": {"matrix": 788e12, "copy": 4.3e12, "multiprocessors": 132}}
+# mma.sync reaches about 0.62 of what wgmma does on Hopper; our template 0.85 of that; without a card's tuning.
+SHARE = {"product": 0.52, "attention": 0.22, "stream": 0.80}
+LEAST, GAP = 2.0e-6, 1.2e-6  # a kernel's own time at least; between kernels of a captured graph
+LAUNCH, COPY = 12e-6, 8e-6   # of a graph; one copy each way with its wait
+
+
+class Kernel:
+    def __init__(self, name, kind, flop, size, tiles=0):
+        self.name, self.kind, self.flop, self.bytes, self.tiles = name, kind, flop, size, tiles
+
+    def seconds(self, card):
+        moved = self.bytes / (card["copy"] * SHARE["stream"])
+        if self.kind == "stream":
+            return max(moved, LEAST) + GAP
+        n = card["multiprocessors"]
+        fill = self.tiles / (math.ceil(self.tiles / n) * n) if self.tiles else 1
+        return max(self.flop / (card["matrix"] * SHARE[self.kind] * fill), moved, LEAST) + GAP
+
+
+def product(name, m, n, k, residual=False):
+    """Tiles of 128 x 128, or of 64 x 64 where those would leave multiprocessors idle."""
+    large = math.ceil(m / 128) * math.ceil(n / 128)
+    tiles = large if large >= 132 else math.ceil(m / 64) * math.ceil(n / 64)
+    return Kernel(name, "product", 2 * m * n * k, 2 * (m * k + n * k + m * n * (2 if residual else 1)), tiles)
+
+
+def stream(name, elements, size=2):
+    return Kernel(name, "stream", 0, elements * size)
+
+
+def bert(shape, lengths):
+    t, h = sum(lengths), shape.hidden
+    yield stream("embedding and norm", 4 * t * h)
+    for i in range(shape.layers):
+        yield product(f"{i} query, key, value", t, 3 * h, h)
+        yield Kernel(f"{i} attention", "attention", sum(4 * n * n * h for n in lengths), 2 * 4 * t * h)
+        yield product(f"{i} output", t, h, h)
+        yield stream(f"{i} norm", 3 * t * h)
+        yield product(f"{i} inner, gelu", t, shape.inner, h)
+        yield product(f"{i} outer", t, h, shape.inner)
+        yield stream(f"{i} norm 2", 3 * t * h)
+    yield stream("mean", t * h)
+
+
+# Stages of ResNet-50: blocks, channels inside, side of its output.
+STAGES = [(3, 64, 56), (4, 128, 28), (6, 256, 14), (3, 512, 7)]
+
+
+def resnet50(n):
+    yield stream("to bf16", n * 3 * 224 * 224, 6)
+    yield product("7x7", n * 112 * 112, 64, 147)
+    yield stream("max pool", n * 64 * (112 * 112 + 56 * 56))
+    wide, side = 64, 56
+    for stage, (blocks, inside, out) in enumerate(STAGES):
+        for block in range(blocks):
+            yield product(f"{stage}.{block} 1x1", n * side * side, inside, wide)
+            yield product(f"{stage}.{block} 3x3", n * out * out, inside, 9 * inside)
+            if block == 0:
+                yield product(f"{stage}.{block} shortcut", n * out * out, 4 * inside, wide)
+            yield product(f"{stage}.{block} 1x1 wide", n * out * out, 4 * inside, inside, True)
+            wide, side = 4 * inside, out
+    yield stream("average", n * 2048 * 49)
+    yield product("classes", n, 1000, 2048)
+
+
+def cases():
+    large = harness.Shape(24, 1024, 16, 4096)
+    for name, shape in (("BERT-base", harness.BERT_BASE), ("BERT-large", large), ("MiniLM-L6", harness.MINILM)):
+        for title, lengths in (("1 x 128", [128]), ("64 mixed", MIXED), ("128 x 128", [128] * 128)):
+            yield name, title, list(bert(shape, lengths))
+    for n in (1, 128):
+        yield "ResNet-50", f"{n} x 224 x 224", list(resnet50(n))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    p.add_argument("--card", default="H200", choices=CARDS)
+    p.add_argument("--kernels", action="store_true")
+    args = p.parse_args()
+    card = CARDS[args.card]
+    if not args.kernels:
+        print("| model | batch | GFLOP | floor, ms | predicted, ms | TFLOP/s | of that: products | attention | the rest |\n"
+              "|---|---|--:|--:|--:|--:|--:|--:|--:|")
+    for model, batch, kernels in cases():
+        if args.kernels:
+            print(f"\n{model}, {batch}\n\n| kernel | GFLOP | MB | predicted, µs |\n|---|--:|--:|--:|")
+            for k in kernels:
+                print(f"| {k.name} | {k.flop / 1e9:.2f} | {k.bytes / 1e6:.2f} | {1e6 * k.seconds(card):.1f} |")
+            continue
+        flop = sum(k.flop for k in kernels)
+        floor = sum(max(k.flop / card["matrix"], k.bytes / card["copy"]) for k in kernels)
+        by = {kind: sum(k.seconds(card) for k in kernels if k.kind == kind) for kind in SHARE}
+        total = sum(by.values()) + LAUNCH + 2 * COPY
+        print(f"| {model} | {batch} | {flop / 1e9:.1f} | {1e3 * floor:.3f} | {1e3 * total:.3f} | {flop / total / 1e12:.0f} | "
+              f"{1e3 * by['product']:.3f} | {1e3 * by['attention']:.3f} | {1e3 * (by['stream'] + LAUNCH + 2 * COPY):.3f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# make_bundle.sh SOURCE BUILD: what `make gpu-bundle` does. Writes BUILD/ensod-gpu.tar.xz for a machine with a GPU
+# and nothing else that ensod needs: the sources, and below build/ the programs, the module for cards of today
+# (kernels/cuda/ensod-cuda.so) and for compute_75 alone (ensod-cuda-75.so), the tests of kernels, and our shared
+# libraries, found by $ORIGIN. No CUDA library is inside. There:
+#
+#   tar xf ensod-gpu.tar.xz && cd ensod-gpu && tests/gpu/check_gpu.sh --out results card twins kernels
+#
+# and, when the programs do not run there (an older C library), rebuild.sh in the same folder.
+# $ENSO_BUNDLE_ARCH: architectures of the module (80,90). Needs nvcc, patchelf, git.
+set -eu
+source_dir=$(cd "$1" && pwd)
+build=$(cd "$2" && pwd)
+limit=$((60 << 20))
+work=$build/gpu-bundle
+top=$work/ensod-gpu
+command -v patchelf >/dev/null || { echo "make_bundle.sh: install patchelf (apt-get install patchelf)" >&2; exit 1; }
+
+# configured DIR ARCH: a build folder of its own, with optimised programs and no sanitizer.
+configured() {
+    mkdir -p "$work/$1"
+    (cd "$work/$1" && "$source_dir/configure" --with-cuda=yes --with-cuda-arch="$2" CFLAGS='-O2 -g0' >configure.out 2>&1) ||
+        { tail -n 5 "$work/$1/configure.out" >&2; exit 1; }
+}
+
+programs_of_tests() {
+    (cd "$source_dir" && sed -n 's/^check_PROGRAMS += *\(tests\/\(kernels\|twins\|engine\/model\)\/.*\)/\1/p' \
+        tests/kernels/local.mk tests/twins/local.mk tests/engine/model/local.mk 2>/dev/null)
+}
+
+rm -rf "$top"
+mkdir -p "$top/build/lib" "$top/build/kernels/cuda" "$top/build/tests/cuda_emulation"
+configured main "${ENSO_BUNDLE_ARCH:-80,90}"
+read -ra tests < <(programs_of_tests | tr '\n' ' ')
+jobs=$(nproc)
+make -C "$work/main" -s -j"$jobs" ensod enso "${tests[@]}" kernels/cuda/ensod-cuda.so \
+    tests/cuda_emulation/ensod-cuda-emulated.so
+configured plain 75
+make -C "$work/plain" -s -j"$jobs" kernels/cuda/ensod-cuda.so
+
+(cd "$source_dir" && git ls-files -z | tar -c --null -T -) | tar -x -C "$top"
+for program in ensod enso "${tests[@]}" kernels/cuda/ensod-cuda.so \
+    tests/cuda_emulation/ensod-cuda-emulated.so; do
+    install -D -s "$work/main/$program" "$top/build/$program"
+done
+install -s "$work/plain/kernels/cuda/ensod-cuda.so" "$top/build/kernels/cuda/ensod-cuda-75.so"
+
+# Their shared libraries, but for those that any system has and that must be its own.
+find "$top/build" -type f -exec ldd {} + 2>/dev/null | sed -n 's/^.* => \(\/[^ ]*\) .*/\1/p' | sort -u |
+    while read -r library; do
+        case ${library##*/} in
+        libc.so.* | libm.so.* | libpthread.so.* | libdl.so.* | librt.so.* | ld-linux*) ;;
+        *) install -m 644 "$library" "$top/build/lib/" ;;
+        esac
+    done
+find "$top/build" -type f ! -path '*/lib/*' | while read -r program; do
+    up=$(realpath --relative-to="$(dirname "$program")" "$top/build/lib")
+    patchelf --set-rpath "\$ORIGIN/$up" "$program"
+done
+find "$top/build/lib" -type f | while read -r library; do
+    patchelf --set-rpath "\$ORIGIN" "$library"
+done
+if find "$top/build/lib" | grep -qiE 'cuda|cublas|nvidia'; then
+    echo "make_bundle.sh: a CUDA library is in the bundle" >&2
+    exit 1
+fi
+
+cat >"$top/rebuild.sh" <<'EOT'
+#!/bin/sh
+# Makes build/ again on this machine, which then needs what README.md's "By hand" lists, and nvcc.
+set -e
+cd "$(dirname "$0")"
+autoreconf -fi
+for arch in 75 native; do
+    rm -rf "build-$arch"
+    mkdir "build-$arch"
+    (cd "build-$arch" && ../configure --with-cuda=yes --with-cuda-arch=$arch)
+    make -C "build-$arch" -j"$(nproc)" kernels/cuda/ensod-cuda.so
+done
+make -C build-native -j"$(nproc)" all check TESTS=
+rm -rf build
+mv build-native build
+cp build-75/kernels/cuda/ensod-cuda.so build/kernels/cuda/ensod-cuda-75.so
+EOT
+chmod +x "$top/rebuild.sh"
+tar -C "$work" -cJf "$build/ensod-gpu.tar.xz" ensod-gpu
+size=$(stat -c %s "$build/ensod-gpu.tar.xz")
+echo "$build/ensod-gpu.tar.xz: $((size >> 20)) MiB"
+[ "$size" -le "$limit" ] || { echo "make_bundle.sh: that is more than $((limit >> 20)) MiB" >&2; exit 1; }
