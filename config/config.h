@@ -77,6 +77,7 @@ enum enso_config_gelu { ENSO_CONFIG_GELU_EXACT, ENSO_CONFIG_GELU_FAST };
 struct enso_config_arithmetic {
     int dtype; /* enum enso_config_dtype */
     int gelu;  /* enum enso_config_gelu */
+    bool batch_invariant;
 };
 
 /* A model to serve. */

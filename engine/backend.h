@@ -37,7 +37,8 @@ struct enso_device_info {
     char name[64];         /* "cpu", "cuda:0" */
     char description[128]; /* "AVX2+FMA, 2 threads", the card's name */
     unsigned n_threads;
-    bool batch_invariant; /* a row's bits do not depend on what it is batched with */
+    bool batch_invariant; /* a row's bits do not depend on what it is batched with, even when the
+                             graph does not ask for it */
 };
 
 /* One step of a plan: a bound node and where its tensors stand in the run's tensor array. */

@@ -63,7 +63,8 @@ endif
 cuda_host_sources = \
 	kernels/cuda/algorithms.c kernels/cuda/algorithms.h \
 	kernels/cuda/cublaslt.c kernels/cuda/cublaslt.h \
-	kernels/cuda/cublaslt_api.h kernels/cuda/cublaslt_load.c \
+	kernels/cuda/cublaslt_api.h kernels/cuda/cublaslt_internal.h \
+	kernels/cuda/cublaslt_load.c kernels/cuda/cublaslt_open.c \
 	kernels/cuda/cuda_internal.h \
 	kernels/cuda/device.c kernels/cuda/device.h \
 	kernels/cuda/families.c \

@@ -206,6 +206,7 @@ void enso_devices_arithmetic(const struct enso_config_arithmetic *config,
 
     options->dtype = dtypes[config->dtype];
     options->fast_gelu = config->gelu == ENSO_CONFIG_GELU_FAST;
+    options->batch_invariant = config->batch_invariant;
 }
 
 /* The processor instead of a GPU: what was wanted of the GPU's arithmetic is let go, and told. */

@@ -62,6 +62,7 @@ static int load_models(const struct enso_config *config, const struct enso_devic
         enso_registry_default_id(m->path, id, sizeof id);
         struct enso_model_options options = {
             .path = m->path, .id = id, .max_pixels = (uint64_t)config->max_image_pixels};
+        enso_devices_arithmetic(&m->arithmetic, &options);
         st = enso_devices_load(devices, &options, &models[n], &place, &fallback, err);
         if (st == ENSO_OK && place != &devices->places[0])
             (void)fprintf(stderr, "ensod: '%s' does not run on the GPU: %s\n", id,

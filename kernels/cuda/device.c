@@ -281,7 +281,8 @@ void enso__cuda_device_close(struct enso_device *device)
 
 void enso__cuda_device_info(const struct enso_device *device, struct enso_device_info *ret_info)
 {
-    *ret_info = (struct enso_device_info){.n_threads = 0, .batch_invariant = true};
+    *ret_info =
+        (struct enso_device_info){.n_threads = 0, .batch_invariant = device->cublaslt == NULL};
     snprintf(ret_info->name, sizeof(ret_info->name), "%s", device->name);
     snprintf(ret_info->description, sizeof(ret_info->description), "%s", device->description);
 }

@@ -162,6 +162,8 @@ static int bind_library(const struct enso__bind *b, struct linear *l, bool resid
                                                    .epilogue = epilogue,
                                                    .w_transposed = packed || l->transposed,
                                                    .residual = residual,
+                                                   .invariant =
+                                                       enso_graph_wants_batch_invariant(b->graph),
                                                    .n = l->n,
                                                    .k = l->k,
                                                    .ld_x = l->k,

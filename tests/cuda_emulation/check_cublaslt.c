@@ -43,7 +43,7 @@ static unsigned long n_products(void)
 
 struct product {
     int64_t m, n, k;
-    bool transposed, bias, residual;
+    bool transposed, bias, residual, invariant;
     enum enso_activation activation;
 };
 
@@ -181,6 +181,8 @@ static struct rig run_linear(const struct product *p, const struct operands *o)
 
     rig_init(&r, "cuda", 1);
     linear(&r, p, o);
+    if (p->invariant)
+        enso_graph_want_batch_invariant(r.graph);
     rig_run(&r);
     return r;
 }
@@ -238,13 +240,16 @@ START_TEST(test_cublaslt_gemm_and_matmul)
 }
 END_TEST
 
-/* The first row's bits for so many rows. */
-static void first_row(int64_t m, float y[64])
+/* The first row's bits for so many rows; computed by the library. */
+static void first_row(int64_t m, bool invariant, float y[64])
 {
-    const struct product p = {.m = m, .n = 64, .k = 512, .transposed = true};
+    const struct product p = {
+        .m = m, .n = 64, .k = 512, .transposed = true, .invariant = invariant};
     struct operands o = operands_new(&p);
+    unsigned long before = n_products();
     struct rig r = run_linear(&p, &o);
 
+    ck_assert_uint_eq(n_products(), before + 1);
     memcpy(y, r.outputs[0].data, 64 * sizeof(float));
     rig_done(&r);
     operands_free(&o);
@@ -255,11 +260,25 @@ START_TEST(test_cublaslt_same_bucket_same_bits)
 {
     float a[64], b[64], c[64];
 
-    first_row(65, a);
-    first_row(96, b);
-    first_row(200, c);
+    first_row(65, false, a);
+    first_row(96, false, b);
+    first_row(200, false, c);
     ck_assert_mem_eq(a, b, sizeof(a));
     ck_assert_mem_ne(a, c, sizeof(a));
+}
+END_TEST
+
+/* When it is asked for, one for all. */
+START_TEST(test_cublaslt_batch_invariant)
+{
+    static const int64_t ms[] = {2, 16, 65, 200, 600, 1025};
+    float alone[64], y[64];
+
+    first_row(1, true, alone);
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(ms); i++) {
+        first_row(ms[i], true, y);
+        ck_assert_mem_eq(alone, y, sizeof(y));
+    }
 }
 END_TEST
 
@@ -624,6 +643,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_cublaslt_leaves_gelu);
     tcase_add_test(core, test_cublaslt_gemm_and_matmul);
     tcase_add_test(core, test_cublaslt_same_bucket_same_bits);
+    tcase_add_test(core, test_cublaslt_batch_invariant);
     suite_add_tcase(s, core);
     TCase *errors = tcase_create("errors");
     tcase_add_test(errors, test_cublaslt_refusals);
