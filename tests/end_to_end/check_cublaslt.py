@@ -24,17 +24,64 @@ def environment(state=None):
     return env
 
 
-class ByTheLibrary(check_cuda.OnTheGpu):
+class Library:
+    """A class of check_cuda with the library."""
+
     @classmethod
     def setUpClass(cls):
-        cls.gpu = Daemon("--device", "cuda:0", models=(BUNDLED,), env=environment())
-        cls.cpu = Daemon("--device", "cpu", models=(BUNDLED,))
+        plain = check_cuda.gpu
+        check_cuda.gpu = lambda *arguments, models=(BUNDLED,), **kw: Daemon(*arguments, models=models,
+                                                                           env=environment(), **kw)
+        try:
+            super().setUpClass()
+        finally:
+            check_cuda.gpu = plain
 
     def test_it_is_told(self):
         told = [line for line in self.gpu.log if 'msg="matrix products"' in line]
         self.assertEqual(len(told), 1, told)
         self.assertIn("cuBLASLt 13.1.0 of " + LIBRARY, told[0])
         self.assertTrue(any("cuBLASLt 13.1.0" in line for line in self.gpu.log if "device open" in line))
+
+
+class InFp32(Library, check_cuda.OnTheGpu):
+    def test_bits_may_depend_on_the_batch(self):
+        for model in self.models(self.gpu):
+            self.assertFalse(model["batch_invariant"], model)
+
+
+class InBf16(Library, check_cuda.InBf16):
+    pass
+
+
+class InFp16(Library, check_cuda.InFp16):
+    pass
+
+
+class Invariant(unittest.TestCase):
+    def answers(self, d, path, model, key, given):
+        status, _, answer = d.post(path, {"model": model, "input": given})
+        self.assertEqual(status, 200, answer)
+        return [row[key] for row in answer["data"]]
+
+    def test_bits_alone_and_in_a_batch(self):
+        """For one model they are to be the same, for the other they need not be, and here are not."""
+        d = Daemon("--device", "cuda:0", "--dtype", "fp32", models=(BUNDLED,), env=environment(),
+                   config="[server]\ndefault_timeout = 0\n"
+                          "[batching]\nmax_batch_ms = 60000\nmax_batch_tokens = 4096\n"
+                          "[model intents]\nbatch_invariant = yes\n")
+        try:
+            told = {m["id"]: m["batch_invariant"] for m in check_cuda.OnTheGpu.models(d)}
+            self.assertTrue(told["intents"])
+            self.assertFalse(told["embeddings"])
+            texts = [s for s in check_cuda.SENTENCES if s]
+            for path, model, key, same in (("/v1/classify", "intents", "probs", True),
+                                           ("/v1/embeddings", "embeddings", "embedding", False)):
+                alone = [row for text in texts for row in self.answers(d, path, model, key, text)]
+                together = self.answers(d, path, model, key, texts * 5)[:len(texts)]
+                self.assertEqual(alone == together, same, model)
+        finally:
+            self.assertEqual(d.stop(), 0)
 
 
 class Tuning(unittest.TestCase):
