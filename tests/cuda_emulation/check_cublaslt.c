@@ -57,6 +57,23 @@ static double activated(enum enso_activation activation, double v)
     return activation == ENSO_ACTIVATION_RELU && v < 0 ? 0 : v;
 }
 
+static void fill_results(const struct product *p, struct operands *o)
+{
+    for (int64_t i = 0; i < p->m; i++)
+        for (int64_t j = 0; j < p->n; j++) {
+            double sum = 0;
+
+            for (int64_t l = 0; l < p->k; l++)
+                sum += (double)o->x[i * p->k + l] *
+                       (double)o->w[p->transposed ? j * p->k + l : l * p->n + j];
+            if (p->bias)
+                sum += (double)o->bias[j];
+            if (p->residual)
+                sum += (double)o->residual[i * p->n + j];
+            o->y[i * p->n + j] = activated(p->activation, sum);
+        }
+}
+
 static struct operands operands_new(const struct product *p)
 {
     struct operands o = {rig_random_new((size_t)(p->m * p->k), 1),
@@ -65,19 +82,7 @@ static struct operands operands_new(const struct product *p)
                          malloc((size_t)(p->m * p->n) * sizeof(double))};
 
     ck_assert_ptr_nonnull(o.y);
-    for (int64_t i = 0; i < p->m; i++)
-        for (int64_t j = 0; j < p->n; j++) {
-            double sum = 0;
-
-            for (int64_t l = 0; l < p->k; l++)
-                sum += (double)o.x[i * p->k + l] *
-                       (double)o.w[p->transposed ? j * p->k + l : l * p->n + j];
-            if (p->bias)
-                sum += (double)o.bias[j];
-            if (p->residual)
-                sum += (double)o.residual[i * p->n + j];
-            o.y[i * p->n + j] = activated(p->activation, sum);
-        }
+    fill_results(p, &o);
     return o;
 }
 
@@ -186,6 +191,83 @@ static struct rig run_linear(const struct product *p, const struct operands *o)
     rig_run(&r);
     return r;
 }
+
+/* Numbers that a half type holds, as it holds them; free(). */
+static uint16_t *halves_new(enum enso_dtype dtype, float *x, size_t n)
+{
+    uint16_t *h = malloc((n + 1) * sizeof(*h));
+
+    ck_assert_ptr_nonnull(h);
+    (dtype == ENSO_DTYPE_BF16 ? enso_f32_to_bf16 : enso_f32_to_f16)(x, h, n);
+    (dtype == ENSO_DTYPE_BF16 ? enso_bf16_to_f32 : enso_f16_to_f32)(h, x, n);
+    return h;
+}
+
+/* LINEAR in a half type, the result in it or in F32: one rounding. */
+static void check_half(enum enso_dtype dtype, const struct product *p, bool wide)
+{
+    struct operands o = operands_new(p);
+    unsigned long before = n_products();
+    size_t mn = (size_t)(p->m * p->n), mk = (size_t)(p->m * p->k);
+    uint16_t *w = halves_new(dtype, o.w, (size_t)(p->n * p->k)), *x = halves_new(dtype, o.x, mk);
+    uint16_t *bias = halves_new(dtype, o.bias, (size_t)p->n);
+    uint16_t *residual = halves_new(dtype, o.residual, mn);
+    float *got = malloc(mn * sizeof(*got));
+    struct rig r;
+
+    ck_assert_ptr_nonnull(got);
+    fill_results(p, &o);
+    rig_init(&r, "cuda", 1);
+    rig_input(&r, dtype, 2, DIMS(p->m, p->k), x);
+    rig_constant(&r, ENSO_DTYPE_F32, 2, DIMS(p->n, p->k), o.w);
+    rig_constant(&r, ENSO_DTYPE_F32, 1, DIMS(p->n), o.bias);
+    if (p->residual)
+        rig_input(&r, dtype, 2, DIMS(p->m, p->n), residual);
+    rig_node(&r, ENSO_OP_LINEAR, 1);
+    enso_graph_set_int(r.graph, r.node, "activation", p->activation);
+    enso_graph_set_int(r.graph, r.node, "dtype", wide ? ENSO_DTYPE_F32 : dtype);
+    rig_run(&r);
+    ck_assert_uint_eq(n_products(), before + 1);
+    ck_assert_int_eq(r.outputs[0].dtype, wide ? ENSO_DTYPE_F32 : dtype);
+    if (wide)
+        memcpy(got, r.outputs[0].data, mn * sizeof(*got));
+    else
+        (dtype == ENSO_DTYPE_BF16 ? enso_bf16_to_f32 : enso_f16_to_f32)(r.outputs[0].data, got, mn);
+    rig_near(enso_dtype_name(dtype), got, o.y, mn, 1e-5,
+             wide                       ? 1e-5
+             : dtype == ENSO_DTYPE_BF16 ? 0x1.02p-8
+                                        : 0x1.02p-11);
+    rig_done(&r);
+    free(w);
+    free(x);
+    free(bias);
+    free(residual);
+    free(got);
+    operands_free(&o);
+}
+
+START_TEST(test_cublaslt_halves)
+{
+    static const enum enso_dtype types[] = {ENSO_DTYPE_BF16, ENSO_DTYPE_F16};
+    static const struct product rows[] = {
+        {.m = 20, .n = 40, .k = 64, .transposed = true, .bias = true},
+        {.m = 200, .n = 40, .k = 64, .transposed = true, .bias = true, .residual = true},
+        {.m = 9,
+         .n = 33,
+         .k = 21,
+         .transposed = true,
+         .bias = true,
+         .activation = ENSO_ACTIVATION_RELU},
+    };
+
+    for (size_t t = 0; t < ENSO_ARRAY_SIZE(types); t++)
+        for (size_t i = 0; i < ENSO_ARRAY_SIZE(rows); i++) {
+            check_half(types[t], &rows[i], false);
+            if (!rows[i].residual)
+                check_half(types[t], &rows[i], true);
+        }
+}
+END_TEST
 
 /* What the library would compute less exactly stays with our own kernels. */
 START_TEST(test_cublaslt_leaves_gelu)
@@ -640,6 +722,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_cublaslt_named);
     tcase_add_test(core, test_cublaslt_shapes);
     tcase_add_test(core, test_cublaslt_epilogues);
+    tcase_add_test(core, test_cublaslt_halves);
     tcase_add_test(core, test_cublaslt_leaves_gelu);
     tcase_add_test(core, test_cublaslt_gemm_and_matmul);
     tcase_add_test(core, test_cublaslt_same_bucket_same_bits);
