@@ -93,10 +93,19 @@ int enso__cuda_lane_wait(struct enso_lane *lane, struct enso_error *err)
 
     if (code == cudaSuccess)
         code = cudaEventSynchronize(lane->done);
+    else /* nobody leaves while the stream uses memory that the caller may free next */
+        (void)cudaStreamSynchronize(lane->stream);
     if (code != cudaSuccess)
         return enso__cuda_failed(lane->device, code, "waiting for the GPU", err);
     lane->used = 0;
     return ENSO_OK;
+}
+
+/* After a failure: what is on the stream still uses memory that the caller may free next. */
+static void settle(struct enso_lane *lane)
+{
+    if (enso__cuda_enter_to_release(lane->device))
+        (void)enso__cuda_lane_wait(lane, NULL);
 }
 
 int enso__cuda_lane_upload(struct enso_lane *lane, void *dst, const void *src, size_t size_bytes,
@@ -114,13 +123,17 @@ int enso__cuda_lane_upload(struct enso_lane *lane, void *dst, const void *src, s
         memcpy(lane->staging + lane->used, (const unsigned char *)src + at, n);
         int code = cudaMemcpyAsync((unsigned char *)dst + at, lane->staging + lane->used, n,
                                    cudaMemcpyHostToDevice, lane->stream);
-        if (code != cudaSuccess)
-            return enso__cuda_failed(lane->device, code, "a copy to the GPU", err);
+        if (code != cudaSuccess) {
+            st = enso__cuda_failed(lane->device, code, "a copy to the GPU", err);
+            break;
+        }
         /* whole cache lines, so that pieces stay aligned */
         lane->used = ENSO_MIN(
             (lane->used + n + ENSO_CACHE_LINE - 1) & ~(size_t)(ENSO_CACHE_LINE - 1), STAGING_BYTES);
         at += n;
     }
+    if (st != ENSO_OK)
+        settle(lane);
     return st;
 }
 
@@ -136,13 +149,17 @@ int enso__cuda_lane_download(struct enso_lane *lane, void *dst, const void *src,
         int code = cudaMemcpyAsync(lane->staging, (const unsigned char *)src + at, n,
                                    cudaMemcpyDeviceToHost, lane->stream);
 
-        if (code != cudaSuccess)
-            return enso__cuda_failed(lane->device, code, "a copy from the GPU", err);
+        if (code != cudaSuccess) {
+            st = enso__cuda_failed(lane->device, code, "a copy from the GPU", err);
+            break;
+        }
         st = enso__cuda_lane_wait(lane, err);
         if (st == ENSO_OK)
             memcpy((unsigned char *)dst + at, lane->staging, n);
         at += n;
     }
+    if (st != ENSO_OK)
+        settle(lane);
     return st;
 }
 
@@ -219,14 +236,17 @@ int enso__cuda_lane_run(struct enso_lane *lane, const struct enso_run *run, stru
     size_t n = ENSO_MIN(run->n_steps, (size_t)MAX_FAULTS);
     int st = enso__cuda_enter(lane->device, err), code;
 
-    if (st != ENSO_OK || n == 0)
+    if (st == ENSO_OK && n == 0)
         return st;
-    code = cudaMemsetAsync(lane->faults, 0, n * sizeof(int), lane->stream);
-    if (code != cudaSuccess)
-        return enso__cuda_failed(lane->device, code, "a batch on the GPU", err);
-    st = enqueue(lane, run, err);
+    if (st == ENSO_OK) {
+        code = cudaMemsetAsync(lane->faults, 0, n * sizeof(int), lane->stream);
+        if (code != cudaSuccess)
+            st = enso__cuda_failed(lane->device, code, "a batch on the GPU", err);
+    }
+    if (st == ENSO_OK)
+        st = enqueue(lane, run, err);
     if (st != ENSO_OK) {
-        (void)enso__cuda_lane_wait(lane, NULL); /* the steps before still use the batch's memory */
+        settle(lane);
         return st;
     }
     code = cudaMemcpyAsync(lane->staging + STAGING_BYTES, lane->faults, n * sizeof(int),

@@ -5,6 +5,7 @@
  */
 #include "ensod_build.h"
 
+#include "tests/cuda_emulation/children.h"
 #include "tests/cuda_emulation/emulated.h"
 #include "tests/cuda_emulation/wrong/wrong.h"
 
@@ -14,100 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#include "tests/support/support.h"
-
-/* In the child, where Check's own assertions have nobody to tell. */
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            _exit(3);                                                                              \
-        }                                                                                          \
-    } while (0)
-
-struct child {
-    int status;
-    char said[8192]; /* on stderr */
-};
-
-/* Run fn(arg) in a child with card and seed, either may be NULL. */
-static struct child run_child(void (*fn)(const void *arg), const void *arg, const char *card,
-                              const char *seed)
-{
-    struct child c = {0};
-    size_t n = 0;
-    ssize_t got;
-    int ends[2];
-
-    ck_assert_int_eq(pipe(ends), 0);
-    fflush(NULL);
-    pid_t pid = fork();
-    ck_assert_int_ge(pid, 0);
-    if (pid == 0) {
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        if (card != NULL)
-            setenv("ENSO_CUDA_EMULATED", card, 1);
-        if (seed != NULL)
-            setenv("ENSO_CUDA_EMULATED_SEED", seed, 1);
-        fn(arg);
-        _exit(0);
-    }
-    close(ends[1]);
-    while ((got = read(ends[0], c.said + n, sizeof(c.said) - 1 - n)) > 0)
-        n += (size_t)got;
-    close(ends[0]);
-    ck_assert_int_eq(waitpid(pid, &c.status, 0), pid);
-    return c;
-}
-
-static void must_pass(void (*fn)(const void *arg), const void *arg, const char *card,
-                      const char *seed)
-{
-    struct child c = run_child(fn, arg, card, seed);
-
-    ck_assert_msg(WIFEXITED(c.status) && WEXITSTATUS(c.status) == 0, "card %s, seed %s: %s",
-                  card != NULL ? card : "-", seed != NULL ? seed : "-", c.said);
-}
-
-static cudaStream_t stream_new(void)
-{
-    cudaStream_t stream;
-
-    MUST(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
-    return stream;
-}
-
-static void *device_new(size_t bytes)
-{
-    void *memory;
-
-    MUST(cudaMalloc(&memory, bytes) == cudaSuccess);
-    return memory;
-}
-
-static void up(void *device, const void *host, size_t bytes, cudaStream_t stream)
-{
-    MUST(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream) == cudaSuccess);
-}
-
-static void down(void *host, const void *device, size_t bytes, cudaStream_t stream)
-{
-    MUST(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream) == cudaSuccess);
-    MUST(cudaStreamSynchronize(stream) == cudaSuccess);
-}
-
-#ifdef __SANITIZE_THREAD__
-/* Children leave at once: nobody else runs whom an exit could catch in a race. */
-const char *__tsan_default_options(void);
-const char *__tsan_default_options(void)
-{
-    return "atexit_sleep_ms=0";
-}
-#endif
 
 /* ---- broken kernels ---- */
 
@@ -390,6 +297,49 @@ START_TEST(test_emulator_order_follows_the_seed)
 }
 END_TEST
 
+/* ---- counts ---- */
+
+struct tell_run {
+    unsigned stride, bytes;
+    uint64_t read, phases, conflicts; /* of one block */
+};
+
+static void run_tell(const void *arg)
+{
+    const struct tell_run *run = arg;
+    cudaStream_t stream = stream_new();
+    struct emulated_counts c;
+
+    MUST(emulated_told("tell", &c) == 0);
+    MUST(emulated_tell(run->stride, run->bytes, stream) == cudaSuccess);
+    MUST(cudaStreamSynchronize(stream) == cudaSuccess);
+    MUST(emulated_told("tell", &c) == 1);
+    MUST(c.shared_read == 3 * run->read && c.shared_written == (uint64_t)3 * 8 * run->bytes);
+    MUST(c.shared_phases == 3 * run->phases && c.shared_conflicts == 3 * run->conflicts);
+    MUST(c.global_read == 3 * 512 && c.global_written == 3 * 128);
+    MUST(c.mma == 3 && c.mma_flops == (uint64_t)3 * 2 * 16 * 8 * 16);
+}
+
+/* Reads of all lanes, then writes of the first eight. */
+START_TEST(test_emulator_counts_what_kernels_tell)
+{
+    static const struct tell_run runs[] = {
+        {4, 4, 128, 1 + 1, 0},           /* one word a bank */
+        {8, 4, 128, 1 + 1, 1},           /* every second bank: two turns for 32 lanes */
+        {128, 4, 128, 1 + 1, 31 + 7},    /* all in one bank */
+        {132, 4, 128, 1 + 1, 0},         /* rows padded by a word */
+        {0, 4, 124, 1 + 1, 0},           /* the same word for all */
+        {8, 8, 256, 2 + 1, 0},           /* half a warp at a time */
+        {16, 16, 512, 4 + 1, 0},         /* a quarter */
+        {32, 16, 512, 4 + 1, 4 + 1},     /* every second row of 16 bytes: two turns a pass */
+        {128, 16, 512, 4 + 1, 4 * 7 + 7} /* ldmatrix on rows of 128 bytes, not swizzled */
+    };
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(runs); i++)
+        must_pass(run_tell, &runs[i], NULL, NULL);
+}
+END_TEST
+
 /* ---- limits ---- */
 
 #ifdef __SANITIZE_THREAD__
@@ -514,6 +464,7 @@ static void run_copies(const void *arg)
     MUST(cudaMemcpyAsync(device, host, 0, cudaMemcpyHostToDevice, stream) == cudaSuccess);
     MUST(cudaMemsetAsync(device, 1, 65, stream) == cudaErrorInvalidValue);
     MUST(cudaMemsetAsync(device, 1, 64, stream) == cudaSuccess);
+    MUST(cudaStreamSynchronize(stream) == cudaSuccess);
     MUST(cudaStreamDestroy(gone) == cudaSuccess);
     MUST(cudaStreamSynchronize(gone) == cudaErrorInvalidResourceHandle);
     MUST(cudaStreamDestroy(gone) == cudaErrorInvalidResourceHandle);
@@ -567,24 +518,12 @@ static void run_freed(const void *arg)
     (void)arg;
     MUST(cudaFree(out) == cudaSuccess);
     emulated_shuffle(EMULATED_XOR, 0xffffffffu, 1, 32, out, stream);
+    cudaStreamSynchronize(stream);
 }
 
-static void run_default_stream(const void *arg)
+START_TEST(test_runtime_reports_freed_memory)
 {
-    (void)arg;
-    emulated_nothing((struct emulated_size){1, 1, 1}, (struct emulated_size){1, 1, 1}, NULL);
-}
-
-START_TEST(test_runtime_reports_freed_memory_and_default_stream)
-{
-    struct child freed = run_child(run_freed, NULL, NULL, NULL);
-    struct child stream = run_child(run_default_stream, NULL, NULL, NULL);
-
-    ck_assert_msg(WIFSIGNALED(freed.status) &&
-                      strstr(freed.said, "allocation 1 (128 bytes) after it was freed") != NULL,
-                  "%s", freed.said);
-    ck_assert_msg(WIFSIGNALED(stream.status) && strstr(stream.said, "the default stream") != NULL,
-                  "%s", stream.said);
+    must_report(run_freed, NULL, NULL, "allocation 1 (128 bytes) after it was freed");
 }
 END_TEST
 
@@ -597,6 +536,7 @@ static Suite *suite(void)
     tcase_add_test(tc, test_emulator_barriers);
     tcase_add_test(tc, test_emulator_reductions_of_device_cuh);
     tcase_add_test(tc, test_emulator_order_follows_the_seed);
+    tcase_add_test(tc, test_emulator_counts_what_kernels_tell);
     suite_add_tcase(s, tc);
     tc = tcase_create("wrong");
     tcase_add_test(tc, test_emulator_covers_all_wrong_cases);
@@ -610,7 +550,7 @@ static Suite *suite(void)
     tc = tcase_create("errors");
     tcase_add_test(tc, test_runtime_without_a_card);
     tcase_add_test(tc, test_runtime_checks_copies_and_handles);
-    tcase_add_test(tc, test_runtime_reports_freed_memory_and_default_stream);
+    tcase_add_test(tc, test_runtime_reports_freed_memory);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -144,3 +144,47 @@ int emulated_nothing(struct emulated_size grid, struct emulated_size block, cuda
     return enso_launch(nothing, dim3(grid.x, grid.y, grid.z), dim3(block.x, block.y, block.z), 0,
                        stream);
 }
+
+static __global__ void add(const float *in, float *out, unsigned n, float k)
+{
+    for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+        out[i] = in[i] + k;
+}
+
+int emulated_add(const float *in, float *out, unsigned n, float k, cudaStream_t stream)
+{
+    return enso_launch(add, dim3(2), dim3(32), 0, stream, in, out, n, k);
+}
+
+/* What twins of matrix instructions and asynchronous copies would tell. */
+static __global__ void tell(unsigned stride, unsigned bytes)
+{
+    ENSO_SHARED_DYNAMIC(char, memory);
+    const void *rows[32];
+
+    for (unsigned lane = 0; lane < 32; lane++)
+        rows[lane] = lane == 31 && stride == 0 ? nullptr : memory + lane * stride;
+    if (threadIdx.x == 0) {
+        enso_emulated::count_shared(rows, 32, bytes, false);
+        enso_emulated::count_shared(rows, 8, bytes, true);
+        enso_emulated::count_global(512, 128);
+        enso_emulated::count_mma(16, 8, 16);
+    }
+}
+
+int emulated_tell(unsigned stride, unsigned bytes, cudaStream_t stream)
+{
+    return enso_launch(tell, dim3(3), dim3(32), 32 * 132, stream, stride, bytes);
+}
+
+int emulated_told(const char *kernel, struct emulated_counts *ret)
+{
+    enso_emulated::counts counts;
+
+    if (!enso_emulated::counts_of(kernel, &counts))
+        return 0;
+    *ret = {
+        counts.global_read,   counts.global_written,   counts.shared_read, counts.shared_written,
+        counts.shared_phases, counts.shared_conflicts, counts.mma,         counts.mma_flops};
+    return 1;
+}

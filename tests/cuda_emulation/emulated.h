@@ -41,6 +41,20 @@ int emulated_arrival(unsigned n_blocks, unsigned n_threads, unsigned *ticket, un
 /* Every thread writes sum and maximum of its block's n items: out[block][thread][2]. */
 int emulated_sums(unsigned n_blocks, unsigned n_threads, const float *x, float *out, unsigned n,
                   cudaStream_t stream);
+/* out[i] = in[i] + k */
+int emulated_add(const float *in, float *out, unsigned n, float k, cudaStream_t stream);
+
+struct emulated_counts {
+    uint64_t global_read, global_written, shared_read, shared_written;
+    uint64_t shared_phases, shared_conflicts, mma, mma_flops;
+};
+
+/* Three blocks of a warp: each tells of 32 reads and 8 writes of shared memory, `bytes` each,
+ * `stride` apart (0: lane 31 reads nothing), of 512 bytes read and 128 written, and of one
+ * 16 x 8 x 16. */
+int emulated_tell(unsigned stride, unsigned bytes, cudaStream_t stream);
+/* 0: the kernel never ran. */
+int emulated_told(const char *kernel, struct emulated_counts *ret);
 int emulated_nothing(struct emulated_size grid, struct emulated_size block, cudaStream_t stream);
 
 #ifdef __cplusplus

@@ -7,7 +7,8 @@
  * every later call fails with it. Calls are caught by the linker's --wrap (local.mk), launches by
  * launch.cpp.
  *
- * What releases something releases it all the same, so that a sweep can look for leaks.
+ * What releases something releases it all the same, so that a sweep can look for leaks; what waits
+ * for a stream has waited, as an error there is news of something that ran.
  */
 #include "tests/cuda_emulation/emulator.h"
 
@@ -15,11 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <mutex>
-
 namespace
 {
-std::mutex lock;
 char wish[32];
 unsigned long calls_left;
 bool launches_only;
@@ -48,7 +46,7 @@ void read_wish(const char *text)
 
 cudaError_t enso_emulated::failure_now(bool is_launch)
 {
-    std::lock_guard<std::mutex> hold(lock);
+    runtime_hold hold(runtime_lock);
     const char *text = getenv("ENSO_CUDA_EMULATED_FAIL");
 
     if (strcmp(wish, text != nullptr ? text : "") != 0)
@@ -58,17 +56,21 @@ cudaError_t enso_emulated::failure_now(bool is_launch)
     if (calls_left == 0 || (launches_only && !is_launch) || --calls_left != 0)
         return cudaSuccess;
     setenv("ENSO_CUDA_EMULATED_FAILED", "1", 1);
-    if (is_sticky(code))
+    if (is_sticky(code)) {
         stuck = code;
+        stream_drop_all();
+    }
     return code;
 }
 
-#define WRAP(name, parameters, arguments)                                                          \
+#define WRAP(name, parameters, arguments) WRAP_AS(false, name, parameters, arguments)
+#define WRAP_LAUNCH(name, parameters, arguments) WRAP_AS(true, name, parameters, arguments)
+#define WRAP_AS(is_launch, name, parameters, arguments)                                            \
     extern "C" cudaError_t __real_##name parameters;                                               \
     extern "C" cudaError_t __wrap_##name parameters;                                               \
     extern "C" cudaError_t __wrap_##name parameters                                                \
     {                                                                                              \
-        cudaError_t failure = enso_emulated::failure_now(false);                                   \
+        cudaError_t failure = enso_emulated::failure_now(is_launch);                               \
                                                                                                    \
         return failure != cudaSuccess ? failure : __real_##name arguments;                         \
     }
@@ -91,7 +93,7 @@ WRAP(cudaHostAlloc, (void **memory, size_t size, unsigned flags), (memory, size,
 WRAP(cudaStreamCreateWithFlags, (cudaStream_t * stream, unsigned flags), (stream, flags))
 WRAP(cudaEventCreateWithFlags, (cudaEvent_t * event, unsigned flags), (event, flags))
 WRAP(cudaEventRecord, (cudaEvent_t event, cudaStream_t stream), (event, stream))
-WRAP(cudaEventSynchronize, (cudaEvent_t event), (event))
+WRAP_RELEASE(cudaEventSynchronize, (cudaEvent_t event), (event))
 WRAP(cudaMemcpyAsync,
      (void *dst, const void *src, size_t size, enum cudaMemcpyKind kind, cudaStream_t stream),
      (dst, src, size, kind, stream))
@@ -101,3 +103,22 @@ WRAP_RELEASE(cudaFree, (void *memory), (memory))
 WRAP_RELEASE(cudaFreeHost, (void *memory), (memory))
 WRAP_RELEASE(cudaStreamDestroy, (cudaStream_t stream), (stream))
 WRAP_RELEASE(cudaEventDestroy, (cudaEvent_t event), (event))
+WRAP(cudaStreamWaitEvent, (cudaStream_t stream, cudaEvent_t event, unsigned flags),
+     (stream, event, flags))
+WRAP(cudaStreamQuery, (cudaStream_t stream), (stream))
+WRAP(cudaEventQuery, (cudaEvent_t event), (event))
+WRAP(cudaMallocFromPoolAsync, (void **memory, size_t size, cudaMemPool_t pool, cudaStream_t stream),
+     (memory, size, pool, stream))
+WRAP(cudaMemPoolCreate, (cudaMemPool_t * pool, const struct cudaMemPoolProps *properties),
+     (pool, properties))
+WRAP(cudaStreamBeginCapture, (cudaStream_t stream, enum cudaStreamCaptureMode mode), (stream, mode))
+WRAP(cudaGraphInstantiate, (cudaGraphExec_t * exec, cudaGraph_t graph, unsigned long long flags),
+     (exec, graph, flags))
+WRAP(cudaGraphUpload, (cudaGraphExec_t exec, cudaStream_t stream), (exec, stream))
+WRAP_LAUNCH(cudaGraphLaunch, (cudaGraphExec_t exec, cudaStream_t stream), (exec, stream))
+WRAP_RELEASE(cudaStreamSynchronize, (cudaStream_t stream), (stream))
+WRAP_RELEASE(cudaStreamEndCapture, (cudaStream_t stream, cudaGraph_t *graph), (stream, graph))
+WRAP_RELEASE(cudaFreeAsync, (void *memory, cudaStream_t stream), (memory, stream))
+WRAP_RELEASE(cudaMemPoolDestroy, (cudaMemPool_t pool), (pool))
+WRAP_RELEASE(cudaGraphExecDestroy, (cudaGraphExec_t exec), (exec))
+WRAP_RELEASE(cudaGraphDestroy, (cudaGraph_t graph), (graph))

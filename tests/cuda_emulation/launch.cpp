@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A launch: refused where the card would refuse it, else run to its end block after block, in an
- * order drawn by the seed. Counts what each kernel did; with ENSO_CUDA_EMULATED_COUNTERS set the
- * table is written to stderr when the process ends.
+ * A launch: refused where the card would refuse it, else put into its stream; when its turn comes
+ * it runs to its end block after block, in an order drawn by the seed. Counts what each kernel did;
+ * with ENSO_CUDA_EMULATED_COUNTERS set the table is written to stderr when the process ends.
  */
 #include "tests/cuda_emulation/emulator.h"
 
 #include <stdlib.h>
 
-#include <mutex>
 #include <unordered_map>
 
 namespace enso_emulated
@@ -18,7 +17,6 @@ running_launch launched;
 
 namespace
 {
-std::mutex lock; /* one launch at a time; kernels too */
 std::unordered_map<const void *, kernel> kernels;
 thread_local const char *next_name;
 uint64_t n_launches;
@@ -70,15 +68,28 @@ void copy_name(char *to, size_t size, const char *arguments)
 
 void print_counters(void)
 {
-    fprintf(stderr, "%-48s %10s %12s %14s %12s %14s\n", "kernel", "launches", "blocks", "threads",
-            "barriers", "collectives");
+    fprintf(stderr, "%-48s %10s %12s %14s %12s %14s %14s %14s %14s %14s %14s %14s %14s %18s\n",
+            "kernel", "launches", "blocks", "threads", "barriers", "collectives", "global_read",
+            "global_written", "shared_read", "shared_written", "shared_phases", "conflicts", "mma",
+            "mma_flops");
     for (const auto &entry : kernels) {
         const kernel &k = entry.second;
+        const uint64_t columns[] = {k.threads,
+                                    k.barriers,
+                                    k.collectives,
+                                    k.told.global_read,
+                                    k.told.global_written,
+                                    k.told.shared_read,
+                                    k.told.shared_written,
+                                    k.told.shared_phases,
+                                    k.told.shared_conflicts,
+                                    k.told.mma};
 
-        fprintf(stderr, "%-48s %10llu %12llu %14llu %12llu %14llu\n", k.name,
-                (unsigned long long)k.launches, (unsigned long long)k.blocks,
-                (unsigned long long)k.threads, (unsigned long long)k.barriers,
-                (unsigned long long)k.collectives);
+        fprintf(stderr, "%-48s %10llu %12llu", k.name, (unsigned long long)k.launches,
+                (unsigned long long)k.blocks);
+        for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
+            fprintf(stderr, i == 1 ? " %12llu" : " %14llu", (unsigned long long)columns[i]);
+        fprintf(stderr, " %18llu\n", (unsigned long long)k.told.mma_flops);
     }
 }
 
@@ -110,7 +121,28 @@ cudaError_t check_launch(const kernel &k, dim3 grid, dim3 block, size_t dynamic_
     return cudaSuccess;
 }
 
+/* Where the largest alignment of a parameter finds its own. */
+std::shared_ptr<void> copy_arguments(const kernel_call &call)
+{
+    constexpr size_t ALIGNMENT = 64;
+    void *copy =
+        aligned_alloc(ALIGNMENT, (call.argument_bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT);
+
+    if (copy == nullptr)
+        report_launch("no memory for a kernel's arguments");
+    memcpy(copy, call.arguments, call.argument_bytes);
+    return {copy, free};
+}
+
 } // namespace
+
+const kernel *kernel_named(const char *name)
+{
+    for (const auto &entry : kernels)
+        if (strcmp(entry.second.name, name) == 0)
+            return &entry.second;
+    return nullptr;
+}
 
 bool next_block(void)
 {
@@ -131,7 +163,7 @@ void name_next_launch(const char *arguments)
 
 cudaError_t set_max_dynamic_shared(const void *kernel, int bytes)
 {
-    std::lock_guard<std::mutex> hold(lock);
+    runtime_hold hold(runtime_lock);
     auto &k = kernel_of(kernel);
 
     if (bytes < 0 || (size_t)bytes + k.static_bytes > device_profile().shared_optin)
@@ -148,39 +180,58 @@ __attribute__((weak)) cudaError_t failure_now(bool)
 cudaError_t launch(const kernel_call &call, dim3 grid, dim3 block, size_t dynamic_bytes,
                    cudaStream_t stream)
 {
-    std::lock_guard<std::mutex> hold(lock);
+    runtime_hold hold(runtime_lock);
     kernel &k = kernel_of(call.kernel);
     cudaError_t error;
+    operation op;
 
     if (next_name != nullptr)
         copy_name(k.name, sizeof(k.name), next_name);
     next_name = nullptr;
-    launched.running = &k;
-    if (stream == nullptr)
+    if (stream == nullptr) {
+        launched.running = &k;
         report_launch("launched on the default stream, which orders all others");
+    }
     error = failure_now(true);
     if (error == cudaSuccess)
+        error = device_state();
+    if (error == cudaSuccess && !stream_is_good(stream))
+        error = cudaErrorInvalidResourceHandle;
+    if (error == cudaSuccess)
         error = check_launch(k, grid, block, dynamic_bytes);
-    if (error != cudaSuccess) {
-        launched.running = nullptr;
+    if (error != cudaSuccess)
         return answer(error);
-    }
-    gridDim = grid;
-    blockDim = block;
-    launched.call = call;
-    launched.dynamic_bytes = dynamic_bytes;
+    op.what = action::launch;
+    op.function = &k;
+    op.grid = grid;
+    op.block = block;
+    op.dynamic_bytes = dynamic_bytes;
+    op.invoke = call.invoke;
+    op.arguments = copy_arguments(call);
+    op.argument_bytes = call.argument_bytes;
+    return answer(stream_put(stream, std::move(op)));
+}
+
+void launch_run(const operation &op)
+{
+    kernel &k = *op.function;
+
+    launched.running = &k;
+    gridDim = op.grid;
+    blockDim = op.block;
+    launched.call = {k.function, op.invoke, op.arguments.get(), op.argument_bytes};
+    launched.dynamic_bytes = op.dynamic_bytes;
     launched.number = ++n_launches;
-    shuffle_blocks((uint64_t)grid.x * grid.y * grid.z);
+    shuffle_blocks((uint64_t)op.grid.x * op.grid.y * op.grid.z);
     k.launches++;
     k.blocks += blocks.n;
-    k.threads += blocks.n * block.x * block.y * block.z;
+    k.threads += blocks.n * op.block.x * op.block.y * op.block.z;
     report_arm();
-    run_grid(block.x * block.y * block.z);
+    run_grid(op.block.x * op.block.y * op.block.z);
     memory_check_edges();
     report_disarm();
     launched.last = &k;
     launched.running = nullptr;
-    return cudaSuccess;
 }
 
 } // namespace enso_emulated

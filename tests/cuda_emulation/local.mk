@@ -11,16 +11,23 @@ emulator_cxxflags += -DENSO_EMULATED_TSAN
 endif
 
 emulator_sources = \
-	tests/cuda_emulation/block.cpp \
 	tests/cuda_emulation/door.cpp tests/cuda_emulation/door.h \
 	tests/cuda_emulation/emulator.h \
 	tests/cuda_emulation/fiber.cpp tests/cuda_emulation/fiber.h \
+	tests/cuda_emulation/block.cpp \
+	tests/cuda_emulation/count.cpp \
+	tests/cuda_emulation/device.cpp \
+	tests/cuda_emulation/errors.cpp \
+	tests/cuda_emulation/graph.cpp \
 	tests/cuda_emulation/launch.cpp \
 	tests/cuda_emulation/memory.cpp \
+	tests/cuda_emulation/operation.cpp \
+	tests/cuda_emulation/pool.cpp \
 	tests/cuda_emulation/profile.cpp \
 	tests/cuda_emulation/report.cpp \
 	tests/cuda_emulation/runtime.cpp \
 	tests/cuda_emulation/shared.cpp \
+	tests/cuda_emulation/stream.cpp \
 	tests/cuda_emulation/twins.cpp
 
 check_LIBRARIES += tests/cuda_emulation/libemulator.a tests/cuda_emulation/libemulated_host.a
@@ -58,7 +65,10 @@ comma = ,
 emulated_wrapped = cudaGetDeviceCount cudaGetDeviceProperties cudaSetDevice cudaMalloc cudaFree \
 	cudaMemGetInfo cudaHostAlloc cudaFreeHost cudaStreamCreateWithFlags cudaStreamDestroy \
 	cudaEventCreateWithFlags cudaEventDestroy cudaEventRecord cudaEventSynchronize \
-	cudaMemcpyAsync cudaMemsetAsync
+	cudaMemcpyAsync cudaMemsetAsync cudaStreamSynchronize cudaStreamWaitEvent cudaStreamQuery \
+	cudaEventQuery cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate cudaMemPoolDestroy \
+	cudaStreamBeginCapture cudaStreamEndCapture cudaGraphInstantiate cudaGraphUpload \
+	cudaGraphLaunch cudaGraphExecDestroy cudaGraphDestroy
 check_DATA = tests/cuda_emulation/ensod-cuda-emulated.so
 tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) \
 		tests/cuda_emulation/module.map
@@ -92,17 +102,42 @@ tests_cuda_emulation_check_cublaslt_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_cublaslt_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_cublaslt_LDADD = $(KERNEL_TEST_LIBS)
 
+# The emulator's own tests link as C++.
+emulator_test_sources = tests/cuda_emulation/children.c tests/cuda_emulation/children.h \
+	tests/cuda_emulation/emulated.h
+emulator_test_cppflags = $(emulation_include) $(TEST_CPPFLAGS)
+emulator_test_libs = $(emulated_test_objects) tests/cuda_emulation/libemulator.a $(TEST_LIBS) \
+	$(BASE_LIBS) $(CHECK_LIBS)
+
 check_PROGRAMS += tests/cuda_emulation/check_emulator
 TESTS += tests/cuda_emulation/check_emulator
 tests_cuda_emulation_check_emulator_SOURCES = tests/cuda_emulation/check_emulator.c \
-	tests/cuda_emulation/emulated.h tests/cuda_emulation/wrong/wrong.h
-# Links as C++.
+	$(emulator_test_sources) tests/cuda_emulation/wrong/wrong.h
 nodist_EXTRA_tests_cuda_emulation_check_emulator_SOURCES = tests/cuda_emulation/none.cpp
-tests_cuda_emulation_check_emulator_CPPFLAGS = $(emulation_include) $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_emulator_CPPFLAGS = $(emulator_test_cppflags)
 tests_cuda_emulation_check_emulator_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_emulator_CXXFLAGS = $(emulation_cxxflags)
-tests_cuda_emulation_check_emulator_LDADD = $(emulated_test_objects) \
-	tests/cuda_emulation/libemulator.a $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+tests_cuda_emulation_check_emulator_LDADD = $(emulator_test_libs)
+
+check_PROGRAMS += tests/cuda_emulation/check_streams
+TESTS += tests/cuda_emulation/check_streams
+tests_cuda_emulation_check_streams_SOURCES = tests/cuda_emulation/check_streams.c \
+	$(emulator_test_sources)
+nodist_EXTRA_tests_cuda_emulation_check_streams_SOURCES = tests/cuda_emulation/none.cpp
+tests_cuda_emulation_check_streams_CPPFLAGS = $(emulator_test_cppflags)
+tests_cuda_emulation_check_streams_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_streams_CXXFLAGS = $(emulation_cxxflags)
+tests_cuda_emulation_check_streams_LDADD = $(emulator_test_libs)
+
+check_PROGRAMS += tests/cuda_emulation/check_graphs
+TESTS += tests/cuda_emulation/check_graphs
+tests_cuda_emulation_check_graphs_SOURCES = tests/cuda_emulation/check_graphs.c \
+	$(emulator_test_sources)
+nodist_EXTRA_tests_cuda_emulation_check_graphs_SOURCES = tests/cuda_emulation/none.cpp
+tests_cuda_emulation_check_graphs_CPPFLAGS = $(emulator_test_cppflags)
+tests_cuda_emulation_check_graphs_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_graphs_CXXFLAGS = $(emulation_cxxflags)
+tests_cuda_emulation_check_graphs_LDADD = $(emulator_test_libs)
 
 if HAVE_RACE_CXX
 # Kernels with the race detector, the emulator beside it, whatever the rest is built with.

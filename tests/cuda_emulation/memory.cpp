@@ -29,6 +29,7 @@ struct allocation {
     uint64_t number; /* from 1 */
     memory_kind kind;
     bool freed;
+    bool committed;
 };
 
 std::mutex lock;
@@ -61,13 +62,29 @@ const allocation *find(const char *address, const char **ret_start)
     return &it->second;
 }
 
-bool on_device(const void *memory, size_t bytes)
+bool holds(bool host, const void *memory, size_t bytes)
 {
     const char *address = static_cast<const char *>(memory), *start;
     const allocation *a = find(address, &start);
 
-    return a != nullptr && a->kind == memory_kind::device && !a->freed && address >= start &&
-           address <= start + a->bytes && bytes <= (size_t)(start + a->bytes - address);
+    return a != nullptr && (a->kind == memory_kind::host) == host && !a->freed &&
+           address >= start && address <= start + a->bytes &&
+           bytes <= (size_t)(start + a->bytes - address);
+}
+
+bool commit(allocation *a)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    if (mprotect(a->map + page, a->map_bytes - 2 * page, PROT_READ | PROT_WRITE) != 0)
+        return false;
+#ifdef MADV_POPULATE_WRITE
+    /* All pages at once: half the time of as many faults. */
+    (void)madvise(a->map + page, a->map_bytes - 2 * page, MADV_POPULATE_WRITE);
+#endif
+    poison(a->map + page, DEVICE_POISON, a->map_bytes - 2 * page);
+    a->committed = true;
+    return true;
 }
 
 } // namespace
@@ -86,16 +103,54 @@ void *memory_new(memory_kind kind, size_t bytes)
                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (map == MAP_FAILED)
         return nullptr;
-    if (mprotect(map + page, room, PROT_READ | PROT_WRITE) != 0) {
+    start = map + page + room - padded;
+    allocations[start] = {map, room + 2 * page, bytes, ++n_made, kind, false, false};
+    if (kind != memory_kind::pool && !commit(&allocations[start])) {
         munmap(map, room + 2 * page);
+        allocations.erase(start);
         return nullptr;
     }
-    start = map + page + room - padded;
-    poison(map + page, DEVICE_POISON, room);
-    allocations[start] = {map, room + 2 * page, bytes, ++n_made, kind, false};
     if (kind == memory_kind::device)
         used += padded;
     return start;
+}
+
+void memory_commit(void *memory)
+{
+    std::lock_guard<std::mutex> hold(lock);
+    auto it = allocations.find(static_cast<const char *>(memory));
+
+    if (it == allocations.end() || it->second.freed || !commit(&it->second))
+        report_launch("no memory for an allocation from a pool");
+}
+
+bool memory_lookup(const void *address, memory_info *ret)
+{
+    std::lock_guard<std::mutex> hold(lock);
+    const char *at = static_cast<const char *>(address), *start;
+    const allocation *a = find(at, &start);
+
+    if (a == nullptr || at < start || at > start + a->bytes)
+        return false;
+    *ret = {start, a->bytes, a->number, a->kind, a->freed, a->committed};
+    return true;
+}
+
+bool memory_charge(size_t bytes)
+{
+    std::lock_guard<std::mutex> hold(lock);
+
+    if (bytes > device_profile().memory_bytes - used)
+        return false;
+    used += bytes;
+    return true;
+}
+
+void memory_uncharge(size_t bytes)
+{
+    std::lock_guard<std::mutex> hold(lock);
+
+    used -= bytes;
 }
 
 bool memory_delete(memory_kind kind, void *memory)
@@ -126,14 +181,21 @@ bool memory_on_device(const void *memory, size_t bytes)
 {
     std::lock_guard<std::mutex> hold(lock);
 
-    return on_device(memory, bytes);
+    return holds(false, memory, bytes);
+}
+
+bool memory_on_host(const void *memory, size_t bytes)
+{
+    std::lock_guard<std::mutex> hold(lock);
+
+    return holds(true, memory, bytes);
 }
 
 bool memory_is_device(const void *memory)
 {
     std::lock_guard<std::mutex> hold(lock);
 
-    return on_device(memory, 0);
+    return holds(false, memory, 0);
 }
 
 size_t memory_used(void)
@@ -158,10 +220,12 @@ void memory_check_edges(void)
         size_t before = room < ALIGNMENT ? room : ALIGNMENT;
 
         /* The pattern's phase at the end is the size's. */
-        if (!a.freed && memcmp(end, intact + a.bytes % sizeof(pattern), after) != 0)
+        if (a.freed || !a.committed)
+            continue;
+        if (memcmp(end, intact + a.bytes % sizeof(pattern), after) != 0)
             report_launch("a write up to %zu bytes past the end of allocation %llu (%zu bytes)",
                           after, (unsigned long long)a.number, a.bytes);
-        if (!a.freed && memcmp(entry.first - before, intact, before) != 0)
+        if (memcmp(entry.first - before, intact, before) != 0)
             report_launch("a write up to %zu bytes before the start of allocation %llu (%zu bytes)",
                           before, (unsigned long long)a.number, a.bytes);
     }
@@ -176,9 +240,12 @@ bool memory_describe(const void *address, char *text, size_t size)
 
     if (a == nullptr)
         return false;
-    what = a->kind == memory_kind::device ? "device allocation" : "pinned host allocation";
+    what = a->kind == memory_kind::host ? "pinned host allocation" : "device allocation";
     if (a->freed)
         snprintf(text, size, "%s %llu (%zu bytes) after it was freed", what,
+                 (unsigned long long)a->number, a->bytes);
+    else if (!a->committed)
+        snprintf(text, size, "%s %llu (%zu bytes) before its turn in its stream came", what,
                  (unsigned long long)a->number, a->bytes);
     else if (at < start)
         snprintf(text, size, "%zu bytes before the start of %s %llu (%zu bytes)",

@@ -67,9 +67,13 @@ void reserve(void)
 
 void poison(void *memory, uint32_t pattern, size_t bytes)
 {
+    const uint32_t wide[8] = {pattern, pattern, pattern, pattern,
+                              pattern, pattern, pattern, pattern};
     char *to = static_cast<char *>(memory);
     size_t at = 0;
 
+    for (; at + sizeof(wide) <= bytes; at += sizeof(wide))
+        memcpy(to + at, wide, sizeof(wide));
     for (; at + sizeof(pattern) <= bytes; at += sizeof(pattern))
         memcpy(to + at, &pattern, sizeof(pattern));
     memcpy(to + at, &pattern, bytes - at);

@@ -244,6 +244,8 @@ static int lower_all(struct rig *r, int st, struct enso_tensor tensors[2 * RIG_M
             st = backend->download(r->lane, in_place ? r->inputs[0].data : r->outputs[i].data,
                                    tensors[RIG_MAX + i].data, bytes, &r->err);
     }
+    if (st != ENSO_OK) /* copies up may be under way still: a copy down waits for them */
+        (void)backend->download(r->lane, NULL, NULL, 0, NULL);
     for (size_t i = 0; i < 2 * RIG_MAX; i++) {
         backend->memory_free(r->device, r->on_device[i]);
         r->on_device[i] = NULL;

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <new>
 #include <tuple>
 #include <type_traits>
 
@@ -305,11 +306,13 @@ static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, v
     static_assert((std::is_trivially_copyable<P>::value && ...),
                   "kernel parameters are copied as bytes");
     static_assert((sizeof(P) + ... + 0) <= 4096, "kernel parameters take 4 KiB at most");
-    enso_emulated::bound_kernel<P...> bound = {kernel,
-                                               std::tuple<P...>(static_cast<P>(arguments)...)};
+    using bound_kernel = enso_emulated::bound_kernel<P...>;
+    /* Zeroed, as the bytes between parameters could look like addresses. */
+    alignas(bound_kernel) unsigned char bound[sizeof(bound_kernel)] = {};
 
+    new (bound) bound_kernel{kernel, std::tuple<P...>(static_cast<P>(arguments)...)};
     return enso_emulated::launch(
-        {reinterpret_cast<const void *>(kernel), enso_emulated::bound_kernel<P...>::invoke, &bound},
+        {reinterpret_cast<const void *>(kernel), bound_kernel::invoke, bound, sizeof(bound)},
         config->gridDim, config->blockDim, config->dynamicSmemBytes, config->stream);
 }
 

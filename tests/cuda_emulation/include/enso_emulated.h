@@ -3,7 +3,7 @@
  * What compiled kernels and the emulation's shadow headers call of the emulator. Kernel files see
  * this through <cuda_runtime.h>; they name nothing of it themselves (device.cuh does).
  *
- * One launch runs at a time in a process, on the thread that makes it, so nothing here is locked.
+ * One kernel runs at a time in a process, so nothing here is locked.
  */
 #ifndef ENSO_EMULATED_H
 #define ENSO_EMULATED_H
@@ -87,11 +87,12 @@ void copy_async_wait(unsigned pending, place at);
 /* 2^x; subnormal numbers count as zero on both sides. */
 float twin_ex2(float x);
 
-/* A kernel and its arguments, which live until launch returns. */
+/* A kernel and its arguments, which launch copies: it may run long after. */
 struct kernel_call {
     const void *kernel; /* identity: the function */
     void (*invoke)(const void *arguments);
     const void *arguments;
+    size_t argument_bytes;
 };
 
 cudaError_t launch(const kernel_call &call, dim3 grid, dim3 block, size_t dynamic_bytes,
@@ -99,6 +100,31 @@ cudaError_t launch(const kernel_call &call, dim3 grid, dim3 block, size_t dynami
 /* The text of the next launch's arguments, for reports. */
 void name_next_launch(const char *arguments);
 cudaError_t set_max_dynamic_shared(const void *kernel, int bytes);
+
+/* ---- count.cpp: what kernels do through functions, told by these functions' twins ---- */
+
+/* Of the running kernel. Bytes of plain loads and stores are not in it: no function sees them. */
+struct counts {
+    uint64_t global_read, global_written; /* bytes, of cp.async and the like */
+    uint64_t shared_read, shared_written; /* bytes */
+    uint64_t shared_phases;    /* passes over the banks without a conflict: as few as can be */
+    uint64_t shared_conflicts; /* passes more than that */
+    uint64_t mma, mma_flops;   /* instructions of a warp; 2 m n k each */
+};
+
+/* Bytes that the running thread (or its whole warp, where one lane tells for all) moves between
+ * registers or shared memory and global memory. */
+void count_global(uint64_t read_bytes, uint64_t written_bytes);
+/* One instruction's accesses of a warp to shared memory: n addresses (NULL: that lane has none) of
+ * `bytes` each, 1 to 16. Accesses of 8 bytes go in passes of 16 lanes, of 16 bytes in passes of 8,
+ * as do ldmatrix' rows; one pass takes as many turns as the bank that is asked for most different
+ * words. Called once for a warp. */
+void count_shared(const void *const *addresses, unsigned n, unsigned bytes, bool writes);
+/* One matrix instruction of a warp, m x n x k. Called once for a warp. */
+void count_mma(unsigned m, unsigned n, unsigned k);
+/* What a kernel has done so far, by its name as in reports; false: it never ran. */
+bool counts_of(const char *kernel, counts *ret);
+
 /* Most blocks of a grid-stride launch: 65,535 * 16, or ENSO_CUDA_EMULATED_BLOCKS at the time. */
 unsigned max_blocks(void);
 
