@@ -16,9 +16,7 @@
  * is one that ENSO_CUDA_EMULATED_FAIL counts (failing.cpp), but for setting attributes.
  * enso_cublaslt_emulated_products() says how many products there were.
  */
-#include "kernels/cuda/cublaslt_api.h"
-#include "tests/cuda_emulation/door.h"
-
+/* Before CUDA's, whose macros they do not bear. */
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
@@ -27,6 +25,9 @@
 
 #include <atomic>
 #include <vector>
+
+#include "kernels/cuda/cublaslt_api.h"
+#include "tests/cuda_emulation/door.h"
 
 #include "cuda_bf16.h"
 #include "cuda_fp16.h"

@@ -2,9 +2,9 @@
  *
  * See door.h.
  */
-#include "tests/cuda_emulation/door.h"
+#include "tests/cuda_emulation/emulator.h" /* first: its system headers */
 
-#include "tests/cuda_emulation/emulator.h"
+#include "tests/cuda_emulation/door.h"
 
 namespace
 {
