@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The golden models of tests/engine/model (BERT, DistilBERT, sentence-transformers, ONNX graphs with every sort of
-operator) on the emulated card, in fp32, bf16 and fp16, against the processor: whole graphs, lowered as the daemon lowers
-them. ENSO_TEST_MODULE names another module, for a real card. Python's standard library only."""
+operator) on the emulated card, in fp32, bf16 and fp16, against the processor: whole graphs, lowered as the daemon
+lowers them. ENSO_TEST_MODULE names another module, for a real card. Python's standard library only."""
 
 import json
 import os
