@@ -137,7 +137,8 @@ void run_products(const bench *b)
     struct enso_cuda_product p = {};
 
     p.a = b->x;
-    p.b = p.bias = p.residual = b->x;
+    p.b = p.residual = p.a;
+    p.bias = b->x;
     p.y = b->y;
     p.m = 35;
     p.k = 37;
