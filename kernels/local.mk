@@ -144,7 +144,7 @@ cuda_module_objects = $(cuda_objects) $(kernels_libcuda_host_a_OBJECTS)
 kernels/cuda/ensod-cuda.so: $(cuda_module_objects) kernels/cuda/module.map
 	$(nvcc_verbose)$(NVCC) -shared -cudart static -o $@ $(cuda_module_objects) \
 		-Xlinker --version-script=$(top_srcdir)/kernels/cuda/module.map \
-		-Xlinker -z,defs -Xlinker -z,noexecstack -Xcompiler -static-libgcc,-static-libstdc++ -lpthread
+		-Xlinker -z,defs -Xlinker -z,noexecstack -Xcompiler -static-libgcc,-static-libstdc++ -ldl -lpthread
 
 -include $(cuda_objects:.o=.o.d)
 cudamoduledir = $(pkglibdir)

@@ -121,7 +121,9 @@ static int open_place(struct enso_devices *devices, const struct enso_backend *b
 /* systemd names the service's folder in the environment. */
 static const char *state_dir(const struct enso_config *config)
 {
-    return config->state_dir[0] != '\0' ? config->state_dir : getenv("STATE_DIRECTORY");
+    bool given = config->state_dir != NULL && config->state_dir[0] != '\0';
+
+    return given ? config->state_dir : getenv("STATE_DIRECTORY");
 }
 
 static int open_gpu(const struct enso_config *config, const char *name,

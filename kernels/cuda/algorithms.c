@@ -338,7 +338,7 @@ int enso__algorithms_store(const char *dir, const char *title, const struct enso
     if (!file_path(dir, title, "", path) || !file_path(dir, title, ".XXXXXX", fresh))
         return enso_error_set(err, ENSO_INVALID, "the state directory's name is too long");
     int fd = mkostemp(fresh, O_CLOEXEC);
-    FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
+    FILE *f = fd >= 0 ? fdopen(fd, "we") : NULL;
     bool good = f != NULL && fchmod(fd, 0644) == 0 && write_all(f, title, a);
     int why = errno;
 

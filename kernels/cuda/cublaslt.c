@@ -373,9 +373,11 @@ static bool is_aligned(const void *memory)
 bool enso__cublaslt_takes(const struct enso__cublaslt_choice *choice,
                           const struct enso__cublaslt_operands *o)
 {
-    return choice != NULL && choice->plans[enso__cublaslt_bucket(o->m)].origin != ORIGIN_OWN &&
-           is_aligned(o->x) && is_aligned(o->w) && is_aligned(o->bias) && is_aligned(o->residual) &&
-           is_aligned(o->y);
+    size_t bucket = enso__cublaslt_bucket(o->m);
+
+    return choice != NULL && o->m <= enso__cublaslt_bucket_rows(bucket) &&
+           choice->plans[bucket].origin != ORIGIN_OWN && is_aligned(o->x) && is_aligned(o->w) &&
+           is_aligned(o->bias) && is_aligned(o->residual) && is_aligned(o->y);
 }
 
 int enso__cublaslt_try(struct enso__cublaslt_lane *lane,

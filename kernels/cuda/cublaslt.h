@@ -45,7 +45,7 @@ struct enso__cublaslt_operands {
     float alpha, beta;
 };
 
-/* The largest m of each bucket; past the last of them that one's algorithm is taken. */
+/* The largest m of each bucket; more rows than the last has are never the library's. */
 #define ENSO__CUBLASLT_BUCKETS 33
 size_t enso__cublaslt_bucket_rows(size_t bucket);
 size_t enso__cublaslt_bucket(size_t m);
@@ -60,8 +60,6 @@ int enso__cublaslt_open(struct enso_device *device, const char *configured, cons
 void enso__cublaslt_close(struct enso__cublaslt *lt); /* NULL is fine; after all its lanes */
 /* "cuBLASLt 13.1.0"; "" for NULL. */
 const char *enso__cublaslt_name(const struct enso__cublaslt *lt);
-size_t enso__cublaslt_version(const struct enso__cublaslt *lt); /* 130100; 0 for NULL */
-const char *enso__cublaslt_path(const struct enso__cublaslt *lt);
 
 /* For lt NULL the lane is NULL, and runs nothing. */
 int enso__cublaslt_lane_open(struct enso__cublaslt *lt, struct enso__cublaslt_lane **ret,

@@ -217,16 +217,6 @@ const char *enso__cublaslt_name(const struct enso__cublaslt *lt)
     return lt != NULL ? lt->name : "";
 }
 
-size_t enso__cublaslt_version(const struct enso__cublaslt *lt)
-{
-    return lt != NULL ? lt->library.version : 0;
-}
-
-const char *enso__cublaslt_path(const struct enso__cublaslt *lt)
-{
-    return lt != NULL ? lt->library.path : "";
-}
-
 /* ---- lanes ---- */
 
 int enso__cublaslt_lane_open(struct enso__cublaslt *lt, struct enso__cublaslt_lane **ret,
