@@ -69,11 +69,12 @@ struct enso_refusal {
     uint64_t retry_after_ns;
 };
 
-/* A lane's place in the scheduler. */
+/* Place for one batch on a lane. Of the busy ones of a lane the one taken first computes, the
+ * others stand behind it. */
 struct enso_slot {
     struct enso_batch batch; /* arrays kept from batch to batch */
     bool busy;
-    uint64_t since_ns;     /* start of the batch, or of its newest single run */
+    uint64_t since_ns;     /* when the batch, or its newest single run, came to the front */
     uint64_t predicted_ns; /* of that run */
 };
 
@@ -89,8 +90,8 @@ struct enso_scheduler {
     struct enso_fair fair; /* of queues */
     uint64_t n_batches;
 
-    unsigned n_lanes, n_busy;
-    struct enso_slot slots[];
+    unsigned n_lanes, n_slots; /* of each lane */
+    struct enso_slot slots[];  /* [n_lanes, n_slots] */
 };
 
 /* Could the job enter? Fills why not. Does not look at `closed`. */
@@ -112,7 +113,8 @@ void enso__queue_stats(const struct enso_queue *queue, uint64_t now_ns,
 /* Predicted wait of `work_ns` of a queue's work, its share of the device and lanes considered. */
 uint64_t enso__scheduler_wait_ns(const struct enso_scheduler *scheduler,
                                  const struct enso_queue *queue, uint64_t work_ns, uint64_t now_ns);
-/* Like enso_scheduler_take by the real clock, but waits; NULL once the scheduler stops. */
+/* Like enso_scheduler_take by the real clock, but waits; NULL once the scheduler stops. For a lane
+ * without a batch. */
 struct enso_batch *enso__scheduler_wait_take(struct enso_scheduler *scheduler, unsigned lane);
 
 #endif

@@ -5,7 +5,15 @@
  * callbacks, until told to stop. An idle lane sleeps on the scheduler's condition variable and is
  * woken by a submit, or at the end of a max_queue_delay: never otherwise.
  *
- * A run that fails fails the jobs of its samples (enso_batch_run) and the lane goes on.
+ * A device that works by itself never waits for its lane's thread: shortly before a batch should be
+ * through the next one is taken, no earlier, so that it grows as long as it can, and put behind the
+ * first; what the first gave is made into answers while the second computes.
+ *
+ *     device   ......|== a ==========|== b =============|== c ...
+ *     thread   begin a   sleep   begin b  answer a   sleep   begin c  answer b
+ *
+ * A run that fails fails the jobs of its samples (enso_batch_end) and the lane goes on, also with
+ * the batch that stands behind it.
  *
  *     enso_lanes_start(backend, device, 1, &lanes, &err);
  *     enso_scheduler_add_queue(enso_lanes_scheduler(lanes), queue);
@@ -25,6 +33,7 @@
 
 struct enso_backend;
 struct enso_device;
+struct enso_lane_stats; /* engine/backend.h */
 struct enso_lanes;
 struct enso_scheduler;
 
@@ -37,6 +46,10 @@ int enso_lanes_start(const struct enso_backend *backend, struct enso_device *dev
 
 /* The lanes' own; lives until enso_lanes_destroy. */
 struct enso_scheduler *enso_lanes_scheduler(struct enso_lanes *lanes);
+
+/* What all lanes have done since they were opened, by the backend; zeros where that does not tell.
+ * From any thread. */
+void enso_lanes_stats(struct enso_lanes *lanes, struct enso_lane_stats *ret_stats);
 
 /* Drains nothing: queued jobs fail with ENSO_UNAVAILABLE on the calling thread, later submits are
  * refused, running batches are finished (their done is called on the lane). Returns when all lanes

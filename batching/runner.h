@@ -14,17 +14,27 @@
 
 struct enso_job;
 struct enso_lane;
+struct enso_pace; /* engine/backend.h */
 
 struct enso_runner {
-    void *model; /* handed to run */
-    /* Runs the samples as one batch and sets their outputs. Called by a lane's thread, outside all
-     * locks, at most once at a time per lane. Returns 0 or a negative enso_status with err filled;
-     * a failed call leaves the samples as good as not run. */
-    int (*run)(void *model, struct enso_lane *lane, struct enso_sample *const *samples, size_t n,
-               struct enso_error *err);
+    void *model; /* handed to both */
+    /* Starts the samples as one batch in a free slot of the lane; returns before it is through on a
+     * device that works by itself. Called by a lane's thread, outside all locks. Returns 0 or a
+     * negative enso_status with err filled: then the slot is free, the samples as good as not run.
+     */
+    int (*begin)(void *model, struct enso_lane *lane, unsigned slot,
+                 struct enso_sample *const *samples, size_t n, const struct enso_pace *pace,
+                 struct enso_error *err);
+    /* Waits for that batch and sets its samples' outputs; batches of a lane are finished in the
+     * order of their begins. *ret_compute_ns is what the batch took of the device alone; 0: the
+     * caller's clock is right. A failed call leaves the samples as good as not run; the slot is
+     * free whatever happened. */
+    int (*finish)(void *model, struct enso_lane *lane, unsigned slot,
+                  struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
+                  struct enso_error *err);
 };
 
-/* One call of run, or one batch whose samples had to be run singly (n_runs > 1). */
+/* One run of a batch, or one batch whose samples had to be run singly (n_runs > 1). */
 struct enso_batch_report {
     size_t n_samples;
     uint64_t n_items, n_tokens;

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "batching/batching_internal.h"
+#include "engine/backend.h"
 
 #define FIRST_BATCH_CAPACITY 64
 #define WATCHDOG_LEAST_NS (30 * ENSO_NS_PER_S)
@@ -174,24 +175,25 @@ static void free_slots(struct enso_scheduler *s)
 {
     unsigned i;
 
-    for (i = 0; i < s->n_lanes; i++) {
+    for (i = 0; i < s->n_lanes * s->n_slots; i++) {
         enso_free(s->slots[i].batch.samples);
         enso_free(s->slots[i].batch.items);
     }
     enso_free(s);
 }
 
-int enso_scheduler_create(unsigned n_lanes, struct enso_scheduler **ret_scheduler,
+int enso_scheduler_create(unsigned n_lanes, unsigned n_slots, struct enso_scheduler **ret_scheduler,
                           struct enso_error *err)
 {
     struct enso_scheduler *s;
     unsigned i;
 
-    s = enso_alloc_zero(1, sizeof *s + (size_t)n_lanes * sizeof s->slots[0]);
+    s = enso_alloc_zero(1, sizeof *s + (size_t)n_lanes * n_slots * sizeof s->slots[0]);
     if (s == NULL)
         return enso_error_no_memory(err, "a device's scheduler");
     s->n_lanes = n_lanes;
-    for (i = 0; i < n_lanes; i++) {
+    s->n_slots = n_slots;
+    for (i = 0; i < n_lanes * n_slots; i++) {
         struct enso_batch *b = &s->slots[i].batch;
 
         b->capacity = FIRST_BATCH_CAPACITY;
@@ -408,10 +410,30 @@ static struct enso_queue *choose(struct enso_scheduler *s, uint64_t now_ns, uint
     return best;
 }
 
+static struct enso_slot *slot_of(struct enso_scheduler *s, const struct enso_batch *b)
+{
+    return &s->slots[b->lane * s->n_slots + b->slot];
+}
+
+/* The batch that the lane computes; NULL when it has none. */
+static struct enso_slot *front_of(struct enso_scheduler *s, unsigned lane)
+{
+    struct enso_slot *first = NULL;
+
+    for (unsigned i = 0; i < s->n_slots; i++) {
+        struct enso_slot *slot = &s->slots[lane * s->n_slots + i];
+
+        if (slot->busy && (first == NULL || slot->batch.id < first->batch.id))
+            first = slot;
+    }
+    return first;
+}
+
 static struct enso_batch *take(struct enso_scheduler *s, unsigned lane, uint64_t now_ns,
                                uint64_t *wake_at_ns, struct ended *ended)
 {
-    struct enso_slot *slot = &s->slots[lane];
+    unsigned free_slot = s->slots[lane * s->n_slots].busy ? 1 : 0; /* the caller says: there is */
+    struct enso_slot *slot = &s->slots[lane * s->n_slots + free_slot];
     struct enso_batch *b = &slot->batch;
     struct enso_queue *q;
 
@@ -424,6 +446,8 @@ static struct enso_batch *take(struct enso_scheduler *s, unsigned lane, uint64_t
     }
     b->queue = q;
     b->lane = lane;
+    b->slot = free_slot;
+    b->compute_ns = 0;
     b->n = 0;
     b->n_items = b->n_tokens = b->units = 0;
     b->started_ns = now_ns;
@@ -435,7 +459,6 @@ static struct enso_batch *take(struct enso_scheduler *s, unsigned lane, uint64_t
     b->predicted_ns = enso_cost_curve_predict(&q->curve, b->units);
     enso_fair_charge(&s->fair, &q->share, b->predicted_ns);
     q->n_running++;
-    s->n_busy++;
     slot->busy = true;
     slot->since_ns = now_ns;
     slot->predicted_ns = b->predicted_ns;
@@ -499,12 +522,18 @@ struct enso_batch *enso__scheduler_wait_take(struct enso_scheduler *s, unsigned 
 
 /* ---- finish ---- */
 
+/* What the batch took of the device. */
+static uint64_t compute_ns(const struct enso_batch *b, uint64_t now_ns)
+{
+    return b->compute_ns != 0 ? b->compute_ns : now_ns - b->started_ns;
+}
+
 static void report(const struct enso_batch *b, uint64_t now_ns, enum enso_status status)
 {
     struct enso_batch_report r = {.n_samples = b->n,
                                   .n_items = b->n_items,
                                   .n_tokens = b->n_tokens,
-                                  .compute_ns = now_ns - b->started_ns,
+                                  .compute_ns = compute_ns(b, now_ns),
                                   .predicted_ns = b->predicted_ns,
                                   .n_runs = ENSO_MAX(b->n_runs, 1u),
                                   .status = status};
@@ -538,6 +567,7 @@ void enso_scheduler_finish(struct enso_scheduler *s, struct enso_batch *b, uint6
                            enum enso_status status, const struct enso_error *err)
 {
     struct enso_queue *q = b->queue;
+    struct enso_slot *front;
     struct ended ended;
     size_t i;
 
@@ -545,18 +575,20 @@ void enso_scheduler_finish(struct enso_scheduler *s, struct enso_batch *b, uint6
     report(b, now_ns, status);
     lock(s);
     if (status == ENSO_OK && b->n_runs <= 1)
-        enso_cost_curve_observe(&q->curve, b->units, now_ns - b->started_ns);
+        enso_cost_curve_observe(&q->curve, b->units, compute_ns(b, now_ns));
     /* What could not be predicted is charged now. */
     if (b->predicted_ns == 0)
-        enso_fair_charge(&s->fair, &q->share, now_ns - b->started_ns);
+        enso_fair_charge(&s->fair, &q->share, compute_ns(b, now_ns));
     for (i = 0; i < b->n; i++) {
         if (status != ENSO_OK)
             fail_item(b, i, status, err);
         finish_item(b, i, now_ns, &ended);
     }
     q->n_running--;
-    s->n_busy--;
-    s->slots[b->lane].busy = false;
+    slot_of(s, b)->busy = false;
+    front = front_of(s, b->lane);
+    if (front != NULL)
+        front->since_ns = now_ns; /* it has stood behind this one until now */
     if (q->closed && q->n_running == 0)
         (void)pthread_cond_broadcast(&s->ended);
     unlock(s);
@@ -575,7 +607,7 @@ void enso_scheduler_fail_sample(struct enso_scheduler *s, struct enso_batch *b, 
 bool enso_scheduler_run_singly(struct enso_scheduler *s, struct enso_batch *b, size_t i,
                                uint64_t now_ns)
 {
-    struct enso_slot *slot = &s->slots[b->lane];
+    struct enso_slot *slot = slot_of(s, b);
     bool wanted;
 
     lock(s);
@@ -584,6 +616,16 @@ bool enso_scheduler_run_singly(struct enso_scheduler *s, struct enso_batch *b, s
     slot->predicted_ns = enso_cost_curve_predict(&b->queue->curve, enso_sample_cost(b->samples[i]));
     unlock(s);
     return wanted;
+}
+
+/* Begin and wait. */
+static int run_samples(const struct enso_batch *b, struct enso_lane *lane,
+                       struct enso_sample *const *samples, size_t n, struct enso_error *err)
+{
+    const struct enso_runner *r = &b->runner;
+    int status = r->begin(r->model, lane, b->slot, samples, n, NULL, err);
+
+    return status == ENSO_OK ? r->finish(r->model, lane, b->slot, samples, n, NULL, err) : status;
 }
 
 /* Each sample alone, once. */
@@ -599,26 +641,52 @@ static void run_singly(struct enso_scheduler *s, struct enso_batch *b, struct en
         if (!enso_scheduler_run_singly(s, b, i, clock()))
             continue;
         b->n_runs++;
-        status = b->runner.run(b->runner.model, lane, &b->samples[i], 1, &err);
+        status = run_samples(b, lane, &b->samples[i], 1, &err);
         if (status != ENSO_OK)
             enso_scheduler_fail_sample(s, b, i, (enum enso_status)status, &err);
     }
+}
+
+int enso_batch_begin(struct enso_batch *b, struct enso_lane *lane, uint64_t expected_ns,
+                     struct enso_error *err)
+{
+    const struct enso_pace pace = {b->predicted_ns, expected_ns};
+
+    b->n_runs = 1;
+    return b->runner.begin(b->runner.model, lane, b->slot, b->samples, b->n, &pace, err);
+}
+
+int enso_batch_wait(struct enso_batch *b, struct enso_lane *lane, struct enso_error *err)
+{
+    return b->runner.finish(b->runner.model, lane, b->slot, b->samples, b->n, &b->compute_ns, err);
+}
+
+bool enso_batch_must_retry(const struct enso_batch *b, int status)
+{
+    return status != ENSO_OK && status != ENSO_DEVICE && status != ENSO_UNAVAILABLE && b->n > 1;
+}
+
+void enso_batch_end(struct enso_scheduler *s, struct enso_batch *b, struct enso_lane *lane,
+                    int status, const struct enso_error *err, uint64_t (*clock)(void))
+{
+    if (enso_batch_must_retry(b, status)) {
+        run_singly(s, b, lane, clock);
+        b->n_runs = ENSO_MAX(b->n_runs, 2u); /* even if nobody wanted them any more */
+        b->compute_ns = 0;
+        status = ENSO_OK;
+    }
+    enso_scheduler_finish(s, b, clock(), (enum enso_status)status, err);
 }
 
 void enso_batch_run(struct enso_scheduler *s, struct enso_batch *b, struct enso_lane *lane,
                     uint64_t (*clock)(void))
 {
     struct enso_error err = {0};
-    int status;
+    int status = enso_batch_begin(b, lane, 0, &err);
 
-    b->n_runs = 1;
-    status = b->runner.run(b->runner.model, lane, b->samples, b->n, &err);
-    if (status != ENSO_OK && status != ENSO_DEVICE && status != ENSO_UNAVAILABLE && b->n > 1) {
-        run_singly(s, b, lane, clock);
-        b->n_runs = ENSO_MAX(b->n_runs, 2u); /* even if nobody wanted them any more */
-        status = ENSO_OK;
-    }
-    enso_scheduler_finish(s, b, clock(), (enum enso_status)status, &err);
+    if (status == ENSO_OK)
+        status = enso_batch_wait(b, lane, &err);
+    enso_batch_end(s, b, lane, status, &err, clock);
 }
 
 /* ---- cancel, expire, stop ---- */
@@ -675,20 +743,34 @@ void enso_scheduler_stop(struct enso_scheduler *s, uint64_t now_ns)
 
 /* ---- what it looks like from outside ---- */
 
+/* Time until the lane is through with all that it has. */
+static uint64_t lane_residual_ns(const struct enso_scheduler *s, unsigned lane, uint64_t now_ns)
+{
+    const struct enso_slot *front = NULL;
+    uint64_t ns = 0, end_ns;
+
+    for (unsigned i = 0; i < s->n_slots; i++) {
+        const struct enso_slot *slot = &s->slots[lane * s->n_slots + i];
+
+        if (!slot->busy)
+            continue;
+        ns += slot->predicted_ns;
+        if (front == NULL || slot->batch.id < front->batch.id)
+            front = slot;
+    }
+    if (front == NULL)
+        return 0;
+    end_ns = front->since_ns + front->predicted_ns;
+    return ns - front->predicted_ns + (end_ns > now_ns ? end_ns - now_ns : 0);
+}
+
 /* Time until the first lane is free. */
 static uint64_t residual_ns(const struct enso_scheduler *s, uint64_t now_ns)
 {
     uint64_t least = UINT64_MAX;
-    unsigned i;
 
-    for (i = 0; i < s->n_lanes; i++) {
-        const struct enso_slot *slot = &s->slots[i];
-        uint64_t end_ns = slot->since_ns + slot->predicted_ns;
-
-        if (!slot->busy || end_ns <= now_ns)
-            return 0;
-        least = ENSO_MIN(least, end_ns - now_ns);
-    }
+    for (unsigned i = 0; i < s->n_lanes && least != 0; i++)
+        least = ENSO_MIN(least, lane_residual_ns(s, i, now_ns));
     return s->n_lanes != 0 ? least : 0;
 }
 
@@ -715,10 +797,13 @@ bool enso_scheduler_healthy(struct enso_scheduler *s, uint64_t now_ns)
 
     lock(s);
     for (i = 0; i < s->n_lanes; i++) {
-        const struct enso_slot *slot = &s->slots[i];
-        uint64_t allowed_ns = ENSO_MAX(WATCHDOG_FACTOR * slot->predicted_ns, WATCHDOG_LEAST_NS);
+        const struct enso_slot *slot = front_of(s, i);
+        uint64_t allowed_ns;
 
-        if (slot->busy && now_ns > slot->since_ns && now_ns - slot->since_ns > allowed_ns)
+        if (slot == NULL)
+            continue;
+        allowed_ns = ENSO_MAX(WATCHDOG_FACTOR * slot->predicted_ns, WATCHDOG_LEAST_NS);
+        if (now_ns > slot->since_ns && now_ns - slot->since_ns > allowed_ns)
             healthy = false;
     }
     unlock(s);
@@ -734,7 +819,8 @@ void enso_scheduler_stats(struct enso_scheduler *s, uint64_t now_ns,
     memset(ret, 0, sizeof *ret);
     lock(s);
     ret->n_lanes = s->n_lanes;
-    ret->n_busy = s->n_busy;
+    for (unsigned i = 0; i < s->n_lanes; i++)
+        ret->n_busy += front_of(s, i) != NULL;
     ret->n_queues = s->n_queues;
     for (node = s->queues.next; node != &s->queues; node = node->next) {
         const struct enso_queue *q = queue_at(node);

@@ -2,7 +2,7 @@
  *
  * The scheduler of one device: admits jobs to queues and hands batches to lanes.
  *
- *   submit ─> queue ─ take ─> batch ─ run ─> finish ─> done
+ *   submit ─> queue ─ take ─> batch ─ begin ─ wait ─> finish ─> done
  *
  * Work-conserving: take gives a batch whenever anything is queued, unless the only queues with
  * something in them ask for a max_queue_delay that has not passed. While lanes are busy queues
@@ -45,21 +45,23 @@ struct enso_batch_item {
 /* What a lane was given to run. Lives in the scheduler, the lane's until finish. */
 struct enso_batch {
     struct enso_queue *queue;
-    unsigned lane;
+    unsigned lane, slot;
     size_t n; /* samples, >= 1 */
     struct enso_sample **samples;
     struct enso_batch_item *items; /* where each sample comes from */
     uint64_t n_items, n_tokens, units;
     uint64_t started_ns, predicted_ns; /* predicted 0: the cost curve knows nothing yet */
+    uint64_t compute_ns; /* what the run took of the device; 0: the time since started_ns */
     struct enso_runner runner;
     const struct enso_observer *observer;
-    unsigned n_runs; /* set by enso_batch_run; more than 1 teaches the cost curve nothing */
+    unsigned n_runs; /* set by enso_batch_begin; more than 1 teaches the cost curve nothing */
 
     size_t capacity;
     uint64_t id;
 };
 
-int enso_scheduler_create(unsigned n_lanes, struct enso_scheduler **ret_scheduler,
+/* Lanes that hold up to n_slots batches each (1 .. ENSO_MAX_SLOTS). */
+int enso_scheduler_create(unsigned n_lanes, unsigned n_slots, struct enso_scheduler **ret_scheduler,
                           struct enso_error *err) ENSO_MUST_CHECK;
 /* After stop, when no queue is left on it and no lane runs. NULL is fine. */
 void enso_scheduler_destroy(struct enso_scheduler *scheduler);
@@ -89,7 +91,7 @@ int enso_scheduler_submit_quietly(struct enso_scheduler *scheduler, struct enso_
                                   struct enso_error *err) ENSO_MUST_CHECK;
 void enso_scheduler_wake(struct enso_scheduler *scheduler);
 
-/* A batch for a lane that is idle (0 .. n_lanes-1): true and *ret_batch, to be given to
+/* A batch for a lane (0 .. n_lanes-1) with a free slot: true and *ret_batch, to be given to
  * enso_batch_run or run and finished otherwise. False when there is nothing to take before
  * *ret_wake_at_ns (UINT64_MAX: before the next submit). Calls done of jobs that it finds expired.
  */
@@ -109,10 +111,21 @@ void enso_scheduler_fail_sample(struct enso_scheduler *scheduler, struct enso_ba
 bool enso_scheduler_run_singly(struct enso_scheduler *scheduler, struct enso_batch *batch, size_t i,
                                uint64_t now_ns);
 
-/* Run the batch on its runner, finish it. When a batch of several samples fails with anything but
- * ENSO_DEVICE or ENSO_UNAVAILABLE (one poisoned sample, too little memory for all together), each
- * of its samples is run alone once, so that a sample cannot take its batch mates down. Time is read
- * from clock. */
+/* Start the batch on its runner, wait for it, end it. A batch that failed to begin is not waited
+ * for, but ended. expected_ns: when it should be through, 0: not known.
+ *
+ * end: when a batch of several samples failed with anything but ENSO_DEVICE or ENSO_UNAVAILABLE
+ * (one poisoned sample, too little memory for all together), each of its samples is run alone once,
+ * so that a sample cannot take its batch mates down; on a lane that holds no other batch, which
+ * would have to wait for all that (enso_batch_must_retry). Time is read from clock. */
+int enso_batch_begin(struct enso_batch *batch, struct enso_lane *lane, uint64_t expected_ns,
+                     struct enso_error *err);
+int enso_batch_wait(struct enso_batch *batch, struct enso_lane *lane, struct enso_error *err);
+bool enso_batch_must_retry(const struct enso_batch *batch, int status);
+void enso_batch_end(struct enso_scheduler *scheduler, struct enso_batch *batch,
+                    struct enso_lane *lane, int status, const struct enso_error *err,
+                    uint64_t (*clock)(void));
+/* All three. */
 void enso_batch_run(struct enso_scheduler *scheduler, struct enso_batch *batch,
                     struct enso_lane *lane, uint64_t (*clock)(void));
 
@@ -124,12 +137,12 @@ uint64_t enso_scheduler_expire(struct enso_scheduler *scheduler, uint64_t now_ns
  * runs is finished by its lane. For good. */
 void enso_scheduler_stop(struct enso_scheduler *scheduler, uint64_t now_ns);
 
-/* The watchdog's question: is every lane idle, or within max(30 s, ten times its batch's predicted
- * time)? */
+/* The watchdog's question: is every lane idle, or within max(30 s, ten times the predicted time of
+ * the batch that it computes)? */
 bool enso_scheduler_healthy(struct enso_scheduler *scheduler, uint64_t now_ns);
 
 struct enso_scheduler_stats {
-    unsigned n_lanes, n_busy, n_queues;
+    unsigned n_lanes, n_busy, n_queues;            /* n_busy: lanes with a batch */
     uint64_t n_jobs, n_samples, n_items, n_tokens; /* queued, not running */
     uint64_t backlog_ns; /* predicted time until all that is queued and running is through */
 };

@@ -150,7 +150,9 @@ static void measure(struct subject *s, const char *label)
 
     struct enso_step step = {
         .inputs = inputs, .outputs = outputs, .n_inputs = 2, .n_outputs = 1, .bound = s->bound[0]};
-    s->workspace = cpu->memory_alloc(device, cpu->workspace_bytes(s->bound[0], &step, s->tensors));
+    if (cpu->memory_alloc(device, cpu->workspace_bytes(s->bound[0], &step, s->tensors),
+                          "a workspace", &s->workspace, NULL) != ENSO_OK)
+        abort();
     struct enso_run run = {.steps = &step,
                            .n_steps = 1,
                            .tensors = s->tensors,

@@ -81,6 +81,33 @@ static enum enso_status parse_unix(const char *text, struct enso_config_address 
     return ENSO_OK;
 }
 
+enum enso_status enso_config_parse_gpu_memory(const char *text, uint64_t *ret_bytes,
+                                              unsigned *ret_percent, struct enso_error *err)
+{
+    size_t n = strlen(text);
+    char digits[8] = "";
+    int64_t percent = 0;
+    uint64_t bytes = 0;
+
+    if (n > 1 && n < sizeof digits && text[n - 1] == '%') {
+        memcpy(digits, text, n - 1);
+        if (enso_number_parse_i64(digits, 1, 100, &percent, NULL) != ENSO_OK)
+            percent = 0;
+    } else if (enso_number_parse_size(text, (uint64_t)1 << 20, (uint64_t)1 << 50, &bytes, NULL) !=
+               ENSO_OK) {
+        bytes = 0;
+    }
+    if (percent == 0 && bytes == 0)
+        return enso_error_set(
+            err, ENSO_INVALID,
+            "'%.60s' is no amount of GPU memory; write 1%% to 100%%, or a size of "
+            "1MiB or more such as 8GiB",
+            text);
+    *ret_bytes = bytes;
+    *ret_percent = (unsigned)percent;
+    return ENSO_OK;
+}
+
 enum enso_status enso_config_parse_address(const char *text, struct enso_config_address *ret,
                                            struct enso_error *err)
 {

@@ -53,6 +53,13 @@ enum enso_config_action {
     ENSO_CONFIG_VERSION,
 };
 
+enum enso_config_lost {
+    ENSO_CONFIG_LOST_AUTO, /* exit under a supervisor that wants to be notified, else stay */
+    ENSO_CONFIG_LOST_EXIT,
+    ENSO_CONFIG_LOST_CPU,
+    ENSO_CONFIG_LOST_STAY,
+};
+
 enum enso_config_isa { ENSO_CONFIG_ISA_AUTO, ENSO_CONFIG_ISA_GENERIC, ENSO_CONFIG_ISA_AVX2 };
 
 /* [batching], and the same keys in [model NAME], where they override it. */
@@ -121,7 +128,9 @@ struct enso_config {
     const char *state_dir; /* "": $STATE_DIRECTORY */
     const char *cublaslt;  /* a path, "none", or "": look for it */
     struct enso_config_arithmetic arithmetic;
-    int isa; /* enum enso_config_isa */
+    const char *gpu_memory; /* valid for enso_config_parse_gpu_memory */
+    int on_device_lost;     /* enum enso_config_lost */
+    int isa;                /* enum enso_config_isa */
 
     /* [log] */
     int log_level;          /* enum enso_log_level */
@@ -192,6 +201,11 @@ struct enso_config_address {
 };
 enum enso_status enso_config_parse_address(const char *text, struct enso_config_address *ret,
                                            struct enso_error *err);
+
+/* "90%" of what is free (1 to 100), or a size of at least 1 MiB ("8GiB"): one of the two results is
+ * not 0. */
+enum enso_status enso_config_parse_gpu_memory(const char *text, uint64_t *ret_bytes,
+                                              unsigned *ret_percent, struct enso_error *err);
 
 /* True when only this machine can reach it: 127.0.0.0/8, ::1, localhost, Unix. */
 bool enso_config_address_is_local(const struct enso_config_address *address);

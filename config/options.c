@@ -38,6 +38,14 @@ static enum enso_status check_device(const char *value, struct enso_error *err)
                           value);
 }
 
+static enum enso_status check_gpu_memory(const char *value, struct enso_error *err)
+{
+    uint64_t bytes;
+    unsigned percent;
+
+    return enso_config_parse_gpu_memory(value, &bytes, &percent, err);
+}
+
 static enum enso_status check_not_empty(const char *value, struct enso_error *err)
 {
     if (*value != '\0')
@@ -80,6 +88,14 @@ static const struct enso_option_choice dtype_choices[] = {
 static const struct enso_option_choice gelu_choices[] = {
     {"exact", ENSO_CONFIG_GELU_EXACT},
     {"fast", ENSO_CONFIG_GELU_FAST},
+    {NULL, 0},
+};
+
+static const struct enso_option_choice lost_choices[] = {
+    {"auto", ENSO_CONFIG_LOST_AUTO},
+    {"exit", ENSO_CONFIG_LOST_EXIT},
+    {"cpu", ENSO_CONFIG_LOST_CPU},
+    {"stay", ENSO_CONFIG_LOST_STAY},
     {NULL, 0},
 };
 
@@ -418,6 +434,26 @@ const struct enso_option enso_options[] = {
      .choices = gelu_choices,
      .environment = "ENSOD_GELU",
      .help = GELU_HELP},
+    {.section = "device",
+     .name = "gpu_memory",
+     .type = ENSO_OPTION_STRING,
+     AT(gpu_memory),
+     .default_text = "90%",
+     .check = check_gpu_memory,
+     .environment = "ENSOD_GPU_MEMORY",
+     .help = "Most memory of a GPU that weights and batches may take together: a size, or a share "
+             "of what is free at the start. A model that does not fit is refused, a batch that "
+             "does not fit fails."},
+    {.section = "device",
+     .name = "on_device_lost",
+     .type = ENSO_OPTION_ENUM,
+     AT(on_device_lost),
+     .default_text = "auto",
+     .choices = lost_choices,
+     .environment = "ENSOD_ON_DEVICE_LOST",
+     .help = "When a GPU has failed for good: exit ends ensod with an error, so that it is started "
+             "again; cpu loads the GPU's models on the processor; stay answers their requests with "
+             "503. auto: exit under systemd (NOTIFY_SOCKET is set), else stay."},
     {.section = "device",
      .name = "threads",
      .type = ENSO_OPTION_INT,
@@ -828,7 +864,9 @@ void enso_option_describe(const struct enso_option *o, struct enso_buffer *b)
                            (unsigned long long)(o->max / ENSO_NS_PER_MS));
         break;
     case ENSO_OPTION_STRING:
-        enso_buffer_puts(b, o->check == check_device ? "auto, cpu or cuda:N" : "text");
+        enso_buffer_puts(b, o->check == check_device       ? "auto, cpu or cuda:N"
+                            : o->check == check_gpu_memory ? "1% to 100%, or a size"
+                                                           : "text");
         break;
     case ENSO_OPTION_LIST:
         enso_buffer_puts(b, "list, separated by commas");

@@ -15,6 +15,8 @@ const struct enso_host *enso_host(void)
 {
     static const struct enso_host host = {
         .abi = ENSO_BACKEND_ABI,
+        .layout = ENSO_BACKEND_LAYOUT,
+        .signature = ENSO_HOST_SIGNATURE,
 #define ENSO_HOST_VALUE(returns, name, parameters, arguments) .name = name,
         ENSO_HOST_LIST(ENSO_HOST_VALUE)
 #undef ENSO_HOST_VALUE

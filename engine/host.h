@@ -70,8 +70,16 @@
        struct enso_error *err),                                                                    \
       (c, first, n, dst, err))
 
+/* The list as text: what both sides believe the table to be. */
+#define ENSO_HOST_TEXT(returns, name, parameters, arguments) #returns " " #name #parameters ";"
+#define ENSO_HOST_SIGNATURE ENSO_HOST_LIST(ENSO_HOST_TEXT)
+
+/* A module looks at the first three before it calls anything, and refuses when it was built for
+ * another ABI, with other structs, or with another list. */
 struct enso_host {
-    uint32_t abi; /* ENSO_BACKEND_ABI: a module that was built for another refuses */
+    uint32_t abi;          /* ENSO_BACKEND_ABI */
+    uint32_t layout;       /* ENSO_BACKEND_LAYOUT */
+    const char *signature; /* ENSO_HOST_SIGNATURE */
 #define ENSO_HOST_MEMBER(returns, name, parameters, arguments) returns(*name) parameters;
     ENSO_HOST_LIST(ENSO_HOST_MEMBER)
 #undef ENSO_HOST_MEMBER

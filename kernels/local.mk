@@ -66,13 +66,14 @@ cuda_host_sources = \
 	kernels/cuda/cublaslt_api.h kernels/cuda/cublaslt_internal.h \
 	kernels/cuda/cublaslt_load.c kernels/cuda/cublaslt_open.c \
 	kernels/cuda/cuda_internal.h \
+	kernels/cuda/capture.c kernels/cuda/capture.h \
 	kernels/cuda/device.c kernels/cuda/device.h \
 	kernels/cuda/families.c \
 	kernels/cuda/host_calls.c \
 	kernels/cuda/lane.c \
 	kernels/cuda/launch.h kernels/cuda/launch_elements.h kernels/cuda/launch_gemm.h \
 	kernels/cuda/launch_network.h \
-	kernels/cuda/memory.c \
+	kernels/cuda/memory.c kernels/cuda/memory.h \
 	kernels/cuda/module.c kernels/cuda/module.h \
 	kernels/cuda/node.c \
 	kernels/cuda/node_binary.c \
@@ -87,8 +88,10 @@ cuda_host_sources = \
 	kernels/cuda/node_unary.c \
 	kernels/cuda/node_view.c \
 	kernels/cuda/node_window.h \
+	kernels/cuda/nvml.c kernels/cuda/nvml.h \
 	kernels/cuda/packed.c kernels/cuda/packed.h \
-	kernels/cuda/tune.c
+	kernels/cuda/tune.c \
+	kernels/cuda/watch.c kernels/cuda/watch.h
 cuda_kernel_sources = \
 	kernels/cuda/activation.cuh \
 	kernels/cuda/attention.cu \
@@ -109,11 +112,14 @@ cuda_kernel_sources = \
 	kernels/cuda/pool.cu \
 	kernels/cuda/probe.cu \
 	kernels/cuda/product.cu \
+	kernels/cuda/product_wide.cu \
 	kernels/cuda/ptx.cuh \
+	kernels/cuda/query_tile.cuh \
 	kernels/cuda/ragged.cuh \
 	kernels/cuda/reduce.cu \
 	kernels/cuda/rows.cuh \
 	kernels/cuda/strided.cu \
+	kernels/cuda/tiled_attention.cu \
 	kernels/cuda/unary.cu \
 	kernels/cuda/window.cuh
 EXTRA_DIST += $(cuda_host_sources) $(cuda_kernel_sources) kernels/cuda/module.map

@@ -38,6 +38,8 @@ struct enso_app {
     struct enso_registry *registry;
     struct enso_tidy *tidy;
     bool draining;
+    /* Loop: a device is lost, and the daemon shall end (server/lost.c). */
+    void (*on_lost)(struct enso_app *app, const struct enso_error *why);
 
     uint64_t id_salt, id_count; /* of X-Request-Id */
 

@@ -28,10 +28,12 @@
 #include "ensod_build.h"
 #include "server/budget.h"
 #include "server/device.h"
+#include "server/device_meters.h"
 #include "server/flow.h"
 #include "server/http.h"
 #include "server/listener.h"
 #include "server/loop.h"
+#include "server/lost.h"
 #include "server/meters.h"
 #include "server/registry.h"
 #include "server/reload.h"
@@ -48,6 +50,7 @@ struct daemon {
     struct enso_config *config;
     const struct enso_reload_source *source;
     struct enso_devices devices;
+    struct enso_device_meters *device_meters;
     struct enso_listener *listeners[MAX_LISTENERS];
     size_t n_listeners;
     struct enso_signal *term, *interrupt, *hangup;
@@ -142,15 +145,10 @@ static void stop_accepting(void *user)
         enso_timer_start(d->drain_timer, 1, 0);
 }
 
-static void on_stop_signal(void *user)
+static void begin_drain(struct daemon *d)
 {
-    struct daemon *d = user;
-
-    if (++d->n_signals > 1) {
-        enso_log(ENSO_LOG_WARNING, "stopping at once", "reason=%s", "second signal");
-        leave(d);
-        return;
-    }
+    if (d->app.draining)
+        return; /* a device was lost and a signal came */
     enso_log(ENSO_LOG_NOTICE, "draining", "requests=%zu", enso_http_n_pending(d->app.http));
     d->app.draining = true;
     enso_service_stopping(d->service);
@@ -160,6 +158,28 @@ static void on_stop_signal(void *user)
         return;
     }
     enso_timer_start(d->drain_timer, d->config->drain_delay_ns / ENSO_NS_PER_MS, 0);
+}
+
+static void on_stop_signal(void *user)
+{
+    struct daemon *d = user;
+
+    if (++d->n_signals > 1) {
+        enso_log(ENSO_LOG_WARNING, "stopping at once", "reason=%s", "second signal");
+        leave(d);
+        return;
+    }
+    begin_drain(d);
+}
+
+/* on_device_lost = exit: the end is a failure, so that whoever watches starts ensod again. */
+static void on_lost(struct enso_app *app, const struct enso_error *why)
+{
+    struct daemon *d = (struct daemon *)app;
+
+    if (d->failure.status == ENSO_OK)
+        d->failure = *why;
+    begin_drain(d);
 }
 
 /* SIGHUP: another configuration, or logrotate moved the access log. */
@@ -179,7 +199,8 @@ static void on_models(struct enso_app *app)
     struct daemon *d = (struct daemon *)app;
     struct enso_readiness r;
 
-    if (d->told_ready || d->n_signals != 0)
+    enso_lost_check(app);
+    if (d->told_ready || app->draining)
         return; /* on the way out it does not matter any more */
     enso_registry_readiness(app->registry, &r);
     if (r.required_failed) {
@@ -328,7 +349,9 @@ static int start(struct daemon *d, struct enso_error *err)
     if (st != ENSO_OK)
         return st;
     app->devices = &d->devices;
-    st = enso_registry_create(&registry, &app->registry, err);
+    st = enso_device_meters_create(app, &d->device_meters, err);
+    if (st == ENSO_OK)
+        st = enso_registry_create(&registry, &app->registry, err);
     if (st == ENSO_OK)
         st = create_http(d, err);
     if (st == ENSO_OK)
@@ -338,6 +361,23 @@ static int start(struct daemon *d, struct enso_error *err)
     if (st == ENSO_OK)
         st = enso_registry_start(app->registry, err);
     return st;
+}
+
+static bool has_lost(const struct daemon *d)
+{
+    for (size_t i = 0; i < d->devices.n; i++)
+        if (enso_place_is_lost(&d->devices.places[i], NULL))
+            return true;
+    return false;
+}
+
+/* A lane may be stuck in the driver of a lost device: its requests never come home. */
+static void wait_a_little(struct enso_app *app)
+{
+    uint64_t until_ns = enso_clock_now_ns() + FINISH_WAIT_MS * ENSO_NS_PER_MS;
+
+    while (app->n_requests != 0 && enso_clock_now_ns() < until_ns && enso_loop_poll(app->loop))
+        (void)usleep(1000);
 }
 
 /* Nobody is served any more: sockets closed, every request answered or dropped and freed. */
@@ -353,6 +393,10 @@ static void end_requests(struct daemon *d)
     }
     enso_devices_stop(&d->devices); /* ends every job that is left */
     enso_http_destroy(app->http);   /* ends requests whose bodies were still coming */
+    if (has_lost(d)) {
+        wait_a_little(app);
+        return;
+    }
     while (app->n_requests != 0 && enso_loop_run_once(app->loop))
         ; /* pool workers and ended jobs come home */
 }
@@ -392,17 +436,19 @@ static void end(struct daemon *d)
     enso_loop_destroy(app->loop);
     enso_meters_destroy(app->meters);
     enso_metrics_destroy(app->metrics);
+    enso_device_meters_destroy(d->device_meters);
     enso_budget_destroy(app->budget);
 }
 
 int enso_daemon_run(struct enso_config *config, const struct enso_reload_source *source,
-                    bool *ret_loading, struct enso_error *err)
+                    bool *ret_leave, struct enso_error *err)
 {
     static struct daemon d; /* the loader may outlive this call */
     int st;
 
-    *ret_loading = false;
-    d = (struct daemon){.config = config, .source = source, .app = {.config = config}};
+    *ret_leave = false;
+    d = (struct daemon){
+        .config = config, .source = source, .app = {.config = config, .on_lost = on_lost}};
 
     size_pool();
     enso_json_init();
@@ -426,8 +472,9 @@ int enso_daemon_run(struct enso_config *config, const struct enso_reload_source 
         }
     }
     end_requests(&d);
-    *ret_loading = d.app.registry != NULL && enso_registry_stop_loading(d.app.registry);
-    if (!*ret_loading)
+    *ret_leave = d.app.registry != NULL && enso_registry_stop_loading(d.app.registry);
+    *ret_leave = *ret_leave || has_lost(&d);
+    if (!*ret_leave)
         end(&d);
     if (st == ENSO_OK)
         enso_log(ENSO_LOG_NOTICE, "stopped", "signals=%u", d.n_signals);

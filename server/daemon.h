@@ -15,11 +15,13 @@
  * A failure to start (port in use, a model of the command line that cannot load) is an error with
  * its sentence. Blocks; call once, from main. SIGHUP reads the configuration again from `source`,
  * into config, see reload.h.
- * *ret_loading true: the end came in the middle of loading a model, which cannot be broken off and
- * may take long. Its thread still runs and reads config, so the caller ends the process by _exit.
+ * A device that is lost ends it like SIGTERM (on_device_lost = exit), and is the error then.
+ * *ret_leave true: the end came in the middle of loading a model, which cannot be broken off and
+ * may take long, or there is a lost device, whose driver may never answer again. Threads still run
+ * and read config, so the caller ends the process by _exit.
  */
 int enso_daemon_run(struct enso_config *config, const struct enso_reload_source *source,
-                    bool *ret_loading, struct enso_error *err);
+                    bool *ret_leave, struct enso_error *err);
 
 /* ensod --check DIR: load the model, print what it is to stdout. */
 int enso_daemon_check_model(const struct enso_config *config, struct enso_error *err);

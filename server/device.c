@@ -10,11 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/clock.h"
 #include "batching/lanes.h"
+#include "batching/scheduler.h"
 #include "engine/host.h"
+#include "server/lost.h"
 
 #define MODULE_NAME "ensod-cuda.so"
 #define PATH_SIZE 4096
@@ -50,10 +54,19 @@ static bool beside_executable(const char *below, char path[PATH_SIZE])
            access(path, R_OK) == 0;
 }
 
-/* ENSO_NOT_FOUND when ensod was built or installed without it. */
+/* ENSO_NOT_FOUND when ensod was built or installed without it. A program with more rights than its
+ * caller (set-user-ID, file capabilities) loads no code from where the caller says: only what is
+ * installed. */
 static int find_module(const struct enso_config *config, char path[PATH_SIZE],
                        struct enso_error *err)
 {
+    bool privileged = getauxval(AT_SECURE) != 0;
+
+    if (config->cuda_module[0] != '\0' && privileged)
+        return enso_error_set(err, ENSO_UNAVAILABLE,
+                              "cuda_module is not read by a program that has more rights than who "
+                              "started it; install the GPU module as " ENSO_MODULE_DIR
+                              "/" MODULE_NAME);
     if (config->cuda_module[0] != '\0') {
         /* a name without a slash would be looked for among the system's libraries */
         (void)snprintf(path, PATH_SIZE, "%s%s",
@@ -65,8 +78,8 @@ static int find_module(const struct enso_config *config, char path[PATH_SIZE],
                                     config->cuda_module);
     }
     (void)snprintf(path, PATH_SIZE, "%s", ENSO_MODULE_DIR "/" MODULE_NAME);
-    if (access(path, R_OK) == 0 || beside_executable("", path) ||
-        beside_executable("kernels/cuda/", path))
+    if (access(path, R_OK) == 0 ||
+        (!privileged && (beside_executable("", path) || beside_executable("kernels/cuda/", path))))
         return ENSO_OK;
     return enso_error_set(
         err, ENSO_NOT_FOUND,
@@ -88,7 +101,8 @@ static int load_module(const char *path, const struct enso_backend **ret_backend
     if (entry == NULL)
         return enso_error_set(err, ENSO_UNAVAILABLE, "'%.300s' is no module of ensod", path);
     *ret_backend = entry(enso_host());
-    if (*ret_backend == NULL || (*ret_backend)->abi != ENSO_BACKEND_ABI)
+    if (*ret_backend == NULL || (*ret_backend)->abi != ENSO_BACKEND_ABI ||
+        (*ret_backend)->layout != ENSO_BACKEND_LAYOUT)
         return enso_error_set(err, ENSO_UNAVAILABLE,
                               "the GPU module '%.300s' is of another version than this ensod; "
                               "install both from one build",
@@ -129,11 +143,16 @@ static const char *state_dir(const struct enso_config *config)
 static int open_gpu(const struct enso_config *config, const char *name,
                     struct enso_devices *devices, struct enso_error *err)
 {
-    const struct enso_device_options options = {
+    struct enso_device_options options = {
         .name = name, .cublaslt = config->cublaslt, .state_dir = state_dir(config)};
     const struct enso_backend *backend = NULL;
     char path[PATH_SIZE];
     int st = find_module(config, path, err);
+
+    /* a configuration that was read has a good value; one that a test made has none */
+    if (config->gpu_memory != NULL)
+        (void)enso_config_parse_gpu_memory(config->gpu_memory, &options.memory_bytes,
+                                           &options.memory_percent, NULL);
 
     if (st == ENSO_OK)
         st = load_module(path, &backend, err);
@@ -148,6 +167,7 @@ int enso_devices_open(const struct enso_config *config, struct enso_devices *ret
     int st = ENSO_OK;
 
     ret->gpu_wanted = strcmp(config->device, "cpu") != 0;
+    ret->move_lost = enso_lost_policy(config) == ENSO_CONFIG_LOST_CPU;
     if (strncmp(config->device, "cuda", 4) == 0) {
         st = open_gpu(config, config->device, ret, err);
         if (st != ENSO_OK)
@@ -159,6 +179,8 @@ int enso_devices_open(const struct enso_config *config, struct enso_devices *ret
         if (gpu != ENSO_OK)
             enso_log(gpu == ENSO_NOT_FOUND ? ENSO_LOG_INFO : ENSO_LOG_WARNING, "no GPU",
                      "device=cpu reason=%s", ret->fallback.message);
+        if (gpu == ENSO_NOT_FOUND)
+            enso_error_clear(&ret->fallback);
     }
     return st == ENSO_OK ? open_place(ret, enso_backend_cpu(), &cpu, err) : st;
 }
@@ -178,9 +200,14 @@ int enso_devices_start(struct enso_devices *devices, struct enso_error *err)
 
 void enso_devices_stop(struct enso_devices *devices)
 {
-    for (size_t i = 0; i < devices->n; i++)
-        if (devices->places[i].lanes != NULL)
-            enso_lanes_stop(devices->places[i].lanes);
+    for (size_t i = 0; i < devices->n; i++) {
+        struct enso_place *place = &devices->places[i];
+
+        if (place->lanes != NULL && enso_place_is_lost(place, NULL))
+            enso_scheduler_stop(place->scheduler, enso_clock_now_ns());
+        else if (place->lanes != NULL)
+            enso_lanes_stop(place->lanes);
+    }
 }
 
 void enso_devices_close(struct enso_devices *devices)
@@ -245,6 +272,8 @@ int enso_devices_load(const struct enso_devices *devices, struct enso_model_opti
         if (!last) {
             enso_error_clear(&why);
             st = enso_model_load(options, ret_model, &why);
+            if (st != ENSO_OK && devices->move_lost && enso_place_is_lost(place, NULL))
+                st = ENSO_UNSUPPORTED;
             if (st != ENSO_OK && st != ENSO_UNSUPPORTED) {
                 (void)enso_error_set(err, (enum enso_status)st, "%s", why.message);
                 return st;

@@ -24,14 +24,14 @@ static int print_text(void (*write)(struct enso_buffer *b))
     return rc;
 }
 
-static int run(struct enso_config *config, const struct enso_reload_source *source,
-               bool *ret_loading, struct enso_error *err)
+static int run(struct enso_config *config, const struct enso_reload_source *source, bool *ret_leave,
+               struct enso_error *err)
 {
     struct enso_buffer b = ENSO_BUFFER_INIT;
 
     switch (config->action) {
     case ENSO_CONFIG_SERVE:
-        return enso_daemon_run(config, source, ret_loading, err);
+        return enso_daemon_run(config, source, ret_leave, err);
     case ENSO_CONFIG_CHECK_MODEL:
         return enso_daemon_check_model(config, err);
     case ENSO_CONFIG_TUNE:
@@ -54,7 +54,7 @@ int main(int argc, char *argv[])
     const struct enso_reload_source source = {argc, argv};
     struct enso_config config;
     struct enso_error err = {0};
-    bool loading = false;
+    bool leave = false;
     int rc = 0;
 
     enso_file_fill_standard();
@@ -66,11 +66,11 @@ int main(int argc, char *argv[])
         rc = print_text(enso_config_write_help);
     else if (config.action == ENSO_CONFIG_VERSION)
         rc = puts("ensod " PACKAGE_VERSION) >= 0 ? 0 : 1;
-    else if (run(&config, &source, &loading, &err) != ENSO_OK) {
+    else if (run(&config, &source, &leave, &err) != ENSO_OK) {
         (void)fprintf(stderr, "ensod: %s\n", err.message);
         rc = 1;
     }
-    if (loading)
+    if (leave)
         _exit(rc); /* see enso_daemon_run */
     enso_config_done(&config);
     return rc;

@@ -20,6 +20,7 @@
 #include "server/device.h"
 #include "server/dialect.h"
 #include "server/loop.h"
+#include "server/lost.h"
 #include "server/meters.h"
 #include "server/prepare.h"
 #include "server/registry.h"
@@ -108,6 +109,8 @@ static void finish(struct flight *f, int code)
 static void fail(struct flight *f)
 {
     f->place = AT_END;
+    if (f->req.error.status == ENSO_UNAVAILABLE)
+        enso_lost_check(f->req.app); /* is that why? */
     if (f->req.error.status == ENSO_BUDGET)
         enso_meters_rejected(f->req.app->meters, "memory");
     enso_reply_error(&f->req, 0);

@@ -11,6 +11,7 @@ server_libserver_a_SOURCES = \
 	server/classify.c \
 	server/daemon.c server/daemon.h \
 	server/device.c server/device.h \
+	server/device_meters.c server/device_meters.h \
 	server/dialect.c server/dialect.h \
 	server/embeddings.c \
 	server/flow.c server/flow.h \
@@ -29,6 +30,7 @@ server_libserver_a_SOURCES = \
 	server/kserve_tensor.c \
 	server/listener.c server/listener.h \
 	server/loop.c server/loop.h \
+	server/lost.c server/lost.h \
 	server/meters.c server/meters.h \
 	server/models.c \
 	server/multipart.c server/multipart.h \

@@ -29,8 +29,8 @@ struct enso_meters {
     struct enso_app *app;
     struct enso_metrics_family *requests, *request_seconds, *queue_seconds, *pre_seconds,
         *compute_seconds, *batch_items, *batch_tokens, *tokens, *rejected, *cancelled,
-        *deadline_missed, *model_loaded, *model_bytes, *model_fallback, *model_load_seconds,
-        *predicted, *confidence;
+        *deadline_missed, *model_loaded, *model_bytes, *model_fallback, *model_device,
+        *model_load_seconds, *predicted, *confidence;
     struct enso_answer_counters answers; /* of requests that came to no model */
 };
 
@@ -129,6 +129,11 @@ static int add_families(struct enso_meters *m, struct enso_error *err)
           .name = "ensod_model_device_fallback",
           .help = "1 when the model runs on the processor because a GPU could not be used.",
           .labels = {"model"}}},
+        {FAMILY(model_device),
+         {.type = ENSO_METRICS_GAUGE,
+          .name = "ensod_model_device",
+          .help = "1: where the model runs.",
+          .labels = {"model", "device"}}},
         {FAMILY(model_load_seconds),
          {.type = ENSO_METRICS_GAUGE,
           .name = "ensod_model_load_seconds",
@@ -346,6 +351,7 @@ int enso_meters_model(struct enso_meters *m, const struct enso_model_info *info,
     mm->loaded = enso_metrics_gauge(m->model_loaded, model);
     mm->bytes = enso_metrics_gauge(m->model_bytes, model);
     mm->fallback = enso_metrics_gauge(m->model_fallback, model);
+    mm->device = enso_metrics_gauge(m->model_device, (const char *[]){info->id, info->device});
     mm->load_seconds = info->load_seconds;
     mm->tells_load_seconds =
         enso_metrics_callback(m->model_load_seconds, model, read_load_seconds, mm);
@@ -353,9 +359,10 @@ int enso_meters_model(struct enso_meters *m, const struct enso_model_info *info,
         mm->compute_seconds == NULL || mm->batch_items == NULL || mm->batch_tokens == NULL ||
         mm->confidence == NULL || mm->tokens_input == NULL || mm->tokens_wasted == NULL ||
         mm->deadline_missed == NULL || mm->loaded == NULL || mm->bytes == NULL ||
-        mm->fallback == NULL || !mm->tells_load_seconds)
+        mm->fallback == NULL || mm->device == NULL || !mm->tells_load_seconds)
         return enso_error_no_memory(err, "the metrics");
     enso_gauge_set(mm->loaded, 1);
+    enso_gauge_set(mm->device, 1);
     enso_gauge_set(mm->bytes, (int64_t)info->weight_bytes);
     return add_labels(m, info, mm, err);
 }
@@ -363,6 +370,13 @@ int enso_meters_model(struct enso_meters *m, const struct enso_model_info *info,
 void enso_meters_model_fallback(struct enso_model_meters *mm)
 {
     enso_gauge_set(mm->fallback, 1);
+}
+
+void enso_meters_model_replaced(struct enso_model_meters *mm)
+{
+    if (mm->tells_load_seconds)
+        enso_metrics_callback_release(mm->meters->model_load_seconds, (const char *[]){mm->model});
+    mm->tells_load_seconds = false;
 }
 
 void enso_meters_model_done(struct enso_model_meters *mm)
@@ -384,6 +398,7 @@ void enso_meters_model_done(struct enso_model_meters *mm)
     enso_gauge_release(m->model_loaded, mm->loaded);
     enso_gauge_release(m->model_bytes, mm->bytes);
     enso_gauge_release(m->model_fallback, mm->fallback);
+    enso_gauge_release(m->model_device, mm->device);
     if (mm->tells_load_seconds)
         enso_metrics_callback_release(m->model_load_seconds, (const char *[]){mm->model});
     for (uint32_t i = 0; i < mm->n_labels; i++)

@@ -34,7 +34,7 @@ struct enso_model_meters {
     struct enso_histogram *request_seconds, *queue_seconds, *pre_seconds, *compute_seconds;
     struct enso_histogram *batch_items, *batch_tokens, *confidence;
     struct enso_counter *tokens_input, *tokens_wasted, *deadline_missed;
-    struct enso_gauge *loaded, *bytes, *fallback;
+    struct enso_gauge *loaded, *bytes, *fallback, *device;
     double load_seconds;
     bool tells_load_seconds;
     struct enso_counter **labels; /* [n_labels], or NULL above MAX_LABEL_CHILDREN */
@@ -50,6 +50,8 @@ int enso_meters_model(struct enso_meters *meters, const struct enso_model_info *
                       struct enso_model_meters *ret, struct enso_error *err);
 /* The model runs on the processor though a GPU was wanted. */
 void enso_meters_model_fallback(struct enso_model_meters *mm);
+/* Another version of the model takes over: what only one of them can tell is left to it. */
+void enso_meters_model_replaced(struct enso_model_meters *mm);
 void enso_meters_model_done(struct enso_model_meters *mm);
 
 /* The observer that feeds one model's children from its batches and jobs (any thread). */

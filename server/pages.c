@@ -8,6 +8,7 @@
 #include "ensod_build.h"
 #include "server/app.h"
 #include "server/handlers.h"
+#include "server/lost.h"
 #include "server/registry.h"
 #include "server/routes.h"
 
@@ -141,11 +142,14 @@ int enso_answer_health(struct enso_request *req, struct enso_error *err)
     return 200;
 }
 
-/* Every model is loaded or failed, one serves, none that is required failed, and not draining. */
+/* Every model is loaded or failed, one serves, none that is required failed or was lost with its
+ * device, and not draining. */
 static bool is_ready(struct enso_app *app, struct enso_readiness *r)
 {
+    enso_lost_check(app);
     enso_registry_readiness(app->registry, r);
-    return r->n_loading == 0 && r->n_ready > 0 && !r->required_failed && !app->draining;
+    return r->n_loading == 0 && r->n_ready > 0 && !r->required_failed && r->n_lost == 0 &&
+           !app->draining;
 }
 
 int enso_answer_ready(struct enso_request *req, struct enso_error *err)
@@ -156,9 +160,14 @@ int enso_answer_ready(struct enso_request *req, struct enso_error *err)
     (void)err;
     enso_buffer_printf(&req->answer,
                        "{\"ready\":%s,\"draining\":%s,\"models\":{\"ready\":%zu,\"loading\":%zu,"
-                       "\"failed\":%zu}}\n",
+                       "\"failed\":%zu}",
                        ready ? "true" : "false", req->app->draining ? "true" : "false", r.n_ready,
                        r.n_loading, r.n_failed);
+    if (r.n_lost != 0) {
+        enso_buffer_puts(&req->answer, ",\"reason\":");
+        enso_buffer_put_json_string(&req->answer, r.lost.message, strlen(r.lost.message));
+    }
+    enso_buffer_puts(&req->answer, "}\n");
     return ready ? 200 : 503;
 }
 
@@ -188,6 +197,7 @@ int enso_answer_metrics(struct enso_request *req, struct enso_error *err)
             : ENSO_METRICS_TEXT;
 
     (void)err;
+    enso_lost_check(req->app);
     enso_metrics_write(req->app->metrics, format, &req->answer);
     req->answer_type = enso_metrics_content_type(format);
     return 200;

@@ -25,6 +25,7 @@
 #include "server/app.h"
 #include "server/device.h"
 #include "server/loop.h"
+#include "server/lost.h"
 
 #define MAX_ENTRIES 1000
 #define MAX_FOLDER_DEPTH 4
@@ -47,7 +48,9 @@ struct enso_registry {
     size_t n_aliases;
     pthread_mutex_t lock; /* guards entries' state, error, served */
     pthread_t loader;
-    bool has_loader;
+    bool has_loader;   /* started and not joined */
+    bool loader_works; /* under the lock: it looks at move_lost before it ends */
+    bool move_lost;    /* under the lock */
     atomic_bool stopping;
     struct enso_wakeup *bell;
 };
@@ -350,7 +353,7 @@ static int seed(struct enso_served *s, struct enso_error *err)
     for (size_t i = 0; st == ENSO_OK && i < ENSO_ARRAY_SIZE(tokens); i++) {
         double scale = info->max_tokens > tokens[i] ? (double)tokens[i] / info->max_tokens : 1;
         struct enso_sample *sample;
-        uint64_t start_ns;
+        uint64_t start_ns, compute_ns = 0;
 
         st = enso_model_warmup_sample(s->model, scale, &sample, err);
         if (st != ENSO_OK)
@@ -359,9 +362,12 @@ static int seed(struct enso_served *s, struct enso_error *err)
             st = enso_model_run(s->model, lane, &sample, 1, err);
         start_ns = enso_clock_now_ns();
         if (st == ENSO_OK)
-            st = enso_model_run(s->model, lane, &sample, 1, err);
+            st = enso_model_begin(s->model, lane, 0, &sample, 1, NULL, err);
         if (st == ENSO_OK)
-            enso_queue_seed(s->queue, enso_sample_cost(sample), enso_clock_now_ns() - start_ns);
+            st = enso_model_finish(s->model, lane, 0, &sample, 1, &compute_ns, err);
+        if (st == ENSO_OK)
+            enso_queue_seed(s->queue, enso_sample_cost(sample),
+                            compute_ns != 0 ? compute_ns : enso_clock_now_ns() - start_ns);
         enso_sample_destroy(sample);
         if (!info->takes_text)
             break;
@@ -407,7 +413,7 @@ static int load(struct enso_registry *r, struct enso_entry *e, struct enso_serve
         if (s->fallback.status != ENSO_OK)
             enso_meters_model_fallback(&s->meters);
         s->observer = enso_meters_observer(&s->meters);
-        s->runner = (struct enso_runner){s->model, enso_model_run};
+        s->runner = (struct enso_runner){s->model, enso_model_begin, enso_model_finish};
         queue_limits(e, enso_model_info(s->model), &limits);
         st = enso_queue_create(e->id, &limits, &s->runner, &s->observer, &s->queue, err);
     }
@@ -448,6 +454,52 @@ static void publish(struct enso_registry *r, struct enso_entry *e, struct enso_s
     enso_wakeup_send(r->bell);
 }
 
+/* A model of a lost device loads again elsewhere. Requests that wait for it fail, and those that
+ * come hear that it is loading. */
+static void move(struct enso_registry *r, struct enso_entry *e)
+{
+    struct enso_served *old, *s = NULL;
+    struct enso_error err = {0};
+
+    (void)pthread_mutex_lock(&r->lock); /* a plain mutex: locking cannot fail */
+    old = e->served;
+    if (old == NULL || !enso_place_is_lost(old->place, NULL)) {
+        (void)pthread_mutex_unlock(&r->lock);
+        return;
+    }
+    e->served = NULL;
+    e->state = ENSO_ENTRY_LOADING;
+    (void)pthread_mutex_unlock(&r->lock);
+    enso_scheduler_close_queue(old->place->scheduler, old->queue);
+    enso_meters_model_replaced(&old->meters);
+    (void)load(r, e, &s, &err); /* err tells */
+    publish(r, e, s, &err);
+    enso_scheduler_remove_queue(old->place->scheduler, old->queue, enso_clock_now_ns());
+    enso_served_unref(old);
+}
+
+/* True: there was something to do. */
+static bool move_lost(struct enso_registry *r)
+{
+    bool wanted;
+
+    (void)pthread_mutex_lock(&r->lock);
+    wanted = r->move_lost && !atomic_load(&r->stopping);
+    r->move_lost = false;
+    r->loader_works = wanted;
+    (void)pthread_mutex_unlock(&r->lock);
+    for (size_t i = 0; wanted && i < r->n_entries && !atomic_load(&r->stopping); i++)
+        move(r, r->entries[i]);
+    return wanted;
+}
+
+static void *mover_main(void *arg)
+{
+    while (move_lost(arg))
+        ;
+    return NULL;
+}
+
 static void *loader_main(void *arg)
 {
     struct enso_registry *r = arg;
@@ -463,7 +515,7 @@ static void *loader_main(void *arg)
         if (s != NULL)
             (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOADER_NICE);
     }
-    return NULL;
+    return mover_main(r);
 }
 
 static void on_bell(void *user)
@@ -505,15 +557,42 @@ int enso_registry_create(const struct enso_registry_options *options,
     return ENSO_OK;
 }
 
-int enso_registry_start(struct enso_registry *r, struct enso_error *err)
+static int start_loader(struct enso_registry *r, void *(*main)(void *), struct enso_error *err)
 {
-    int rc = pthread_create(&r->loader, NULL, loader_main, r);
+    int rc;
 
+    r->loader_works = true; /* nobody else is there yet */
+    rc = pthread_create(&r->loader, NULL, main, r);
     if (rc != 0)
         return enso_error_set(err, ENSO_NO_MEMORY, "cannot start the loader's thread: %s",
                               strerror(rc));
     r->has_loader = true;
     return ENSO_OK;
+}
+
+int enso_registry_start(struct enso_registry *r, struct enso_error *err)
+{
+    return start_loader(r, loader_main, err);
+}
+
+void enso_registry_move_lost(struct enso_registry *r)
+{
+    struct enso_error err = {0};
+    bool works;
+
+    if (atomic_load(&r->stopping))
+        return;
+    (void)pthread_mutex_lock(&r->lock); /* a plain mutex: locking cannot fail */
+    r->move_lost = true;
+    works = r->loader_works;
+    (void)pthread_mutex_unlock(&r->lock);
+    if (works)
+        return;
+    if (r->has_loader)
+        (void)pthread_join(r->loader, NULL); /* it is at its end */
+    r->has_loader = false;
+    if (start_loader(r, mover_main, &err) != ENSO_OK)
+        enso_log_failure(ENSO_LOG_ERROR, "models stay on the lost device", &err);
 }
 
 bool enso_registry_stop_loading(struct enso_registry *r)
@@ -582,6 +661,8 @@ enum enso_entry_state enso_registry_state(struct enso_registry *r, const struct 
         *ret_served = entry->served != NULL ? enso_served_ref(entry->served) : NULL;
     if (ret_error != NULL)
         *ret_error = entry->error;
+    if (entry->served != NULL && enso_place_is_lost(entry->served->place, ret_error))
+        state = r->app->devices->move_lost ? ENSO_ENTRY_LOADING : ENSO_ENTRY_FAILED;
     (void)pthread_mutex_unlock(&r->lock);
     return state;
 }
@@ -590,13 +671,18 @@ void enso_registry_readiness(struct enso_registry *r, struct enso_readiness *ret
 {
     *ret = (struct enso_readiness){0};
     for (size_t i = 0; i < r->n_entries; i++) {
-        enum enso_entry_state state = enso_registry_state(r, r->entries[i], NULL, NULL);
+        struct enso_served *s;
+        struct enso_error why;
+        enum enso_entry_state state = enso_registry_state(r, r->entries[i], &s, &why);
 
         ret->n_loading += state == ENSO_ENTRY_LOADING;
         ret->n_ready += state == ENSO_ENTRY_READY;
         ret->n_failed += state == ENSO_ENTRY_FAILED;
         if (state == ENSO_ENTRY_FAILED && r->entries[i]->required)
             ret->required_failed = true;
+        if (state == ENSO_ENTRY_FAILED && s != NULL && ret->n_lost++ == 0)
+            ret->lost = why;
+        enso_served_unref(s);
     }
 }
 
@@ -646,9 +732,13 @@ static int find_only(struct enso_registry *r, unsigned tasks, struct enso_served
         found = s;
         n++;
     }
-    if (n == 1 && n_loading == 0) {
+    if (n == 1 && n_loading == 0 && !enso_place_is_lost(found->place, err)) {
         *ret_served = found;
         return ENSO_OK;
+    }
+    if (n == 1 && n_loading == 0) {
+        enso_served_unref(found);
+        return ENSO_UNAVAILABLE; /* err tells of the device */
     }
     enso_served_unref(found);
     enso_error_param(err, "model");
@@ -693,11 +783,15 @@ int enso_registry_find(struct enso_registry *r, const char *name, unsigned tasks
     if (e == NULL)
         return ENSO_NOT_FOUND;
     state = enso_registry_state(r, e, &s, &why);
-    if (state == ENSO_ENTRY_LOADING)
-        return enso_error_set(err, ENSO_UNAVAILABLE, "model '%s' is still loading; try again",
-                              e->id);
-    if (state == ENSO_ENTRY_FAILED)
-        return enso_error_set(err, ENSO_UNAVAILABLE, "%.400s; it could not be loaded", why.message);
+    if (state != ENSO_ENTRY_READY) {
+        enso_served_unref(s); /* of a lost device */
+        return enso_error_set(err, ENSO_UNAVAILABLE,
+                              state == ENSO_ENTRY_LOADING
+                                  ? "model '%.400s' is still loading; try again"
+                              : s != NULL ? "%.400s"
+                                          : "%.400s; it could not be loaded",
+                              state == ENSO_ENTRY_LOADING ? e->id : why.message);
+    }
     if (!has_task(s, tasks)) {
         enso_error_param(err, "model");
         enso_error_code(err, "wrong_task");

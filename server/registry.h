@@ -69,6 +69,9 @@ int enso_registry_create(const struct enso_registry_options *options,
                          struct enso_registry **ret_registry, struct enso_error *err);
 /* Stops the loader (after the model it is at), removes queues, frees models. NULL is fine. */
 void enso_registry_destroy(struct enso_registry *registry);
+/* Models that are on a lost device load again, onto the next one, by the loader; until then they
+ * are loading. Loop thread. */
+void enso_registry_move_lost(struct enso_registry *registry);
 /* At the end: load no more models. True when the loader is at one that takes longer than half a
  * second: it is left alone, and the registry must not be destroyed. */
 bool enso_registry_stop_loading(struct enso_registry *registry);
@@ -83,7 +86,8 @@ const struct enso_entry *enso_registry_entry(const struct enso_registry *registr
 /* The entry of that name or alias; NULL with ENSO_NOT_FOUND naming the models there are. */
 const struct enso_entry *enso_registry_entry_named(const struct enso_registry *registry,
                                                    const char *name, struct enso_error *err);
-/* A copy of what changes. *ret_served is referenced (enso_served_unref) or NULL. */
+/* A copy of what changes. *ret_served is referenced (enso_served_unref) or NULL. A model whose
+ * device is lost has failed, or is loading when it will be moved (on_device_lost = cpu). */
 enum enso_entry_state enso_registry_state(struct enso_registry *registry,
                                           const struct enso_entry *entry,
                                           struct enso_served **ret_served,
@@ -91,7 +95,9 @@ enum enso_entry_state enso_registry_state(struct enso_registry *registry,
 
 struct enso_readiness {
     size_t n_loading, n_ready, n_failed;
-    bool required_failed; /* a model that must serve cannot */
+    bool required_failed;   /* a model that must serve cannot */
+    size_t n_lost;          /* among the failed: of a device that is lost */
+    struct enso_error lost; /* why it is, or empty */
 };
 void enso_registry_readiness(struct enso_registry *registry, struct enso_readiness *ret);
 

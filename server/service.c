@@ -18,6 +18,7 @@
 #include "server/app.h"
 #include "server/device.h"
 #include "server/loop.h"
+#include "server/lost.h"
 
 struct enso_service {
     struct enso_app *app;
@@ -31,8 +32,14 @@ static void feed(void *user)
     struct enso_service *s = user;
     bool healthy = true;
 
-    for (size_t i = 0; healthy && i < s->app->devices->n; i++)
-        healthy = enso_scheduler_healthy(s->app->devices->places[i].scheduler, enso_clock_now_ns());
+    enso_lost_check(s->app);
+    for (size_t i = 0; healthy && i < s->app->devices->n; i++) {
+        const struct enso_place *place = &s->app->devices->places[i];
+
+        /* of a lost device nothing is expected: on_device_lost says what comes of it */
+        healthy = enso_place_is_lost(place, NULL) ||
+                  enso_scheduler_healthy(place->scheduler, enso_clock_now_ns());
+    }
     if (healthy)
         (void)sd_notify(0, "WATCHDOG=1"); /* nothing to be done about a refusal */
 }

@@ -14,7 +14,8 @@ struct enso_app;
 struct enso_service;
 
 /* Starts feeding the watchdog if WATCHDOG_USEC asks for it: a loop timer at half its period, as
- * long as every lane is idle or within its time (enso_scheduler_healthy). A loop that hangs, or a
+ * long as every lane of a device that is not lost is idle or within its time
+ * (enso_scheduler_healthy). A loop that hangs, or a
  * lane that does, ends the feeding, and systemd restarts the daemon. */
 int enso_service_create(struct enso_app *app, struct enso_service **ret_service,
                         struct enso_error *err);

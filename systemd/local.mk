@@ -2,6 +2,11 @@
 systemdsystemunit_DATA = systemd/ensod.service
 EXTRA_DIST += systemd/ensod-cuda.conf systemd/ensod.service.in systemd/README.md
 CLEANFILES += systemd/ensod.service
+# Where the module is, its drop-in stands beside the unit: systemd reads both.
+if HAVE_CUDA
+cudadropindir = $(systemdsystemunitdir)/ensod.service.d
+cudadropin_DATA = systemd/ensod-cuda.conf
+endif
 
 systemd/ensod.service: $(srcdir)/systemd/ensod.service.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) systemd && \

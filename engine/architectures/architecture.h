@@ -13,7 +13,7 @@
 #include "engine/architectures/builder.h"
 
 struct enso_encoder_inputs {
-    int tokens, positions, segments, starts; /* value numbers */
+    int tokens, positions, segments, starts, work; /* value numbers; work: attention_work */
 };
 
 struct enso_encoder {

@@ -72,7 +72,7 @@ static void bert_encoder(struct enso_builder *b, const struct enso_encoder_input
 
         (void)snprintf(name, sizeof name, "encoder.layer.%d.attention.self", layer);
         y = enso_builder_attention(b, name, (const char *const[]){"query", "key", "value"}, x,
-                                   in->starts, e->hidden_size, n_heads);
+                                   in->starts, in->work, e->hidden_size, n_heads);
         (void)snprintf(name, sizeof name, "encoder.layer.%d.attention.output.dense", layer);
         y = enso_builder_linear(b, name, y, e->hidden_size, e->hidden_size, ENSO_NO_VALUE,
                                 ENSO_ACTIVATION_NONE);

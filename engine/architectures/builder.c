@@ -164,14 +164,14 @@ static int stack(struct enso_builder *b, const char *block, const char *const na
 }
 
 int enso_builder_attention(struct enso_builder *b, const char *block, const char *const names[3],
-                           int x, int starts, int64_t hidden, int64_t n_heads)
+                           int x, int starts, int work, int64_t hidden, int64_t n_heads)
 {
     int weight = stack(b, block, names, ".weight", 2, (int64_t[]){hidden, hidden});
     int bias = stack(b, block, names, ".bias", 1, (int64_t[]){hidden});
     int qkv =
         enso_builder_linear_of(b, block, x, weight, bias, ENSO_NO_VALUE, ENSO_ACTIVATION_NONE);
     int node = -1;
-    int y = enso_builder_node(b, ENSO_OP_ATTENTION, block, (int[]){qkv, starts}, 2, &node);
+    int y = enso_builder_node(b, ENSO_OP_ATTENTION, block, (int[]){qkv, starts, work}, 3, &node);
 
     enso_builder_set_int(b, node, "heads", n_heads);
     enso_builder_set_int(b, node, "size", hidden / ENSO_MAX(n_heads, 1));
@@ -198,9 +198,11 @@ int enso_builder_layer_norm(struct enso_builder *b, const char *name, int x, int
     return y;
 }
 
-int enso_builder_ragged_input(struct enso_builder *b, const char *name, enum enso_extent extent)
+int enso_builder_ragged_input(struct enso_builder *b, const char *name, enum enso_extent extent,
+                              int64_t n_columns)
 {
-    struct enso_shape shape = {.rank = 1, .dims = {{1, extent}}};
+    struct enso_shape shape = {.rank = n_columns > 1 ? 2 : 1,
+                               .dims = {{1, extent}, enso_dim_fixed(n_columns)}};
 
     if (b->status != ENSO_OK)
         return ENSO_NO_VALUE;

@@ -37,9 +37,10 @@ int enso_builder_weight(struct enso_builder *b, size_t rank, const int64_t *dims
                         const char *format, ...) ENSO_PRINTF(4, 5);
 
 /* Self-attention of a block: q, k and v projections "<block>.<names[i]>" (weight and bias, each
- * hidden × hidden) as one stacked linear, then ragged attention. Gives [T, hidden]. */
+ * hidden × hidden) as one stacked linear, then ragged attention over starts and work list. Gives
+ * [T, hidden]. */
 int enso_builder_attention(struct enso_builder *b, const char *block, const char *const names[3],
-                           int x, int starts, int64_t hidden, int64_t n_heads);
+                           int x, int starts, int work, int64_t hidden, int64_t n_heads);
 
 /* y = act(x W^T + b + residual), W = "<name>.weight" [n_out, n_in], b = "<name>.bias". */
 int enso_builder_linear(struct enso_builder *b, const char *name, int x, int64_t n_out,
@@ -62,8 +63,9 @@ void enso_builder_set_int(struct enso_builder *b, int node, const char *name, in
 void enso_builder_set_float(struct enso_builder *b, int node, const char *name, float f);
 void enso_builder_set_string(struct enso_builder *b, int node, const char *name, const char *s);
 
-/* Graph inputs of ragged text: I32 [extent]. */
-int enso_builder_ragged_input(struct enso_builder *b, const char *name, enum enso_extent extent);
+/* Graph inputs of ragged text: I32 [extent], or I32 [extent, n_columns] for n_columns > 1. */
+int enso_builder_ragged_input(struct enso_builder *b, const char *name, enum enso_extent extent,
+                              int64_t n_columns);
 
 /* config.json's whole number, in [min, max]; `otherwise` < 0 makes it required. */
 int64_t enso_builder_config_int(struct enso_builder *b, const char *key, int64_t min, int64_t max,

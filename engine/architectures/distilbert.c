@@ -41,7 +41,7 @@ static void distilbert_encoder(struct enso_builder *b, const struct enso_encoder
 
         (void)snprintf(name, sizeof name, "transformer.layer.%d.attention", layer);
         y = enso_builder_attention(b, name, (const char *const[]){"q_lin", "k_lin", "v_lin"}, x,
-                                   in->starts, e->hidden_size, n_heads);
+                                   in->starts, in->work, e->hidden_size, n_heads);
         (void)snprintf(name, sizeof name, "transformer.layer.%d.attention.out_lin", layer);
         y = enso_builder_linear(b, name, y, e->hidden_size, e->hidden_size, ENSO_NO_VALUE,
                                 ENSO_ACTIVATION_NONE);

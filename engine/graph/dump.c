@@ -12,7 +12,7 @@
 
 void enso_shape_print(const struct enso_shape *shape, struct enso_buffer *b)
 {
-    static const char *const names[] = {"", "N", "T", "B", "(B+1)"};
+    static const char *const names[] = {"", "N", "T", "B", "(B+1)", "(T/64+B)"};
 
     enso_buffer_putc(b, '[');
     for (size_t i = 0; i < shape->rank; i++) {

@@ -573,6 +573,12 @@ int64_t enso_dim_at(struct enso_dim d, const struct enso_extents *e)
         if (__builtin_add_overflow(e->n_sequences, 1, &extent))
             return INT64_MAX;
         break;
+    case ENSO_EXTENT_WORK:
+        if (__builtin_add_overflow(e->n_tokens / ENSO_ATTENTION_TILE, e->n_sequences, &extent))
+            return INT64_MAX;
+        break;
+    case ENSO_N_EXTENTS:
+        break;
     }
     return __builtin_mul_overflow(d.factor, extent, &n) ? INT64_MAX : n;
 }

@@ -24,7 +24,10 @@
  * Symbols: a dimension is factor × extent. Extents are run-time numbers of a batch: N items of a
  * dense model, T tokens and B sequences of a ragged one. All other dimensions are plain numbers.
  * Ragged text: values "tokens", "positions", "segments" are I32 [T], "starts" is I32 [B+1]
- * (sequence b is tokens starts[b] .. starts[b+1]-1; starts[0] = 0, starts[B] = T).
+ * (sequence b is tokens starts[b] .. starts[b+1]-1; starts[0] = 0). starts[B] = T, or less: tokens
+ * from there on are padding and belong to no sequence. "attention_work" is I32 [T/64 + B, 2]: pairs
+ * (sequence, number of its tile of 64 queries), the longest sequences first; (-1, -1) where the
+ * tiles have come to an end.
  */
 #ifndef ENSO_ENGINE_GRAPH_GRAPH_H
 #define ENSO_ENGINE_GRAPH_GRAPH_H
@@ -45,7 +48,12 @@ enum enso_extent {
     ENSO_EXTENT_TOKENS,    /* T */
     ENSO_EXTENT_SEQUENCES, /* B */
     ENSO_EXTENT_STARTS,    /* B + 1 */
+    ENSO_EXTENT_WORK,      /* T / 64 + B, whole numbers: entries of the attention's work list */
+    ENSO_N_EXTENTS
 };
+
+/* Tokens of a query tile in the attention's work list. */
+#define ENSO_ATTENTION_TILE 64
 
 /* The run-time numbers of one batch. */
 struct enso_extents {

@@ -381,10 +381,11 @@ static int build_graph(struct text_folder *f, const json_t *modules)
     (void)snprintf(b->prefix, sizeof b->prefix, "%s", architecture->prefix);
     if (!enso_builder_has(b, "embeddings.word_embeddings.weight"))
         b->prefix[0] = '\0';
-    f->in.tokens = enso_builder_ragged_input(b, "tokens", ENSO_EXTENT_TOKENS);
-    f->in.positions = enso_builder_ragged_input(b, "positions", ENSO_EXTENT_TOKENS);
-    f->in.segments = enso_builder_ragged_input(b, "segments", ENSO_EXTENT_TOKENS);
-    f->in.starts = enso_builder_ragged_input(b, "starts", ENSO_EXTENT_STARTS);
+    f->in.tokens = enso_builder_ragged_input(b, "tokens", ENSO_EXTENT_TOKENS, 1);
+    f->in.positions = enso_builder_ragged_input(b, "positions", ENSO_EXTENT_TOKENS, 1);
+    f->in.segments = enso_builder_ragged_input(b, "segments", ENSO_EXTENT_TOKENS, 1);
+    f->in.starts = enso_builder_ragged_input(b, "starts", ENSO_EXTENT_STARTS, 1);
+    f->in.work = enso_builder_ragged_input(b, "attention_work", ENSO_EXTENT_WORK, 2);
     architecture->encoder(b, &f->in, &f->encoder);
     if (b->status != ENSO_OK)
         return b->status;

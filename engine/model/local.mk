@@ -4,7 +4,7 @@ engine_libengine_a_SOURCES += \
 	engine/architectures/bert.c \
 	engine/architectures/builder.c engine/architectures/builder.h \
 	engine/architectures/distilbert.c \
-	engine/model/encode.c \
+	engine/model/attention_work.c engine/model/encode.c \
 	engine/model/labels.c \
 	engine/model/load_onnx.c \
 	engine/model/load_text.c \

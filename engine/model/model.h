@@ -149,9 +149,17 @@ int enso_model_warmup_sample(const struct enso_model *model, double scale,
 /* A lane is about to close: free what the model keeps for it. Not while a batch runs on it. */
 void enso_model_forget_lane(struct enso_model *model, const struct enso_lane *lane);
 
-/* Run a batch; fills every sample's outputs. Called by one lane at a time per lane; the signature
- * is that of struct enso_runner's run (batching/runner.h). */
-int enso_model_run(void *model, struct enso_lane *lane, struct enso_sample *const *samples,
-                   size_t n, struct enso_error *err);
+/* Start a batch in a free slot of the lane, and wait for it: finish, with the same samples, fills
+ * every sample's outputs. The slot is free again when begin failed, and after finish. Called by the
+ * lane's thread; signatures are those of struct enso_runner (batching/runner.h). */
+int enso_model_begin(void *model, struct enso_lane *lane, unsigned slot,
+                     struct enso_sample *const *samples, size_t n, const struct enso_pace *pace,
+                     struct enso_error *err);
+int enso_model_finish(void *model, struct enso_lane *lane, unsigned slot,
+                      struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
+                      struct enso_error *err);
+/* Both at once in slot 0, which must be free. */
+int enso_model_run(struct enso_model *model, struct enso_lane *lane,
+                   struct enso_sample *const *samples, size_t n, struct enso_error *err);
 
 #endif

@@ -16,12 +16,10 @@
 #include "engine/program/program.h"
 #include "engine/text/tokenizer.h"
 
-/* What one lane keeps for one model: its context and the flat arrays of a batch. */
+/* What one lane keeps for one model. */
 struct enso_model_lane {
     const struct enso_lane *lane; /* key only, may be gone */
     struct enso_context *context;
-    void *staging; /* grows; inputs and outputs of a batch, host memory */
-    size_t staging_bytes;
     struct enso_model_lane *next;
 };
 
@@ -67,6 +65,11 @@ int enso__model_hold_file(struct enso_model *m, struct enso_weights_file *file,
 /* After binding: does a row give the same bits alone and in a batch? Sets info.batched. */
 int enso__model_check_batching(struct enso_model *m, struct enso_error *err);
 void enso__model_lanes_done(struct enso_model *m);
+
+/* The attention's work list of a batch (engine/graph/graph.h): work gets n_entries pairs (sequence,
+ * tile), at least starts[n] / 64 + n of them. Longest sequences first, equals in their order. */
+void enso__attention_work(const int32_t *starts, size_t n_sequences, size_t n_entries,
+                          int32_t *work);
 
 /* Labels out of config.json: id2label, checked against n_labels; LABEL_0... when absent. */
 int enso__labels_from_config(struct enso_model *m, const json_t *config, uint32_t n_labels,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Running a batch of samples on a lane: pack them end to end into flat arrays, run the plan, cut
- * the outputs into the samples' own, and turn logits into what the task promises. One context and
- * one staging block per lane and model, reused by every batch.
+ * Running a batch of samples on a lane: begin packs them end to end into the slot's inputs and
+ * starts the plan; finish waits, cuts the outputs into the samples' own, and turns logits into what
+ * the task promises. One context per lane and model, reused by every batch.
  */
 #include <math.h>
 #include <string.h>
@@ -44,7 +44,6 @@ void enso__model_lanes_done(struct enso_model *m)
 
         m->lanes = l->next;
         enso_context_destroy(l->context);
-        enso_free(l->staging);
         enso_free(l);
     }
 }
@@ -59,40 +58,10 @@ void enso_model_forget_lane(struct enso_model *m, const struct enso_lane *lane)
             continue;
         *at = l->next;
         enso_context_destroy(l->context);
-        enso_free(l->staging);
         enso_free(l);
         break;
     }
     (void)pthread_mutex_unlock(&m->lock);
-}
-
-/* Staging of at least size bytes; content is lost when it grows. */
-static bool reserve_staging(struct enso_model_lane *l, size_t size)
-{
-    if (size <= l->staging_bytes)
-        return true;
-    if (size == SIZE_MAX)
-        return false;
-    enso_free(l->staging);
-    l->staging = enso_alloc_aligned(ENSO_CACHE_LINE, size);
-    l->staging_bytes = l->staging != NULL ? size : 0;
-    return l->staging != NULL;
-}
-
-/* A cursor that hands out 64-byte aligned pieces; with base NULL it only counts. */
-struct carver {
-    char *base;
-    size_t used; /* SIZE_MAX: more than can be addressed */
-};
-
-static void *carve(struct carver *c, size_t size)
-{
-    void *p = c->base != NULL ? c->base + c->used : NULL;
-
-    if (!enso_size_add(size, ENSO_CACHE_LINE - 1, &size) ||
-        !enso_size_add(c->used, size & ~(size_t)(ENSO_CACHE_LINE - 1), &c->used))
-        c->used = SIZE_MAX;
-    return p;
 }
 
 /* --- what the task makes of logits ------------------------------------------------------------ */
@@ -152,100 +121,78 @@ static float *keep_rows(struct enso_sample *s, const float *rows, size_t n_rows,
 
 /* --- ragged text ------------------------------------------------------------------------------ */
 
-/* The arrays of a ragged batch in staging. */
-struct text_batch {
-    int32_t *tokens, *positions, *segments, *starts; /* [T], [T], [T], [B + 1] */
-    float *pooled;                                   /* [B, labels or dimensions], or NULL */
-    float *hidden;                                   /* [T, hidden], or NULL */
-};
+#define N_TEXT_INPUTS 5 /* tokens, positions, segments, starts, attention_work */
 
-static void carve_text(struct text_batch *b, struct carver *c, const struct enso_extents *e,
-                       size_t width, size_t hidden)
+/* The samples end to end; where the device has rounded the batch up, tokens of padding behind them,
+ * which belong to no sequence, and sequences without tokens. */
+static void fill_text(const struct enso_tensor inputs[N_TEXT_INPUTS],
+                      struct enso_sample *const *samples, size_t n)
 {
-    size_t t = (size_t)e->n_tokens, s = (size_t)e->n_sequences;
-
-    b->tokens = carve(c, t * sizeof *b->tokens);
-    b->positions = carve(c, t * sizeof *b->positions);
-    b->segments = carve(c, t * sizeof *b->segments);
-    b->starts = carve(c, (s + 1) * sizeof *b->starts);
-    b->pooled = width != 0 ? carve(c, s * width * sizeof *b->pooled) : NULL;
-    b->hidden = hidden != 0 ? carve(c, t * hidden * sizeof *b->hidden) : NULL;
-}
-
-static void fill_text(struct text_batch *b, struct enso_sample *const *samples, size_t n)
-{
-    int32_t at = 0;
+    int32_t *tokens = inputs[0].data, *positions = inputs[1].data, *segments = inputs[2].data;
+    int32_t *starts = inputs[3].data;
+    size_t at = 0, padding;
 
     for (size_t i = 0; i < n; i++) {
         const struct enso_sample *s = samples[i];
 
-        b->starts[i] = at;
-        memcpy(b->tokens + at, s->tokens, s->n_tokens * sizeof *s->tokens);
+        starts[i] = (int32_t)at;
+        memcpy(tokens + at, s->tokens, s->n_tokens * sizeof *s->tokens);
         for (uint32_t k = 0; k < s->n_tokens; k++) {
-            b->positions[at + (int32_t)k] = (int32_t)k;
-            b->segments[at + (int32_t)k] = s->segments != NULL ? s->segments[k] : 0;
+            positions[at + k] = (int32_t)k;
+            segments[at + k] = s->segments != NULL ? s->segments[k] : 0;
         }
-        at += (int32_t)s->n_tokens;
+        at += s->n_tokens;
     }
-    b->starts[n] = at;
+    for (size_t i = n; i < (size_t)inputs[3].dims[0]; i++)
+        starts[i] = (int32_t)at;
+    padding = (size_t)inputs[0].dims[0] - at;
+    memset(tokens + at, 0, padding * sizeof *tokens); /* every table has a first row */
+    memset(positions + at, 0, padding * sizeof *positions);
+    memset(segments + at, 0, padding * sizeof *segments);
+    enso__attention_work(starts, n, (size_t)inputs[4].dims[0], inputs[4].data);
 }
 
-/* An I32 input [n]. */
-static struct enso_tensor vector(int32_t *data, int64_t n)
+static int begin_text(const struct enso_model *m, struct enso_lane *lane, struct enso_model_lane *l,
+                      unsigned slot, struct enso_sample *const *samples, size_t n,
+                      const struct enso_pace *pace, struct enso_error *err)
 {
-    return (struct enso_tensor){ENSO_DTYPE_I32, 1, {n}, data};
+    struct enso_extents e = {.n_sequences = (int64_t)n};
+    struct enso_tensor inputs[N_TEXT_INPUTS];
+    bool wanted[MAX_BORDERS] = {false};
+    int st;
+
+    for (size_t i = 0; i < n; i++) {
+        e.n_tokens += samples[i]->n_tokens;
+        wanted[samples[i]->want_tokens ? m->info.n_outputs - 1 : 0] = true;
+    }
+    st = enso_context_stage(l->context, lane, slot, &e, inputs, err);
+    if (st != ENSO_OK)
+        return st;
+    fill_text(inputs, samples, n);
+    return enso_context_begin(l->context, lane, slot, inputs, wanted, pace, err);
 }
 
 /* Every sample gets its rows; out of memory is the sample's batch's error. */
-static int keep_text(const struct enso_model *m, const struct text_batch *b,
-                     struct enso_sample *const *samples, size_t n, size_t width, size_t hidden,
-                     struct enso_error *err)
+static int keep_text(const struct enso_model *m, const struct enso_tensor *outputs,
+                     struct enso_sample *const *samples, size_t n, struct enso_error *err)
 {
+    const struct enso_tensor *pooled = &outputs[0], *hidden = &outputs[m->info.n_outputs - 1];
+    size_t at = 0;
+
     for (size_t i = 0; i < n; i++) {
         struct enso_sample *s = samples[i];
-        float *kept = s->want_tokens ? keep_rows(s, b->hidden + (size_t)b->starts[i] * hidden,
-                                                 s->n_tokens, hidden)
-                                     : keep_rows(s, b->pooled + i * width, 1, width);
+        const struct enso_tensor *from = s->want_tokens ? hidden : pooled;
+        size_t width = (size_t)from->dims[1], row = s->want_tokens ? at : i;
+        float *kept = keep_rows(s, (const float *)from->data + row * width,
+                                s->want_tokens ? s->n_tokens : 1, width);
 
         if (kept == NULL)
             return enso_error_no_memory(err, "a sample's outputs");
         if (classifies(m) && !s->want_raw)
             to_probabilities(m, kept, 1);
+        at += s->n_tokens;
     }
     return ENSO_OK;
-}
-
-static int run_text(struct enso_model *m, struct enso_lane *lane, struct enso_model_lane *l,
-                    struct enso_sample *const *samples, size_t n, struct enso_error *err)
-{
-    struct enso_extents e = {.n_sequences = (int64_t)n};
-    size_t width = 0, hidden = 0;
-    struct carver c = {NULL, 0};
-    struct text_batch b;
-    void *outputs[2];
-    int st;
-
-    for (size_t i = 0; i < n; i++) {
-        e.n_tokens += samples[i]->n_tokens;
-        if (samples[i]->want_tokens)
-            hidden = (size_t)m->info.outputs[m->info.n_outputs - 1].dims[1];
-        else
-            width = (size_t)m->info.outputs[0].dims[1];
-    }
-    carve_text(&b, &c, &e, width, hidden);
-    if (!reserve_staging(l, c.used))
-        return enso_error_no_memory(err, "a batch's tokens");
-    c = (struct carver){l->staging, 0};
-    carve_text(&b, &c, &e, width, hidden);
-    fill_text(&b, samples, n);
-    outputs[0] = b.pooled;
-    outputs[1] = b.hidden;
-    st = enso_context_run(l->context, lane, &e,
-                          (const struct enso_tensor[]){
-                              vector(b.tokens, e.n_tokens), vector(b.positions, e.n_tokens),
-                              vector(b.segments, e.n_tokens), vector(b.starts, e.n_sequences + 1)},
-                          outputs, err);
-    return st != ENSO_OK ? st : keep_text(m, &b, samples, n, width, hidden, err);
 }
 
 /* --- dense inputs ----------------------------------------------------------------------------- */
@@ -270,11 +217,16 @@ static int keep_output(const struct enso_model *m, const struct enso_tensor *fro
     return ENSO_OK;
 }
 
+static bool wants_scores_alone(const struct enso_model *m, const struct enso_sample *s)
+{
+    return classifies(m) && !s->want_own;
+}
+
 /* outputs: the batch's; first: the item at which this sample's begin. */
 static int keep_dense(const struct enso_model *m, const struct enso_tensor *outputs, size_t first,
                       struct enso_sample *s, struct enso_error *err)
 {
-    bool only_scores = classifies(m) && !s->want_own;
+    bool only_scores = wants_scores_alone(m, s);
     size_t n = only_scores ? 1 : m->info.n_outputs;
     struct enso_tensor *t = enso_arena_alloc_zero(&s->arena, n, sizeof *t);
     int st = ENSO_OK;
@@ -298,26 +250,6 @@ static int keep_dense(const struct enso_model *m, const struct enso_tensor *outp
     return ENSO_OK;
 }
 
-/* The batch's tensors in staging; a single sample's inputs are used where they are. */
-static void carve_dense(const struct enso_model *m, struct carver *c,
-                        struct enso_sample *const *samples, size_t n, int64_t n_items,
-                        struct enso_tensor *inputs, struct enso_tensor *outputs)
-{
-    for (size_t i = 0; i < m->info.n_inputs; i++) {
-        size_t bytes = 0;
-
-        inputs[i] = samples[0]->inputs[i];
-        if (n == 1)
-            continue;
-        for (size_t k = 0; k < n; k++) /* they exist, so their sum can be addressed */
-            bytes += enso_tensor_bytes(&samples[k]->inputs[i]);
-        inputs[i].dims[0] = n_items;
-        inputs[i].data = carve(c, bytes);
-    }
-    for (size_t i = 0; i < m->info.n_outputs; i++)
-        outputs[i].data = carve(c, enso_tensor_bytes(&outputs[i]));
-}
-
 /* Put the samples' inputs end to end. */
 static void stack_inputs(const struct enso_model *m, struct enso_sample *const *samples, size_t n,
                          const struct enso_tensor *inputs)
@@ -334,41 +266,41 @@ static void stack_inputs(const struct enso_model *m, struct enso_sample *const *
     }
 }
 
-static int run_dense(struct enso_model *m, struct enso_lane *lane, struct enso_model_lane *l,
-                     struct enso_sample *const *samples, size_t n, struct enso_error *err)
+/* A single sample's inputs are used where they are. */
+static int begin_dense(const struct enso_model *m, struct enso_lane *lane,
+                       struct enso_model_lane *l, unsigned slot, struct enso_sample *const *samples,
+                       size_t n, const struct enso_pace *pace, struct enso_error *err)
 {
-    struct enso_tensor inputs[MAX_BORDERS], outputs[MAX_BORDERS];
-    void *data[MAX_BORDERS];
+    struct enso_tensor stacked[MAX_BORDERS];
+    const struct enso_tensor *inputs = samples[0]->inputs;
     struct enso_extents e = {0};
-    struct carver c = {NULL, 0};
-    size_t first = 0;
-    int st = ENSO_OK;
+    bool wanted[MAX_BORDERS] = {false};
+    int st;
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         e.n_items += samples[i]->n_items;
-    for (size_t i = 0; st == ENSO_OK && i < m->info.n_outputs; i++)
-        st = enso_program_output_tensor(m->program, i, &e, &outputs[i], err);
-    if (st != ENSO_OK)
-        return st;
-    carve_dense(m, &c, samples, n, e.n_items, inputs, outputs);
-    if (!reserve_staging(l, c.used))
-        return enso_error_no_memory(err, "a batch's tensors");
-    c = (struct carver){l->staging, 0};
-    carve_dense(m, &c, samples, n, e.n_items, inputs, outputs);
-    if (n > 1)
-        stack_inputs(m, samples, n, inputs);
-    for (size_t i = 0; i < m->info.n_outputs; i++)
-        data[i] = outputs[i].data;
-    st = enso_context_run(l->context, lane, &e, inputs, data, err);
-    for (size_t i = 0; st == ENSO_OK && i < n; i++) {
-        st = keep_dense(m, outputs, first, samples[i], err);
-        first += samples[i]->n_items;
+        for (size_t k = 0; k < m->info.n_outputs; k++)
+            wanted[k] =
+                wanted[k] || !wants_scores_alone(m, samples[i]) || (int)k == m->label_output;
     }
-    return st;
+    if (n == 1) {
+        st = enso_context_prepare(l->context, lane, slot, &e, err);
+    } else {
+        st = enso_context_stage(l->context, lane, slot, &e, stacked, err);
+        if (st == ENSO_OK)
+            stack_inputs(m, samples, n, stacked);
+        inputs = stacked;
+    }
+    return st == ENSO_OK ? enso_context_begin(l->context, lane, slot, inputs, wanted, pace, err)
+                         : st;
 }
 
-int enso_model_run(void *model, struct enso_lane *lane, struct enso_sample *const *samples,
-                   size_t n, struct enso_error *err)
+/* --- batches ------------------------------------------------------------------------------------
+ */
+
+int enso_model_begin(void *model, struct enso_lane *lane, unsigned slot,
+                     struct enso_sample *const *samples, size_t n, const struct enso_pace *pace,
+                     struct enso_error *err)
 {
     struct enso_model *m = model;
     struct enso_model_lane *l = find_lane(m, lane, err);
@@ -376,10 +308,39 @@ int enso_model_run(void *model, struct enso_lane *lane, struct enso_sample *cons
     if (l == NULL)
         return ENSO_NO_MEMORY;
     if (m->info.takes_text)
-        return run_text(m, lane, l, samples, n, err);
+        return begin_text(m, lane, l, slot, samples, n, pace, err);
     if (!m->info.batched && n > 1)
         return enso_error_set(err, ENSO_INTERNAL, "model '%s' runs one sample a batch", m->info.id);
-    return run_dense(m, lane, l, samples, n, err);
+    return begin_dense(m, lane, l, slot, samples, n, pace, err);
+}
+
+int enso_model_finish(void *model, struct enso_lane *lane, unsigned slot,
+                      struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
+                      struct enso_error *err)
+{
+    struct enso_model *m = model;
+    struct enso_model_lane *l = find_lane(m, lane, err);
+    struct enso_tensor outputs[MAX_BORDERS];
+    size_t first = 0;
+    int st = l != NULL ? ENSO_OK : ENSO_NO_MEMORY;
+
+    if (st == ENSO_OK)
+        st = enso_context_finish(l->context, lane, slot, outputs, ret_compute_ns, err);
+    if (st == ENSO_OK && m->info.takes_text)
+        return keep_text(m, outputs, samples, n, err);
+    for (size_t i = 0; st == ENSO_OK && i < n; i++) {
+        st = keep_dense(m, outputs, first, samples[i], err);
+        first += samples[i]->n_items;
+    }
+    return st;
+}
+
+int enso_model_run(struct enso_model *model, struct enso_lane *lane,
+                   struct enso_sample *const *samples, size_t n, struct enso_error *err)
+{
+    int st = enso_model_begin(model, lane, 0, samples, n, NULL, err);
+
+    return st == ENSO_OK ? enso_model_finish(model, lane, 0, samples, n, NULL, err) : st;
 }
 
 /* --- is a batch the same as its rows? ------------------------------------------------------------

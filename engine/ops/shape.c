@@ -19,7 +19,7 @@ static int target_from_attributes(struct enso__infer *c, const int64_t *factors,
         return enso__op_fail(c, ENSO_CORRUPT, "shape_factors and shape_extents do not match");
     ret->rank = (uint8_t)n;
     for (size_t i = 0; i < n; i++) {
-        if (extents[i] < ENSO_EXTENT_FIXED || extents[i] > ENSO_EXTENT_STARTS)
+        if (extents[i] < ENSO_EXTENT_FIXED || extents[i] >= ENSO_N_EXTENTS)
             return enso__op_fail(c, ENSO_CORRUPT, "shape_extents holds %lld",
                                  (long long)extents[i]);
         ret->dims[i] = (struct enso_dim){factors[i], (enum enso_extent)extents[i]};

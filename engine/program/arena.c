@@ -58,7 +58,7 @@ int enso__arena_place(struct enso__storage *storages, size_t n, size_t *ret_tota
                       struct enso_error *err)
 {
     struct enso__storage **order = enso_alloc_array(2 * n + 1, sizeof *order), **placed;
-    size_t total = 0, all = 0;
+    size_t total = 0, all = 0, n_placed = 0;
 
     if (order == NULL)
         return enso_error_no_memory(err, "a plan");
@@ -66,6 +66,8 @@ int enso__arena_place(struct enso__storage *storages, size_t n, size_t *ret_tota
     for (size_t i = 0; i < n; i++) {
         size_t rounded;
 
+        if (storages[i].output)
+            continue;
         if (!enso_size_add(storages[i].size_bytes, ENSO__ALIGNMENT - 1, &rounded) ||
             !enso_size_add(all, rounded, &all) || all > (size_t)PTRDIFF_MAX) {
             enso_free(order);
@@ -73,10 +75,10 @@ int enso__arena_place(struct enso__storage *storages, size_t n, size_t *ret_tota
                                   "a batch of this size needs more memory than can be addressed");
         }
         storages[i].size_bytes = rounded & ~(size_t)(ENSO__ALIGNMENT - 1);
-        order[i] = &storages[i];
+        order[n_placed++] = &storages[i];
     }
-    qsort(order, n, sizeof *order, by_size);
-    for (size_t i = 0; i < n; i++) {
+    qsort(order, n_placed, sizeof *order, by_size);
+    for (size_t i = 0; i < n_placed; i++) {
         order[i]->offset = find_place(placed, i, order[i]);
         total = ENSO_MAX(total, order[i]->offset + order[i]->size_bytes);
         insert_sorted(placed, i, order[i]);

@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Running programs: see context.h. A run looks up its plan (made on first use), points every tensor
- * into the arena with the dims of this batch, and hands all steps to the backend at once.
+ * Running programs: see context.h. A batch looks up its plan (made on first use), points every
+ * tensor into the arena or the slot's blocks with the dims of this batch, and hands all steps to
+ * the backend at once.
+ *
+ * Memory. Intermediate results of all slots share one arena: a lane works batches off one after the
+ * other. Inputs and outputs do not: while one batch computes, the next one's record goes up and the
+ * last one's outputs are read. A slot's inputs stand in one block, its outputs in another, each
+ * with a twin in pinned memory laid out alike; on ordinary memory the twin is the block itself.
+ * Where a piece lies depends on the batch's numbers: what is wanted of the outputs comes first, so
+ * that one copy fetches that and nothing else.
  */
 #include "engine/program/context.h"
 
@@ -19,30 +27,66 @@
 struct planned {
     struct enso_plan *plan;
     uint64_t last_run;
+    struct enso_captures *captures; /* hold addresses of arena and blocks */
+};
+
+/* Memory on the device and its twin on the host. */
+struct block {
+    char *device, *host;
+    size_t size_bytes;
+};
+
+/* One batch. */
+struct slot {
+    bool busy;    /* begun, not finished */
+    bool through; /* all of it was over when begin returned */
+    struct planned *planned;
+    struct enso_extents asked, extents; /* the batch's, and rounded up to what runs */
+    struct enso_tensor *tensors;        /* [n_values] */
+    struct block inputs, outputs;
 };
 
 struct enso_context {
     struct enso_program *program;
-    struct planned plans[MAX_PLANS];
+    struct planned plans[MAX_PLANS]; /* a plan that is in use is none that goes: it is younger than
+                                        MAX_PLANS - ENSO_MAX_SLOTS others */
     size_t n_plans;
     uint64_t n_runs;
-    struct enso_tensor *tensors; /* [n_values], of the batch that runs */
-    char *arena;                 /* device memory */
+    char *arena; /* device memory */
     size_t arena_bytes;
+    size_t *places;   /* [n_values], scratch: of a storage of the outputs */
+    void **constants; /* [n_outputs]: copies of outputs that are constants; NULL: not fetched */
     bool debug;
+    unsigned n_slots;
+    struct slot slots[ENSO_MAX_SLOTS];
 };
+
+static bool on_host(const struct enso_context *c)
+{
+    return c->program->backend->host_memory;
+}
+
+/* ---- life ---- */
 
 int enso_context_create(struct enso_program *program, struct enso_context **ret_context,
                         struct enso_error *err)
 {
     struct enso_context *c = enso_alloc_zero(1, sizeof *c);
+    bool complete;
 
     if (c == NULL)
         return enso_error_no_memory(err, "a context");
     c->program = enso_program_ref(program);
-    c->tensors = enso_alloc_zero(program->n_values + 1, sizeof *c->tensors);
-    c->debug = program->backend->host_memory && getenv("ENSO_ARENA_DEBUG") != NULL;
-    if (c->tensors == NULL) {
+    c->n_slots = program->backend->n_slots;
+    c->places = enso_alloc_array(program->n_values + 1, sizeof *c->places);
+    c->constants = enso_alloc_zero(program->n_outputs + 1, sizeof *c->constants);
+    c->debug = on_host(c) && getenv("ENSO_ARENA_DEBUG") != NULL;
+    complete = c->places != NULL && c->constants != NULL;
+    for (unsigned i = 0; i < c->n_slots; i++) {
+        c->slots[i].tensors = enso_alloc_zero(program->n_values + 1, sizeof(struct enso_tensor));
+        complete = complete && c->slots[i].tensors != NULL;
+    }
+    if (!complete) {
         enso_context_destroy(c);
         return enso_error_no_memory(err, "a context");
     }
@@ -50,15 +94,41 @@ int enso_context_create(struct enso_program *program, struct enso_context **ret_
     return ENSO_OK;
 }
 
+static void block_free(struct enso_context *c, struct block *b)
+{
+    const struct enso_program *p = c->program;
+
+    p->backend->memory_free(p->device, b->device);
+    if (!on_host(c))
+        p->backend->staging_free(p->device, b->host);
+    *b = (struct block){0};
+}
+
+static void captures_free(struct enso_context *c, struct planned *planned)
+{
+    if (planned->captures != NULL)
+        c->program->backend->captures_free(c->program->device, planned->captures);
+    planned->captures = NULL;
+}
+
 struct enso_context *enso_context_destroy(struct enso_context *context)
 {
     if (context == NULL)
         return NULL;
-    for (size_t i = 0; i < context->n_plans; i++)
+    for (size_t i = 0; i < context->n_plans; i++) {
+        captures_free(context, &context->plans[i]);
         enso_plan_destroy(context->plans[i].plan);
-    if (context->arena != NULL)
-        context->program->backend->memory_free(context->program->device, context->arena);
-    enso_free(context->tensors);
+    }
+    context->program->backend->memory_free(context->program->device, context->arena);
+    for (unsigned i = 0; i < context->n_slots; i++) {
+        block_free(context, &context->slots[i].inputs);
+        block_free(context, &context->slots[i].outputs);
+        enso_free(context->slots[i].tensors);
+    }
+    for (size_t i = 0; context->constants != NULL && i < context->program->n_outputs; i++)
+        enso_free(context->constants[i]);
+    enso_free(context->constants);
+    enso_free(context->places);
     enso_program_unref(context->program);
     enso_free(context);
     return NULL;
@@ -66,7 +136,11 @@ struct enso_context *enso_context_destroy(struct enso_context *context)
 
 size_t enso_context_bytes(const struct enso_context *context)
 {
-    return context->arena_bytes;
+    size_t bytes = context->arena_bytes;
+
+    for (unsigned i = 0; i < context->n_slots; i++)
+        bytes += context->slots[i].inputs.size_bytes + context->slots[i].outputs.size_bytes;
+    return bytes;
 }
 
 size_t enso_context_n_plans(const struct enso_context *context)
@@ -106,7 +180,7 @@ static bool same_capacity(const struct enso_extents *a, const struct enso_extent
 }
 
 /* Room for one more plan: the one that was used longest ago goes. */
-static struct planned *free_slot(struct enso_context *c)
+static struct planned *free_place(struct enso_context *c)
 {
     struct planned *oldest = &c->plans[0];
 
@@ -115,17 +189,18 @@ static struct planned *free_slot(struct enso_context *c)
     for (size_t i = 1; i < MAX_PLANS; i++)
         if (c->plans[i].last_run < oldest->last_run)
             oldest = &c->plans[i];
+    captures_free(c, oldest);
     enso_plan_destroy(oldest->plan);
     return oldest;
 }
 
 static int find_plan(struct enso_context *c, const struct enso_extents *e,
-                     const struct enso_plan **ret_plan, struct enso_error *err)
+                     struct planned **ret_planned, struct enso_error *err)
 {
     const struct enso_program *p = c->program;
     struct enso_extents capacity;
     struct enso_plan *plan;
-    struct planned *slot;
+    struct planned *place;
     int st = capacity_of(p, ENSO_EXTENT_ITEMS, "item", e->n_items, 1, &capacity.n_items, err);
 
     if (st == ENSO_OK)
@@ -140,32 +215,115 @@ static int find_plan(struct enso_context *c, const struct enso_extents *e,
     for (size_t i = 0; i < c->n_plans; i++)
         if (same_capacity(&c->plans[i].plan->capacity, &capacity)) {
             c->plans[i].last_run = c->n_runs;
-            *ret_plan = c->plans[i].plan;
+            *ret_planned = &c->plans[i];
             return ENSO_OK;
         }
     st = enso_plan_create(c->program, &capacity, &plan, err);
     if (st != ENSO_OK)
         return st;
-    slot = free_slot(c);
-    *slot = (struct planned){plan, c->n_runs};
-    *ret_plan = plan;
+    place = free_place(c);
+    *place = (struct planned){plan, c->n_runs, NULL};
+    *ret_planned = place;
     return ENSO_OK;
 }
 
-static int grow_arena(struct enso_context *c, size_t bytes, struct enso_error *err)
+/* ---- memory ---- */
+
+/* Memory moves: recorded launches hold its address, and batches on the lane may still use it. */
+static int let_go_of_memory(struct enso_context *c, struct enso_lane *lane, bool shared,
+                            struct enso_error *err)
+{
+    bool captured = false, busy = false;
+    int st = ENSO_OK;
+
+    for (size_t i = 0; i < c->n_plans; i++)
+        captured = captured || c->plans[i].captures != NULL;
+    for (unsigned i = 0; i < c->n_slots; i++)
+        busy = busy || (c->slots[i].busy && !c->slots[i].through);
+    if (busy && (shared || captured) && c->program->backend->drain != NULL)
+        st = c->program->backend->drain(lane, err);
+    for (size_t i = 0; st == ENSO_OK && captured && i < c->n_plans; i++)
+        captures_free(c, &c->plans[i]);
+    return st;
+}
+
+static int grow_arena(struct enso_context *c, struct enso_lane *lane, size_t bytes,
+                      struct enso_error *err)
 {
     const struct enso_program *p = c->program;
+    void *memory = NULL;
+    int st;
 
     if (bytes <= c->arena_bytes)
         return ENSO_OK;
-    if (c->arena != NULL)
-        p->backend->memory_free(p->device, c->arena);
+    st = let_go_of_memory(c, lane, true, err);
+    if (st != ENSO_OK)
+        return st;
+    p->backend->memory_free(p->device, c->arena);
+    c->arena = NULL;
     c->arena_bytes = 0;
-    c->arena = p->backend->memory_alloc(p->device, bytes);
-    if (c->arena == NULL)
-        return enso__program_no_room(p, "a batch", bytes, err);
+    st = enso__program_alloc(p, "a batch", bytes, &memory, err);
+    if (st != ENSO_OK)
+        return st;
+    c->arena = memory;
     c->arena_bytes = bytes;
     return ENSO_OK;
+}
+
+/* A slot's block of at least so many bytes; its content is lost when it grows. */
+static int grow_block(struct enso_context *c, struct enso_lane *lane, struct block *b, size_t bytes,
+                      const char *what, struct enso_error *err)
+{
+    const struct enso_program *p = c->program;
+    void *device = NULL, *host = NULL;
+    int st = let_go_of_memory(c, lane, false, err);
+
+    if (st != ENSO_OK)
+        return st;
+    block_free(c, b);
+    st = enso__program_alloc(p, what, bytes, &device, err);
+    if (st == ENSO_OK && on_host(c))
+        host = device;
+    else if (st == ENSO_OK)
+        st = p->backend->staging_alloc(p->device, bytes, what, &host, err);
+    *b = (struct block){device, host, bytes};
+    if (st != ENSO_OK)
+        block_free(c, b);
+    return st;
+}
+
+static int need_inputs(struct enso_context *c, struct enso_lane *lane, struct slot *s,
+                       struct enso_error *err)
+{
+    size_t bytes = s->planned->plan->input_bytes;
+
+    return bytes <= s->inputs.size_bytes
+               ? ENSO_OK
+               : grow_block(c, lane, &s->inputs, bytes, "the inputs", err);
+}
+
+/* What lies between the pieces comes down with them: a new block is filled, with NaN, which shows
+ * if nobody wrote a piece. On the stream of the steps, so before they write; waited for, since
+ * whatever fails next may free the block. */
+static int need_outputs(struct enso_context *c, struct enso_lane *lane, struct slot *s,
+                        struct enso_error *err)
+{
+    const struct enso_backend *backend = c->program->backend;
+    size_t bytes = s->planned->plan->output_bytes;
+    int st;
+
+    if (bytes <= s->outputs.size_bytes)
+        return ENSO_OK;
+    st = grow_block(c, lane, &s->outputs, bytes, "the outputs", err);
+    if (st != ENSO_OK || on_host(c))
+        return st;
+    memset(s->outputs.host, 0xFF, bytes);
+    st = backend->upload(lane, s->outputs.device, s->outputs.host, bytes, err);
+    if (st == ENSO_OK && backend->drain != NULL)
+        st = backend->drain(lane, err);
+    if (st != ENSO_OK)
+        block_free(c, &s->outputs);
+    return st;
 }
 
 /* ---- tensors of a batch ---- */
@@ -184,64 +342,133 @@ static int check_input(const struct enso_program *p, size_t i, const struct enso
                           p->inputs[i].name, p->name);
 }
 
-/* Dims of this batch and, for what has a place before the first step, data. */
-static int set_tensors(struct enso_context *c, const struct enso_plan *plan,
-                       const struct enso_extents *e, const struct enso_tensor *inputs,
-                       struct enso_error *err)
+/* Dims of this batch; data of constants and of what lies in the arena. */
+static void set_tensors(const struct enso_context *c, struct slot *s)
 {
     const struct enso_program *p = c->program;
+    const struct enso_plan *plan = s->planned->plan;
 
     for (size_t i = 0; i < p->n_values; i++) {
         const struct enso__program_value *v = &p->values[i];
-        struct enso_tensor *t = &c->tensors[i];
+        struct enso_tensor *t = &s->tensors[i];
 
-        (void)enso__value_tensor(v, e, t); /* fits, since its capacity does */
+        (void)enso__value_tensor(v, &s->extents, t); /* fits, since its capacity does */
         if (plan->storage_of[i] >= 0)
             t->data = c->arena + plan->storages[plan->storage_of[i]].offset;
         else if (v->origin == ENSO__CONSTANT)
             t->data = (char *)p->constants + v->offset;
     }
-    for (size_t i = 0; i < p->n_inputs; i++) {
-        struct enso_tensor *t = &c->tensors[p->input_values[i]];
-        int st = check_input(p, i, &inputs[i], t, err);
-
-        if (st != ENSO_OK)
-            return st;
-        if (p->backend->host_memory)
-            t->data = inputs[i].data; /* read only: its storage is not in the arena */
-    }
-    if (p->backend->host_memory)
-        for (size_t i = 0; i < p->n_values; i++)
-            if (p->values[i].origin == ENSO__INPUT)
-                c->tensors[i].data = c->tensors[p->values[i].root].data;
-    return ENSO_OK;
 }
 
-static int upload_inputs(struct enso_context *c, struct enso_lane *lane,
-                         const struct enso_tensor *inputs, struct enso_error *err)
+/* Inputs get the places of their record, one behind the other. Returns the record's size. */
+static size_t place_inputs(const struct enso_context *c, struct slot *s)
 {
     const struct enso_program *p = c->program;
-    int st = ENSO_OK;
+    size_t at = 0;
 
-    for (size_t i = 0; st == ENSO_OK && i < p->n_inputs && !p->backend->host_memory; i++)
-        st = p->backend->upload(lane, c->tensors[p->input_values[i]].data, inputs[i].data,
-                                enso_tensor_bytes(&inputs[i]), err);
-    return st;
+    for (size_t i = 0; i < p->n_inputs; i++) {
+        struct enso_tensor *t = &s->tensors[p->input_values[i]];
+
+        t->data = s->inputs.device + at;
+        at += enso__aligned(enso_tensor_bytes(t));
+    }
+    return at;
 }
 
-static int download_outputs(struct enso_context *c, struct enso_lane *lane, void *const *outputs,
-                            struct enso_error *err)
+/* Views of inputs stand where those do. */
+static void place_views(const struct enso_context *c, struct slot *s)
+{
+    const struct enso_program *p = c->program;
+
+    for (size_t i = 0; i < p->n_values; i++)
+        if (p->values[i].origin == ENSO__INPUT)
+            s->tensors[i].data = s->tensors[p->values[i].root].data;
+}
+
+static int output_storage(const struct enso_context *c, const struct slot *s, size_t i)
+{
+    return s->planned->plan->storage_of[c->program->output_values[i]];
+}
+
+/* Storages of outputs get their places behind the report, wanted ones first. Returns how many bytes
+ * have to come down for those: of a batch that was rounded up, rows of padding at the end of the
+ * last one stay where they are. */
+static size_t place_outputs(struct enso_context *c, struct slot *s, const bool *wanted)
+{
+    const struct enso_program *p = c->program;
+    size_t at = s->planned->plan->report_bytes, needed = at;
+
+    for (size_t i = 0; i < p->n_outputs; i++)
+        if (output_storage(c, s, i) >= 0)
+            c->places[output_storage(c, s, i)] = SIZE_MAX;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < p->n_outputs; i++) {
+            int storage = output_storage(c, s, i);
+            const struct enso__program_value *v = &p->values[p->output_values[i]];
+            struct enso_tensor asked;
+
+            if (storage < 0 || wanted[i] != (pass == 0) || c->places[storage] != SIZE_MAX)
+                continue;
+            c->places[storage] = at;
+            (void)enso__value_tensor(v, &s->asked, &asked);
+            if (pass == 0)
+                needed = at + enso_tensor_bytes(&asked);
+            at += enso__aligned(enso_tensor_bytes(&s->tensors[p->output_values[i]]));
+        }
+    for (size_t i = 0; i < p->n_values; i++) {
+        int storage = s->planned->plan->storage_of[i];
+
+        if (storage >= 0 && s->planned->plan->storages[storage].output)
+            s->tensors[i].data = s->outputs.device + c->places[storage];
+    }
+    return needed;
+}
+
+/* A constant that is an output, in ordinary memory: fetched once. */
+static int fetch_constants(struct enso_context *c, struct enso_lane *lane, struct slot *s,
+                           const bool *wanted, struct enso_error *err)
 {
     const struct enso_program *p = c->program;
     int st = ENSO_OK;
 
     for (size_t i = 0; st == ENSO_OK && i < p->n_outputs; i++) {
-        const struct enso_tensor *t = &c->tensors[p->output_values[i]];
+        const struct enso_tensor *t = &s->tensors[p->output_values[i]];
 
-        if (outputs[i] != NULL && enso_tensor_bytes(t) > 0)
-            st = p->backend->download(lane, outputs[i], t->data, enso_tensor_bytes(t), err);
+        if (!wanted[i] || p->values[p->output_values[i]].origin != ENSO__CONSTANT || on_host(c) ||
+            c->constants[i] != NULL)
+            continue;
+        c->constants[i] =
+            enso_alloc_aligned(ENSO__ALIGNMENT, ENSO_MAX(enso_tensor_bytes(t), (size_t)1));
+        if (c->constants[i] == NULL)
+            return enso_error_no_memory(err, "a constant");
+        st = p->backend->download(lane, c->constants[i], t->data, enso_tensor_bytes(t), err);
+        if (st != ENSO_OK) {
+            enso_free(c->constants[i]);
+            c->constants[i] = NULL;
+        }
     }
     return st;
+}
+
+/* Where the host finds output i. */
+static void *host_output(const struct enso_context *c, const struct slot *s, size_t i)
+{
+    const struct enso_program *p = c->program;
+    int value = p->output_values[i];
+    char *data = s->tensors[value].data;
+
+    if (on_host(c))
+        return data;
+    switch (p->values[value].origin) {
+    case ENSO__INPUT:
+        return s->inputs.host + (data - s->inputs.device);
+    case ENSO__CONSTANT:
+    case ENSO__PACKED:
+        return c->constants[i];
+    case ENSO__COMPUTED:
+        break;
+    }
+    return s->outputs.host + (data - s->outputs.device);
 }
 
 /* ---- debugging: memory of its own for every storage ---- */
@@ -260,9 +487,10 @@ static void guard_done(struct guarded *all, size_t n)
 }
 
 /* Map each storage so that it ends (up to alignment) at a page that faults. */
-static int guard_begin(struct enso_context *c, const struct enso_plan *plan,
-                       struct guarded **ret_all, struct enso_error *err)
+static int guard_begin(const struct enso_context *c, struct slot *batch, struct guarded **ret_all,
+                       struct enso_error *err)
 {
+    const struct enso_plan *plan = batch->planned->plan;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     struct guarded *all = enso_alloc_zero(plan->n_storages + 1, sizeof *all);
 
@@ -272,7 +500,7 @@ static int guard_begin(struct enso_context *c, const struct enso_plan *plan,
         int s = plan->storage_of[i];
 
         if (s >= 0)
-            all[s].bytes = ENSO_MAX(all[s].bytes, enso_tensor_bytes(&c->tensors[i]));
+            all[s].bytes = ENSO_MAX(all[s].bytes, enso_tensor_bytes(&batch->tensors[i]));
     }
     for (size_t i = 0; i < plan->n_storages; i++) {
         size_t bytes = (all[i].bytes + ENSO__ALIGNMENT - 1) & ~(size_t)(ENSO__ALIGNMENT - 1);
@@ -293,18 +521,20 @@ static int guard_begin(struct enso_context *c, const struct enso_plan *plan,
         int s = plan->storage_of[i];
 
         if (s >= 0)
-            c->tensors[i].data = all[s].map + all[s].map_bytes - page - all[s].bytes;
+            batch->tensors[i].data = all[s].map + all[s].map_bytes - page - all[s].bytes;
     }
     *ret_all = all;
     return ENSO_OK;
 }
 
-static int run_guarded(struct enso_context *c, struct enso_lane *lane, const struct enso_plan *plan,
-                       struct enso_run *run, void *const *outputs, struct enso_error *err)
+/* Outputs are copied to where they belong. */
+static int run_guarded(struct enso_context *c, struct enso_lane *lane, struct slot *s,
+                       struct enso_run *run, const bool *wanted, struct enso_error *err)
 {
     const struct enso_program *p = c->program;
+    const struct enso_plan *plan = s->planned->plan;
     struct guarded *all = NULL;
-    int st = guard_begin(c, plan, &all, err);
+    int st = guard_begin(c, s, &all, err);
 
     if (st != ENSO_OK)
         return st;
@@ -316,41 +546,199 @@ static int run_guarded(struct enso_context *c, struct enso_lane *lane, const str
             if (plan->storages[k].last == i)
                 mprotect(all[k].map, all[k].map_bytes, PROT_NONE);
     }
-    if (st == ENSO_OK)
-        st = download_outputs(c, lane, outputs, err);
+    for (size_t i = 0; st == ENSO_OK && i < p->n_outputs; i++) {
+        const struct enso_tensor *t = &s->tensors[p->output_values[i]];
+        int storage = output_storage(c, s, i);
+
+        if (storage >= 0 && enso_tensor_bytes(t) > 0)
+            memcpy(s->outputs.device + c->places[storage], t->data, enso_tensor_bytes(t));
+    }
+    (void)place_outputs(c, s, wanted);
     guard_done(all, plan->n_storages);
     return st;
 }
 
 /* ---- running ---- */
 
+static int prepare(struct enso_context *c, struct enso_lane *lane, struct slot *s,
+                   const struct enso_extents *extents, bool round_up, struct enso_error *err)
+{
+    const struct enso_backend *backend = c->program->backend;
+    const struct enso_plan *plan;
+    int st = find_plan(c, extents, &s->planned, err);
+
+    if (st != ENSO_OK)
+        return st;
+    plan = s->planned->plan;
+    st = grow_arena(c, lane, enso_plan_arena_bytes(plan), err);
+    if (st == ENSO_OK)
+        st = need_outputs(c, lane, s, err);
+    if (st != ENSO_OK)
+        return st;
+    s->asked = s->extents = *extents;
+    if (round_up && backend->round_up != NULL)
+        backend->round_up(s->planned->captures, &plan->capacity, &s->extents);
+    set_tensors(c, s);
+    return ENSO_OK;
+}
+
+int enso_context_prepare(struct enso_context *context, struct enso_lane *lane, unsigned slot,
+                         const struct enso_extents *extents, struct enso_error *err)
+{
+    return prepare(context, lane, &context->slots[slot], extents, false, err);
+}
+
+int enso_context_stage(struct enso_context *context, struct enso_lane *lane, unsigned slot,
+                       struct enso_extents *extents, struct enso_tensor *ret_inputs,
+                       struct enso_error *err)
+{
+    const struct enso_program *p = context->program;
+    struct slot *s = &context->slots[slot];
+    int st = prepare(context, lane, s, extents, true, err);
+
+    if (st == ENSO_OK)
+        st = need_inputs(context, lane, s, err);
+    if (st != ENSO_OK)
+        return st;
+    (void)place_inputs(context, s);
+    for (size_t i = 0; i < p->n_inputs; i++) {
+        const struct enso_tensor *t = &s->tensors[p->input_values[i]];
+
+        ret_inputs[i] = *t;
+        ret_inputs[i].data = s->inputs.host + ((char *)t->data - s->inputs.device);
+    }
+    *extents = s->extents;
+    return ENSO_OK;
+}
+
+/* Inputs to where the backend takes them from: ordinary memory stays where it is. Returns the size
+ * of the record that goes up. */
+static int take_inputs(struct enso_context *c, struct enso_lane *lane, struct slot *s,
+                       const struct enso_tensor *inputs, size_t *ret_record_bytes,
+                       struct enso_error *err)
+{
+    const struct enso_program *p = c->program;
+    int st = ENSO_OK;
+
+    *ret_record_bytes = 0;
+    for (size_t i = 0; st == ENSO_OK && i < p->n_inputs; i++)
+        st = check_input(p, i, &inputs[i], &s->tensors[p->input_values[i]], err);
+    if (st == ENSO_OK && !on_host(c))
+        st = need_inputs(c, lane, s, err);
+    if (st != ENSO_OK)
+        return st;
+    if (!on_host(c))
+        *ret_record_bytes = place_inputs(c, s);
+    for (size_t i = 0; i < p->n_inputs; i++) {
+        struct enso_tensor *t = &s->tensors[p->input_values[i]];
+        char *host =
+            on_host(c) ? inputs[i].data : s->inputs.host + ((char *)t->data - s->inputs.device);
+
+        if (on_host(c))
+            t->data = host; /* read only: its storage is not in the arena */
+        else if (inputs[i].data != host && enso_tensor_bytes(t) > 0)
+            memcpy(host, inputs[i].data, enso_tensor_bytes(t));
+    }
+    return ENSO_OK;
+}
+
+/* One bit an output: batches that want others have other places. */
+static uint64_t shape_of(const bool *wanted, size_t n)
+{
+    uint64_t shape = 1;
+
+    for (size_t i = 0; i < n; i++)
+        shape = shape * 31 + wanted[i];
+    return shape;
+}
+
+int enso_context_begin(struct enso_context *context, struct enso_lane *lane, unsigned slot,
+                       const struct enso_tensor *inputs, const bool *wanted,
+                       const struct enso_pace *pace, struct enso_error *err)
+{
+    const struct enso_program *p = context->program;
+    struct slot *s = &context->slots[slot];
+    struct enso_run run = {.steps = p->steps, .n_steps = p->n_steps, .tensors = s->tensors};
+    size_t record_bytes, fetch_bytes;
+    int st = take_inputs(context, lane, s, inputs, &record_bytes, err);
+
+    if (st == ENSO_OK)
+        st = fetch_constants(context, lane, s, wanted, err);
+    if (st != ENSO_OK)
+        return st;
+    place_views(context, s);
+    fetch_bytes = place_outputs(context, s, wanted);
+    run.extents = &s->extents;
+    run.workspace = context->arena == NULL ? NULL : context->arena + s->planned->plan->arena_bytes;
+    s->through = context->debug;
+    if (context->debug) {
+        st = run_guarded(context, lane, s, &run, wanted, err);
+    } else {
+        if (!on_host(context)) {
+            run.up = (struct enso_copy){s->inputs.host, s->inputs.device, record_bytes};
+            run.down = (struct enso_copy){s->outputs.host, s->outputs.device, fetch_bytes};
+            run.captures = &s->planned->captures;
+            run.shape = shape_of(wanted, p->n_outputs);
+            run.n_padding_tokens = s->extents.n_tokens - s->asked.n_tokens;
+        }
+        if (pace != NULL)
+            run.pace = *pace;
+        st = p->backend->begin(lane, slot, &run, err);
+    }
+    s->busy = st == ENSO_OK;
+    return st;
+}
+
+int enso_context_finish(struct enso_context *context, struct enso_lane *lane, unsigned slot,
+                        struct enso_tensor *ret_outputs, uint64_t *ret_compute_ns,
+                        struct enso_error *err)
+{
+    const struct enso_program *p = context->program;
+    struct slot *s = &context->slots[slot];
+    int st = ENSO_OK;
+
+    s->busy = false;
+    if (ret_compute_ns != NULL)
+        *ret_compute_ns = 0;
+    if (!s->through)
+        st = p->backend->finish(lane, slot, ret_compute_ns, err);
+    for (size_t i = 0; st == ENSO_OK && i < p->n_outputs; i++) {
+        (void)enso__value_tensor(&p->values[p->output_values[i]], &s->asked, &ret_outputs[i]);
+        ret_outputs[i].data = host_output(context, s, i);
+    }
+    return st;
+}
+
+/* Outputs into the caller's memory. */
+static int run_in_slot(struct enso_context *c, struct enso_lane *lane,
+                       const struct enso_tensor *inputs, void *const *outputs, bool *wanted,
+                       struct enso_tensor *tensors, struct enso_error *err)
+{
+    size_t n = c->program->n_outputs;
+    int st;
+
+    for (size_t i = 0; i < n; i++)
+        wanted[i] = outputs[i] != NULL;
+    st = enso_context_begin(c, lane, 0, inputs, wanted, NULL, err);
+    if (st == ENSO_OK)
+        st = enso_context_finish(c, lane, 0, tensors, NULL, err);
+    for (size_t i = 0; st == ENSO_OK && i < n; i++)
+        if (wanted[i] && enso_tensor_bytes(&tensors[i]) > 0)
+            memcpy(outputs[i], tensors[i].data, enso_tensor_bytes(&tensors[i]));
+    return st;
+}
+
 int enso_context_run(struct enso_context *context, struct enso_lane *lane,
                      const struct enso_extents *extents, const struct enso_tensor *inputs,
                      void *const *outputs, struct enso_error *err)
 {
-    const struct enso_program *p = context->program;
-    const struct enso_plan *plan;
-    struct enso_run run;
-    int st = find_plan(context, extents, &plan, err);
+    bool wanted[ENSO_CONTEXT_RUN_OUTPUTS] = {false};
+    struct enso_tensor tensors[ENSO_CONTEXT_RUN_OUTPUTS];
+    int st;
 
-    if (st == ENSO_OK)
-        st = grow_arena(context, enso_plan_arena_bytes(plan), err);
-    if (st == ENSO_OK)
-        st = set_tensors(context, plan, extents, inputs, err);
-    if (st != ENSO_OK)
-        return st;
-    run = (struct enso_run){.steps = p->steps,
-                            .n_steps = p->n_steps,
-                            .tensors = context->tensors,
-                            .extents = extents,
-                            .workspace =
-                                context->arena == NULL ? NULL : context->arena + plan->arena_bytes};
-    if (context->debug)
-        return run_guarded(context, lane, plan, &run, outputs, err);
-    st = upload_inputs(context, lane, inputs, err);
-    if (st == ENSO_OK)
-        st = p->backend->run(lane, &run, err);
-    if (st == ENSO_OK)
-        st = download_outputs(context, lane, outputs, err);
-    return st;
+    if (context->program->n_outputs > ENSO_CONTEXT_RUN_OUTPUTS)
+        return enso_error_set(err, ENSO_UNSUPPORTED, "'%s' has more than %d outputs",
+                              context->program->name, ENSO_CONTEXT_RUN_OUTPUTS);
+    st = enso_context_prepare(context, lane, 0, extents, err);
+    return st == ENSO_OK ? run_in_slot(context, lane, inputs, outputs, wanted, tensors, err) : st;
 }

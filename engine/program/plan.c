@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Liveness and places: see plan.h. Values fall into storages: a view belongs to its root's, the
- * output of an in-place operator to that of the input it overwrites.
+ * output of an in-place operator to that of the input it overwrites. Inputs of the program have no
+ * storage and are never written over: a batch may be run again.
  */
 #include "engine/program/plan.h"
 
@@ -103,18 +104,12 @@ static void assign_storages(struct enso_plan *plan, const size_t *last, int *vie
 {
     const struct enso_program *p = plan->program;
 
-    for (size_t i = 0; i < p->n_inputs; i++)
-        if (!p->backend->host_memory) {
-            add_storage(plan, p->input_values[i], 0, last);
-            plan->storages[plan->n_storages - 1].last = last[p->input_values[i]];
-        }
     for (size_t i = 0; i < p->n_values; i++)
         views[i] = -1;
     for (size_t i = p->n_values; i-- > 0;)
         if (p->values[i].root != (int)i) {
             next_view[i] = views[p->values[i].root];
             views[p->values[i].root] = (int)i;
-            plan->storage_of[i] = plan->storage_of[p->values[i].root]; /* of an input */
         }
     for (size_t i = 0; i < p->n_steps; i++) {
         const struct enso_step *s = &p->steps[i];
@@ -135,6 +130,9 @@ static void assign_storages(struct enso_plan *plan, const size_t *last, int *vie
                 plan->storage_of[v] = plan->storage_of[value];
         }
     }
+    for (size_t i = 0; i < p->n_outputs; i++)
+        if (plan->storage_of[p->output_values[i]] >= 0)
+            plan->storages[plan->storage_of[p->output_values[i]]].output = true;
 }
 
 /* ---- sizes ---- */
@@ -163,6 +161,32 @@ static int measure(struct enso_plan *plan, struct enso_tensor *tensors, struct e
     return ENSO_OK;
 }
 
+/* The blocks in which inputs and outputs travel. */
+static int measure_blocks(struct enso_plan *plan, const struct enso_tensor *tensors,
+                          struct enso_error *err)
+{
+    const struct enso_program *p = plan->program;
+    bool fits = true;
+
+    if (p->backend->report_bytes != NULL)
+        plan->report_bytes = p->backend->report_bytes(p->n_steps);
+    plan->output_bytes = plan->report_bytes;
+    for (size_t i = 0; i < p->n_inputs; i++)
+        fits = fits && enso_size_add(plan->input_bytes,
+                                     enso__aligned(enso_tensor_bytes(&tensors[p->input_values[i]])),
+                                     &plan->input_bytes);
+    for (size_t i = 0; i < plan->n_storages; i++)
+        if (plan->storages[i].output)
+            fits = fits &&
+                   enso_size_add(plan->output_bytes, enso__aligned(plan->storages[i].size_bytes),
+                                 &plan->output_bytes);
+    if (fits && plan->input_bytes <= (size_t)PTRDIFF_MAX &&
+        plan->output_bytes <= (size_t)PTRDIFF_MAX)
+        return ENSO_OK;
+    return enso_error_set(err, ENSO_TOO_LARGE,
+                          "inputs or outputs of a batch of this size cannot be addressed");
+}
+
 static int fill(struct enso_plan *plan, struct enso_error *err)
 {
     const struct enso_program *p = plan->program;
@@ -179,6 +203,8 @@ static int fill(struct enso_plan *plan, struct enso_error *err)
         assign_storages(plan, last, views, views + p->n_values);
         st = measure(plan, tensors, err);
     }
+    if (st == ENSO_OK)
+        st = measure_blocks(plan, tensors, err);
     if (st == ENSO_OK)
         st = enso__arena_place(plan->storages, plan->n_storages, &plan->arena_bytes, err);
     if (st == ENSO_OK && (!enso_size_add(plan->arena_bytes, plan->workspace_bytes, &total) ||
@@ -245,10 +271,10 @@ void enso_plan_dump(const struct enso_plan *plan, struct enso_buffer *b)
 {
     const struct enso_program *p = plan->program;
 
-    enso_buffer_printf(b, "plan N=%lld T=%lld B=%lld: %zu bytes, workspace %zu\n",
+    enso_buffer_printf(b, "plan N=%lld T=%lld B=%lld: %zu bytes, workspace %zu, in %zu, out %zu\n",
                        (long long)plan->capacity.n_items, (long long)plan->capacity.n_tokens,
                        (long long)plan->capacity.n_sequences, plan->arena_bytes,
-                       plan->workspace_bytes);
+                       plan->workspace_bytes, plan->input_bytes, plan->output_bytes);
     for (size_t i = 0; i < p->n_steps; i++)
         for (size_t k = 0; k < p->steps[i].n_outputs; k++) {
             int value = p->steps[i].outputs[k];
@@ -257,7 +283,11 @@ void enso_plan_dump(const struct enso_plan *plan, struct enso_buffer *b)
             if (value < 0 || plan->storage_of[value] < 0)
                 continue;
             s = &plan->storages[plan->storage_of[value]];
-            enso_buffer_printf(b, "%3zu %s %s: %zu bytes at %zu\n", i, enso_op_name(p->ops[i]),
-                               p->values[value].name, s->size_bytes, s->offset);
+            enso_buffer_printf(b, "%3zu %s %s: %zu bytes ", i, enso_op_name(p->ops[i]),
+                               p->values[value].name, s->size_bytes);
+            if (s->output)
+                enso_buffer_puts(b, "of the outputs\n");
+            else
+                enso_buffer_printf(b, "at %zu\n", s->offset);
         }
 }

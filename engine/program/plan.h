@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A plan: where in the arena each intermediate result of a program lies, for batches up to a
- * capacity. Made from liveness: a result holds its place from the step that makes it to the last
- * that reads it; views share their input's place, elementwise operators write over an input that
- * nobody reads again. Immutable, one owner; holds a reference to its program.
+ * capacity, and how large the blocks are in which its inputs and outputs travel. Made from
+ * liveness: a result holds its place from the step that makes it to the last that reads it; views
+ * share their input's place, elementwise operators write over an input that nobody reads again.
+ * Immutable, one owner; holds a reference to its program.
  */
 #ifndef ENSO_ENGINE_PROGRAM_PLAN_H
 #define ENSO_ENGINE_PROGRAM_PLAN_H

@@ -5,13 +5,13 @@
  */
 #include "engine/program/program.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buffer.h"
 #include "engine/passes/passes.h"
 #include "engine/program/program_internal.h"
 
-#define MIB ((double)(1 << 20))
 /* Slice in which constants travel to a device that is not ordinary memory. */
 #define UPLOAD_BYTES (1 << 20)
 
@@ -307,21 +307,13 @@ static int place_constants(struct maker *m, size_t *ret_total)
     return ENSO_OK;
 }
 
-int enso__program_no_room(const struct enso_program *p, const char *what, size_t size_bytes,
-                          struct enso_error *err)
+int enso__program_alloc(const struct enso_program *p, const char *what, size_t size_bytes,
+                        void **ret_memory, struct enso_error *err)
 {
-    size_t free_bytes, total_bytes;
+    char name[160];
 
-    if (p->backend->memory_info == NULL)
-        return enso_error_set(err, ENSO_NO_MEMORY, "no room for the %zu bytes of %s of '%s'",
-                              size_bytes, what, p->name);
-    p->backend->memory_info(p->device, &free_bytes, &total_bytes);
-    return enso_error_set(
-        err, ENSO_NO_MEMORY,
-        "no room for the %.1f MiB of %s of '%s': the device has %.1f of its %.1f MiB "
-        "free",
-        (double)size_bytes / MIB, what, p->name, (double)free_bytes / MIB,
-        (double)total_bytes / MIB);
+    (void)snprintf(name, sizeof name, "%s of '%.100s'", what, p->name);
+    return p->backend->memory_alloc(p->device, size_bytes, name, ret_memory, err);
 }
 
 static int load_constants(struct maker *m)
@@ -333,9 +325,9 @@ static int load_constants(struct maker *m)
 
     if (st != ENSO_OK || total == 0)
         return st;
-    p->constants = p->backend->memory_alloc(p->device, total);
-    if (p->constants == NULL)
-        return enso__program_no_room(p, "the constants", total, m->err);
+    st = enso__program_alloc(p, "the constants", total, &p->constants, m->err);
+    if (st != ENSO_OK)
+        return st;
     p->weight_bytes += total;
     if (!p->backend->host_memory)
         st = p->backend->lane_open(p->device, &lane, m->err);
@@ -348,6 +340,44 @@ static int load_constants(struct maker *m)
     }
     if (lane != NULL)
         p->backend->lane_close(lane);
+    return st;
+}
+
+/* Device memory that the weights take at least: constants that some node reads, none of them wider
+ * than what kernels compute with. */
+static size_t least_weight_bytes(const struct maker *m)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < enso_graph_n_values(m->g); i++) {
+        const struct enso_value *v = enso_graph_value(m->g, (int)i);
+        enum enso_dtype dtype;
+
+        if (v->constant == NULL || m->readers[i] == 0)
+            continue;
+        dtype = v->dtype == ENSO_DTYPE_F64 ? ENSO_DTYPE_F32 : v->dtype;
+        if (!enso_size_add(total,
+                           enso_dtype_row_bytes(dtype, (size_t)enso_constant_count(v->constant)),
+                           &total))
+            return SIZE_MAX;
+    }
+    return total;
+}
+
+static int load_weights(struct maker *m)
+{
+    const struct enso_backend *backend = m->p->backend;
+    int st = ENSO_OK;
+
+    if (backend->program_begin != NULL)
+        st = backend->program_begin(m->p->device, least_weight_bytes(m), m->err);
+    if (st != ENSO_OK)
+        return st;
+    st = bind_nodes(m);
+    if (st == ENSO_OK)
+        st = load_constants(m);
+    if (backend->program_end != NULL)
+        backend->program_end(m->p->device);
     return st;
 }
 
@@ -398,7 +428,8 @@ static void note_facts(struct enso_program *p, bool wanted)
 {
     struct enso_device_info info = {0};
 
-    p->uses[ENSO_EXTENT_SEQUENCES] |= p->uses[ENSO_EXTENT_STARTS];
+    p->uses[ENSO_EXTENT_TOKENS] |= p->uses[ENSO_EXTENT_WORK];
+    p->uses[ENSO_EXTENT_SEQUENCES] |= p->uses[ENSO_EXTENT_STARTS] || p->uses[ENSO_EXTENT_WORK];
     p->batched =
         begins_with_items(p->inputs, p->n_inputs) && begins_with_items(p->outputs, p->n_outputs);
     p->backend->device_info(p->device, &info);
@@ -423,9 +454,7 @@ static int make(struct maker *m)
     if (st == ENSO_OK)
         st = number_values(m);
     if (st == ENSO_OK)
-        st = bind_nodes(m);
-    if (st == ENSO_OK)
-        st = load_constants(m);
+        st = load_weights(m);
     if (st == ENSO_OK)
         st = note_borders(m);
     if (st != ENSO_OK)

@@ -48,7 +48,7 @@ struct enso_program {
     size_t n_inputs, n_outputs;
     void *constants; /* device memory */
     uint64_t weight_bytes;
-    bool uses[ENSO_EXTENT_STARTS + 1];
+    bool uses[ENSO_N_EXTENTS];
     bool batched, batch_invariant;
 };
 
@@ -57,11 +57,12 @@ struct enso_program {
 struct enso__storage {
     size_t size_bytes, offset;
     size_t first, last;
+    bool output; /* of the program: its place is in a slot's outputs block, not in the arena */
 };
 
-/* Give every storage an offset (a multiple of ENSO__ALIGNMENT) such that storages alive at the same
- * time do not overlap; largest first, each into the smallest gap that holds it. Sizes are rounded
- * up by this. ENSO_TOO_LARGE when the total overflows, ENSO_NO_MEMORY. */
+/* Give every storage that is no output an offset (a multiple of ENSO__ALIGNMENT) such that storages
+ * alive at the same time do not overlap; largest first, each into the smallest gap that holds it.
+ * Sizes are rounded up by this. ENSO_TOO_LARGE when the total overflows, ENSO_NO_MEMORY. */
 int enso__arena_place(struct enso__storage *storages, size_t n, size_t *ret_total,
                       struct enso_error *err);
 
@@ -70,15 +71,25 @@ struct enso_plan {
     struct enso_extents capacity;
     struct enso__storage *storages;
     size_t n_storages;
-    int *storage_of;    /* per program value: storage, or -1 (not in the arena) */
-    size_t arena_bytes; /* of storages */
+    int *storage_of;     /* per program value: storage, or -1 (an input, a constant) */
+    size_t arena_bytes;  /* of storages that are no outputs */
+    size_t input_bytes;  /* of a slot's block of inputs, each aligned */
+    size_t output_bytes; /* of a slot's block of outputs, the backend's report before them */
+    size_t report_bytes;
     size_t workspace_bytes;
 };
 
-/* ENSO_NO_MEMORY: `what` needs `size_bytes` that the device does not have, with the device's own
- * numbers where it tells them. */
-int enso__program_no_room(const struct enso_program *program, const char *what, size_t size_bytes,
-                          struct enso_error *err);
+/* Device memory for `what` of the program; failures name both. */
+int enso__program_alloc(const struct enso_program *program, const char *what, size_t size_bytes,
+                        void **ret_memory, struct enso_error *err) ENSO_MUST_CHECK;
+
+/* Rounded up to ENSO__ALIGNMENT; SIZE_MAX when that overflows. */
+static inline size_t enso__aligned(size_t size_bytes)
+{
+    return size_bytes > SIZE_MAX - ENSO__ALIGNMENT
+               ? SIZE_MAX
+               : (size_bytes + ENSO__ALIGNMENT - 1) & ~(size_t)(ENSO__ALIGNMENT - 1);
+}
 
 /* Dims of a value for a batch; false on overflow. */
 bool enso__value_tensor(const struct enso__program_value *v, const struct enso_extents *e,

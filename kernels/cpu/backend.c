@@ -119,10 +119,17 @@ static void device_info(const struct enso_device *device, struct enso_device_inf
              device->kernels->description, device->n_threads, device->n_threads == 1 ? "" : "s");
 }
 
-static void *memory_alloc(struct enso_device *device, size_t size_bytes)
+static int memory_alloc(struct enso_device *device, size_t size_bytes, const char *what,
+                        void **ret_memory, struct enso_error *err)
 {
+    void *memory = enso_alloc_aligned(ENSO_CACHE_LINE, ENSO_MAX(size_bytes, (size_t)1));
+
     (void)device;
-    return enso_alloc_aligned(ENSO_CACHE_LINE, ENSO_MAX(size_bytes, (size_t)1));
+    if (memory == NULL)
+        return enso_error_set(err, ENSO_NO_MEMORY, "no room for the %zu bytes of %s", size_bytes,
+                              what);
+    *ret_memory = memory;
+    return ENSO_OK;
 }
 
 static void memory_free(struct enso_device *device, void *memory)
@@ -256,8 +263,11 @@ static int check_step(const struct enso__call *call, bool *ret_empty, struct ens
     return ENSO_OK;
 }
 
-static int run(struct enso_lane *lane, const struct enso_run *run, struct enso_error *err)
+/* All of it at once: a lane of the processor has one slot, and what begins there ends there. */
+static int run_slot(struct enso_lane *lane, unsigned slot, const struct enso_run *run,
+                    struct enso_error *err)
 {
+    (void)slot;
     for (size_t i = 0; i < run->n_steps; i++) {
         const struct enso_step *step = &run->steps[i];
         const struct enso__call call = {.bound = step->bound,
@@ -276,10 +286,34 @@ static int run(struct enso_lane *lane, const struct enso_run *run, struct enso_e
     return ENSO_OK;
 }
 
+static int run(struct enso_lane *lane, const struct enso_run *run, struct enso_error *err)
+{
+    return run_slot(lane, 0, run, err);
+}
+
+static int finish(struct enso_lane *lane, unsigned slot, uint64_t *ret_compute_ns,
+                  struct enso_error *err)
+{
+    (void)lane;
+    (void)slot;
+    (void)err;
+    if (ret_compute_ns != NULL)
+        *ret_compute_ns = 0; /* the caller's clock has it all */
+    return ENSO_OK;
+}
+
+static bool done(struct enso_lane *lane, unsigned slot)
+{
+    (void)lane;
+    (void)slot;
+    return true;
+}
+
 const struct enso_backend *enso_backend_cpu(void)
 {
     static const struct enso_backend backend = {
         .abi = ENSO_BACKEND_ABI,
+        .layout = ENSO_BACKEND_LAYOUT,
         .name = "cpu",
         .device_open = device_open,
         .device_close = device_close,
@@ -296,6 +330,10 @@ const struct enso_backend *enso_backend_cpu(void)
         .workspace_bytes = workspace_bytes,
         .lane_open = lane_open,
         .lane_close = lane_close,
+        .n_slots = 1,
+        .begin = run_slot,
+        .finish = finish,
+        .done = done,
         .run = run,
         .computes = computes,
     };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ATTENTION (engine/ops/ops.h) over a ragged batch: the plain kernel, for F32, for cards and sizes
- * of a head that flash_attention.cu has nothing for, and the oracle of that. Elements of any type
- * are computed with as floats and rounded once, at the end.
+ * ATTENTION (engine/ops/ops.h) over a ragged batch: the plain kernel, for heads that
+ * flash_attention.cu and tiled_attention.cu have nothing for (over 128, or no whole chunks of 16
+ * bytes), and the oracle of both. Elements of any type are computed with as floats and rounded
+ * once, at the end.
  *
  * A warp takes one query of one head. It goes over the keys of its own sequence 32 at a time, a key
  * a lane: the lane computes its score, the warp the tile's largest and sum; then the tile's values

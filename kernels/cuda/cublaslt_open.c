@@ -234,8 +234,8 @@ int enso__cublaslt_lane_open(struct enso__cublaslt *lt, struct enso__cublaslt_la
                  ? ENSO_OK
                  : enso__cublaslt_failed(lt, status, "a lane of the GPU", err);
     if (st == ENSO_OK)
-        st = enso__cuda_alloc(lt->device, enso__cublaslt_workspace_bytes(lt->device),
-                              "the workspace of a lane's products", &lane->workspace, err);
+        st = enso__cuda_alloc_for_lane(lt->device, enso__cublaslt_workspace_bytes(lt->device),
+                                       &lane->workspace, err);
     if (st != ENSO_OK) {
         enso__cublaslt_lane_close(lane);
         return st;

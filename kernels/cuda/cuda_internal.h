@@ -60,11 +60,19 @@ void *enso__cuda_bound_new(const struct enso__bind *b, size_t size_bytes, enso__
 /* What unbind does; NULL is fine. For bind functions that fail half-way. */
 void enso__cuda_bound_free(struct enso_bound *bound);
 
-/* Device memory, aligned to 256 bytes, owned by the caller; enso__cuda_free(device, NULL) is fine.
+/* Device memory for weights, aligned to 256 bytes, owned by the caller; part of the program that
+ * this thread loads, if it loads one (memory.c). enso__cuda_free(device, NULL) is fine.
  * ENSO_NO_MEMORY says what `what` needs and what the card has. */
 int enso__cuda_alloc(struct enso_device *device, size_t size_bytes, const char *what,
                      void **ret_memory, struct enso_error *err) ENSO_MUST_CHECK;
+/* The same for what a lane keeps for itself. */
+int enso__cuda_alloc_for_lane(struct enso_device *device, size_t size_bytes, void **ret_memory,
+                              struct enso_error *err) ENSO_MUST_CHECK;
 void enso__cuda_free(struct enso_device *device, void *memory);
+/* Pinned memory of the host. */
+int enso__cuda_staging_alloc(struct enso_device *device, size_t size_bytes, const char *what,
+                             void **ret_memory, struct enso_error *err) ENSO_MUST_CHECK;
+void enso__cuda_staging_free(struct enso_device *device, void *memory);
 /* Copy ordinary memory up and wait for it; for bind functions. */
 int enso__cuda_upload(struct enso_device *device, void *dst, const void *src, size_t size_bytes,
                       struct enso_error *err) ENSO_MUST_CHECK;
@@ -83,15 +91,10 @@ int enso__cuda_floats(const struct enso__bind *b, const float *data, size_t n, f
 int enso__cuda_ints(const struct enso__bind *b, size_t input, const char *attribute,
                     struct enso__ints *ret, struct enso_error *err) ENSO_MUST_CHECK;
 
-/* Types that kernels over floats compute in F32: F32, F16 and BF16. */
-static inline bool enso__cuda_is_half(enum enso_dtype dtype)
-{
-    return dtype == ENSO_DTYPE_F16 || dtype == ENSO_DTYPE_BF16;
-}
-
+/* F32, F16 and BF16: what kernels compute in F32. */
 static inline bool enso__cuda_is_float(enum enso_dtype dtype)
 {
-    return dtype == ENSO_DTYPE_F32 || enso__cuda_is_half(dtype);
+    return dtype == ENSO_DTYPE_F32 || enso_dtype_is_half(dtype);
 }
 
 /* Input i can be taken as floats: a constant of any type, or a tensor that is F32. */

@@ -10,6 +10,7 @@
 #include "kernels/cuda/window.cuh"
 
 #include "kernels/cuda/activation.cuh"
+#include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/half.cuh"
 
 #include "kernels/cuda/launch_gemm.h"
@@ -63,17 +64,18 @@ static __device__ __forceinline__ void finish(const struct enso_cuda_conv_nhwc &
 }
 
 template <typename T>
-static __global__ void __launch_bounds__(BLOCK)
+static __global__ void __launch_bounds__(BLOCK, 8)
     depthwise(const struct enso_cuda_conv_nhwc c, size_t n)
 {
     const size_t across = c.n_out / EACH;
+    const bool small = enso_small(n);
 
     ENSO_GRID_STRIDE(i, n)
     {
-        const size_t pixel = i / across, channel = (i - pixel * across) * EACH;
-        const size_t image = pixel / c.window.n_out;
-        const struct enso_corner corner =
-            enso_window_corner(c.window, (uint32_t)(pixel - image * c.window.n_out));
+        uint64_t eight, place;
+        const size_t pixel = enso_divide(i, across, small, &eight), channel = eight * EACH;
+        const size_t image = enso_divide(pixel, c.window.n_out, small, &place);
+        const struct enso_corner corner = enso_window_corner(c.window, (uint32_t)place);
         const T *x = static_cast<const T *>(c.x) + image * c.window.n_in * c.n_in + channel;
         const T *weights = static_cast<const T *>(c.weights) + channel;
         float sums[EACH] = {};

@@ -12,10 +12,35 @@
 #include <string.h>
 
 #include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/memory.h"
 #include "kernels/cuda/module.h"
+#include "kernels/cuda/watch.h"
 
 /* Compute capability of the oldest cards that kernels are built for. */
 #define OLDEST_ARCHITECTURE 75
+
+/* How long a batch or a copy may take at least. Emulated cards are slow. */
+#ifdef ENSO_EMULATED
+#define HANG_NS UINT64_C(600000000000)
+#else
+#define HANG_NS UINT64_C(10000000000)
+#endif
+
+/* Beyond this share of the launching time a graph gains nothing: the device is not waited for. */
+#define LONG_PERCENT 400
+
+static uint64_t hang_ns(const struct enso_device_options *options)
+{
+    unsigned long ms = options->hang_ms;
+
+#ifdef ENSO_EMULATED /* tests that wait for the end of it */
+    const char *text = getenv("ENSO_CUDA_EMULATED_PATIENCE_MS");
+
+    if (text != NULL)
+        ms = strtoul(text, NULL, 10);
+#endif
+    return ms != 0 ? ms * UINT64_C(1000000) : HANG_NS;
+}
 
 /* Errors that end with the call they concern: the next call works again. Anything else is taken as
  * sticky, since going on with a broken context would only give every later batch the same error. */
@@ -91,6 +116,8 @@ int enso__cuda_enter(struct enso_device *device, struct enso_error *err)
 
 bool enso__cuda_enter_to_release(struct enso_device *device)
 {
+    if (atomic_load(&device->hung))
+        return false;
     int code = cudaSetDevice(device->ordinal);
 
     if (code != cudaSuccess)
@@ -251,14 +278,20 @@ int enso__cuda_device_open(const struct enso_device_options *options,
         return enso_error_no_memory(err, "the GPU's device");
     snprintf(device->name, sizeof(device->name), ENSO__CUDA_NAME ":%d", ordinal);
     device->ordinal = ordinal;
+    device->hang_ns = hang_ns(options);
+    device->long_percent = options->long_percent != 0 ? options->long_percent : LONG_PERCENT;
     pthread_mutex_init(&device->load_mutex, NULL);
     st = describe(device, err);
     if (st == ENSO_OK)
         st = select_card(device, err);
     if (st == ENSO_OK)
+        st = enso__cuda_memory_open(device, options, err);
+    if (st == ENSO_OK)
         st = enso__cuda_lane_open(device, &device->loader, err);
     if (st == ENSO_OK)
         st = probe(device, err);
+    if (st == ENSO_OK)
+        st = enso__cuda_watch_open(device, &device->watch, err);
     if (st == ENSO_OK)
         st = open_products(device, options, err);
     if (st != ENSO_OK) {
@@ -273,10 +306,23 @@ void enso__cuda_device_close(struct enso_device *device)
 {
     if (device == NULL)
         return;
+    enso__cuda_watch_close(device->watch);
     enso__cublaslt_close(device->cublaslt);
     enso__cuda_lane_close(device->loader);
+    enso__cuda_memory_close(device);
     pthread_mutex_destroy(&device->load_mutex);
     enso_free(device);
+}
+
+void enso__cuda_device_state(const struct enso_device *device, struct enso_device_state *ret_state)
+{
+    int down = atomic_load(&device->down);
+
+    *ret_state = (struct enso_device_state){.down = down != 0};
+    if (down != 0)
+        snprintf(ret_state->reason, sizeof(ret_state->reason),
+                 "%s has failed (%s) and stays down until ensod is started again", device->name,
+                 error_text(down));
 }
 
 void enso__cuda_device_info(const struct enso_device *device, struct enso_device_info *ret_info)

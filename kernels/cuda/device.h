@@ -22,10 +22,15 @@ struct enso_device {
     int ordinal;
     int architecture; /* 80, 90, ... */
     size_t memory_bytes;
-    _Atomic int down;                /* the sticky cudaError_t; 0: works */
-    pthread_mutex_t load_mutex;      /* guards loader */
-    struct enso_lane *loader;        /* through which bind functions copy weights up */
-    struct enso__cublaslt *cublaslt; /* cublaslt.h; NULL: our own kernels alone */
+    _Atomic int down;                 /* the sticky cudaError_t; 0: works */
+    _Atomic bool hung;                /* down because it does not answer: waiting has no end */
+    uint64_t hang_ns;                 /* how long it may not answer */
+    unsigned long_percent;            /* see struct enso_device_options */
+    struct enso__cuda_memory *memory; /* memory.h */
+    struct enso__cuda_watch *watch;   /* watch.h */
+    pthread_mutex_t load_mutex;       /* guards loader */
+    struct enso_lane *loader;         /* through which bind functions copy weights up */
+    struct enso__cublaslt *cublaslt;  /* cublaslt.h; NULL: our own kernels alone */
 };
 
 /* ENSO_NOT_FOUND: no driver, no card, not that many cards. ENSO_UNSUPPORTED: the card is too old,
@@ -36,8 +41,8 @@ int enso__cuda_device_open(const struct enso_device_options *options,
 void enso__cuda_device_close(struct enso_device *device);
 void enso__cuda_device_info(const struct enso_device *device, struct enso_device_info *ret_info);
 
-/* Free and total bytes of the card; 0 when it does not say. */
-void enso__cuda_memory_info(struct enso_device *device, size_t *ret_free, size_t *ret_total);
+/* Is it down, and why. Any thread; waits for nothing. */
+void enso__cuda_device_state(const struct enso_device *device, struct enso_device_state *ret_state);
 
 /* Make it the calling thread's device; ENSO_UNAVAILABLE when it is down. */
 int enso__cuda_enter(struct enso_device *device, struct enso_error *err) ENSO_MUST_CHECK;

@@ -16,20 +16,16 @@
  *
  * Shared memory: rows of SIZE halves without padding; the 16-byte chunk c of row r stands where
  * chunk_place() says, so that the eight rows an ldmatrix reads at a time, and the rows a warp
- * writes its result to, lie in different banks. Two stages of keys and values, 256 · SIZE bytes
- * each of the four tiles' halves: 64 KiB for heads of 128. q comes in through the second stage
- * before that is needed.
+ * writes its result to, lie in different banks. Two stages of keys and values are 512 · SIZE bytes,
+ * 64 KiB for heads of 128. q comes in through the second stage before that is needed.
  *
- * Work: the blocks that fit on the card go through heads × tiles (launch_network.h has the list,
- * longest sequence first; without one a block finds its tile by bisection: tile t of sequence s is
- * number starts[s] / 64 + s + t, which leaves gaps but never meets another). A grid that depends on
- * nothing but the card and the number of tokens can be captured.
+ * Which block takes which tile: query_tile.cuh.
  *
  * Bits: tiles of keys begin at the sequence's start, rows past its end are zeros instead of what
  * stands there, and rows of a fragment do not mix. So a sequence has the same bits whatever stands
  * beside it, in whichever order tiles are taken.
  *
- * Not taken: padded rows in place of the exchange of chunks (9 KiB more for heads of 128, a block
+ * Not taken: padded rows in place of the exchange of chunks (4 KiB more, for heads of 64 a block
  * less on cards with 100 KiB); a stage for keys and one for values, filled in turn (half the shared
  * memory, two barriers a tile); tiles of 128 queries (mixed sentences of 30 tokens would fill a
  * quarter); scaling and subtracting in one fused step (score · scale is exact there, the largest
@@ -37,7 +33,7 @@
  * sixteenths of a sequence's last tile of keys (a branch within the loop over fragments). No
  * timings yet: no card has been seen.
  */
-#include "kernels/cuda/ragged.cuh"
+#include "kernels/cuda/query_tile.cuh"
 
 #include <math.h>
 
@@ -78,58 +74,29 @@ static __device__ __forceinline__ unsigned chunk_place(unsigned row, unsigned ch
     return (row * CHUNKS + (chunk ^ (row / (8 / G) % G))) * 8;
 }
 
-/* A tile of queries of one head of a sequence; length 0: none. */
+/* A tile of queries with what it reads and writes. */
 template <typename T> struct query_tile {
     const T *q, *k, *v; /* of the sequence's first token */
     T *y;
     unsigned ld, ld_y; /* offsets within the batch fit 32 bits: enso_cuda_flash_takes */
-    unsigned length;   /* tokens of the sequence */
-    unsigned first;    /* query of the tile */
+    unsigned length, first;
 };
-
-/* Entry `number` of the list, or what it would be without one; tile -1: none. */
-static __device__ __forceinline__ int2 find_work(const struct enso_cuda_attention &a, size_t number)
-{
-    if (a.work != NULL)
-        return *reinterpret_cast<const int2 *>(a.work + 2 * number);
-    size_t low = 0, high = a.n_sequences; /* the last s with starts[s] / QUERIES + s <= number */
-
-    while (high - low > 1) {
-        const size_t middle = low + (high - low) / 2;
-
-        if (enso_cut(a.starts[middle], a.n_tokens) / QUERIES + middle <= number)
-            low = middle;
-        else
-            high = middle;
-    }
-    const size_t before = enso_cut(a.starts[low], a.n_tokens) / QUERIES + low;
-
-    return make_int2((int)low, number < before ? -1 : (int)(number - before));
-}
 
 template <typename T, int SIZE>
 static __device__ __forceinline__ struct query_tile<T>
 find_tile(const struct enso_cuda_attention &a, size_t item) {
-    struct query_tile<T> tile = {
-    };
-    const size_t number = item / a.heads, head = item - number * a.heads;
-    const int2 work = find_work(a, number);
+    const struct enso_query_tile found = enso_find_tile(a, item);
+    const size_t width = a.heads * SIZE;
+    struct query_tile<T> tile;
 
-    if (work.x < 0 || work.y < 0 || (size_t)work.x >= a.n_sequences)
-        return tile;
-    const struct enso_sequence own = enso_sequence_at(a.starts, (size_t)work.x, a.n_tokens);
-    const size_t width = a.heads * SIZE, first = (size_t)work.y * QUERIES;
-
-    if (first >= own.end - own.start)
-        return tile;
     tile.ld = (unsigned)(3 * width);
     tile.ld_y = (unsigned)width;
-    tile.q = static_cast<const T *>(a.qkv) + own.start * 3 * width + head * SIZE;
+    tile.q = static_cast<const T *>(a.qkv) + found.start * 3 * width + found.head * SIZE;
     tile.k = tile.q + width;
     tile.v = tile.k + width;
-    tile.y = static_cast<T *>(a.y) + own.start * width + head * SIZE;
-    tile.length = (unsigned)(own.end - own.start);
-    tile.first = (unsigned)first;
+    tile.y = static_cast<T *>(a.y) + found.start * width + found.head * SIZE;
+    tile.length = found.length;
+    tile.first = found.first;
     return tile;
 }
 
@@ -382,13 +349,7 @@ static __global__ void __launch_bounds__(BLOCK, blocks_each<SIZE>())
         if (t.length != 0) /* the same for the whole block */
             attend_tile<T, SIZE>(t, shared, a.scale * LOG2_E, a.causal);
     }
-    /* what belongs to no sequence */
-    const size_t chunks = a.heads * (SIZE / 8);
-    const size_t begin = enso_cut(a.starts[a.n_sequences], a.n_tokens);
-    uint4 *padding = reinterpret_cast<uint4 *>(static_cast<T *>(a.y) + begin * chunks * 8);
-
-    ENSO_GRID_STRIDE(i, (a.n_tokens - begin) * chunks)
-    padding[i] = make_uint4(0, 0, 0, 0);
+    enso_clear_padding<T>(a);
 }
 
 /* ---- launchers ---- */
@@ -397,79 +358,54 @@ static __global__ void __launch_bounds__(BLOCK, blocks_each<SIZE>())
     X(name, type, 32) X(name, type, 64) X(name, type, 80) X(name, type, 96) X(name, type, 128)
 #define KERNELS(X) SIZES(X, F16, __half) SIZES(X, BF16, __nv_bfloat16)
 
-extern "C" bool enso_cuda_flash_has(enum enso_dtype dtype, size_t size, int architecture)
-{
-    bool has = false;
-
-#define HAS(name, type, n) has = has || (dtype == ENSO_DTYPE_##name && size == (n));
-    KERNELS(HAS)
-#undef HAS
-    return has && architecture >= 80;
-}
-
 extern "C" bool enso_cuda_flash_takes(const struct enso_cuda_attention *a)
 {
     const size_t most = UINT32_MAX / 3;
 
     return a->heads * a->size <= most && a->n_tokens <= most / (a->heads * a->size) &&
            enso_aligned_vector(a->qkv) && enso_aligned_vector(a->y) && a->scale > 0 &&
-           (a->work == NULL || (uintptr_t)a->work % sizeof(int2) == 0);
+           (uintptr_t)a->work % sizeof(int2) == 0;
 }
 
-/* Blocks of one kernel that fit on the card: as many as shared memory holds and registers were
- * kept for. */
 template <typename T, int SIZE> static int prepare(unsigned *ret_blocks)
 {
     const size_t bytes = shared_bytes<SIZE>();
-    int device = 0, multiprocessors = 0, shared_each = 0;
-    cudaError_t code = cudaFuncSetAttribute(
+    const cudaError_t code = cudaFuncSetAttribute(
         flash_attention<T, SIZE>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
 
-    if (code == cudaSuccess)
-        code = cudaGetDevice(&device);
-    if (code == cudaSuccess)
-        code = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
-    if (code == cudaSuccess)
-        code = cudaDeviceGetAttribute(&shared_each, cudaDevAttrMaxSharedMemoryPerMultiprocessor,
-                                      device);
     if (code != cudaSuccess) {
         (void)cudaGetLastError();
         return (int)code;
     }
-    /* CUDA keeps a KiB of each block's for itself */
-    const unsigned hold = (unsigned)((size_t)shared_each / (bytes + 1024));
-    const unsigned each = min(hold, (unsigned)blocks_each<SIZE>());
-
-    *ret_blocks = (unsigned)multiprocessors * (each > 0 ? each : 1);
-    return cudaSuccess;
+    return enso_count_blocks(bytes, blocks_each<SIZE>(), ret_blocks);
 }
 
-extern "C" int enso_cuda_flash_prepare(enum enso_dtype dtype, size_t size, unsigned *ret_blocks)
+extern "C" int enso_cuda_flash_prepare(enum enso_dtype dtype, size_t size, int architecture,
+                                       unsigned *ret_blocks)
 {
+    *ret_blocks = 0;
+    if (architecture < 80)
+        return cudaSuccess;
 #define PREPARE(name, type, n)                                                                     \
     if (dtype == ENSO_DTYPE_##name && size == (n))                                                 \
         return prepare<type, n>(ret_blocks);
     KERNELS(PREPARE)
 #undef PREPARE
-    return (int)cudaErrorInvalidValue;
+    return cudaSuccess;
 }
 
 extern "C" int enso_cuda_flash_attention(const struct enso_cuda_attention *a, unsigned blocks,
                                          cudaStream_t stream)
 {
-    struct enso_cuda_attention with = *a;
-
     if (a->n_tokens == 0 || a->heads == 0)
         return cudaSuccess;
-    if (a->work == NULL)
-        with.n_work = a->n_sequences == 0 ? 0 : a->n_tokens / QUERIES + a->n_sequences;
-    const size_t n_items = with.n_work * a->heads;
+    const size_t n_items = enso_count_items(a);
     const dim3 grid(min(blocks, enso_blocks(n_items, 1))), block(BLOCK);
 
 #define LAUNCH(name, type, n)                                                                      \
     if (a->dtype == ENSO_DTYPE_##name && a->size == (n))                                           \
-        return enso_launch((flash_attention<type, n>), grid, block, shared_bytes<n>(), stream,     \
-                           with, n_items);
+        return enso_launch((flash_attention<type, n>), grid, block, shared_bytes<n>(), stream, *a, \
+                           n_items);
     KERNELS(LAUNCH)
 #undef LAUNCH
     return (int)cudaErrorInvalidValue;

@@ -70,12 +70,11 @@ static bool is_even(const struct enso_cuda_gemm *g)
 
 template <typename T> static int launch(const struct enso_cuda_gemm *g, cudaStream_t stream)
 {
-    if (!is_even(g))
-        return enso_gemm_launch<T, enso_gemm_small, enso_gemm_odd<enso_gemm_small>>(g, {}, stream);
-    if (enso_gemm_is_large(g))
-        return enso_gemm_launch<T, enso_gemm_large, enso_gemm_dense<enso_gemm_large>>(g, {},
-                                                                                      stream);
-    return enso_gemm_launch<T, enso_gemm_small, enso_gemm_dense<enso_gemm_small>>(g, {}, stream);
+    const enso_gemm_no_source none = {};
+
+    if (is_even(g))
+        return enso_gemm_choose<T, enso_gemm_dense>(g, none, stream);
+    return enso_gemm_launch<T, enso_gemm_medium, enso_gemm_odd<enso_gemm_medium>>(g, none, stream);
 }
 
 extern "C" int enso_cuda_gemm(const struct enso_cuda_gemm *g, cudaStream_t stream)

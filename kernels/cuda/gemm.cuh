@@ -18,17 +18,18 @@
  * stand once in the program. y = act(alpha · sum + bias + beta · residual), rounded once.
  *
  * Bits: an element's sum is a chain of mma over k = 0, 16, 32, ..., from zero, in any shape: rows
- * have the same bits alone and in a batch, and in both shapes. That a card's mma treats all its
+ * have the same bits alone and in a batch, and in all shapes. That a card's mma treats all its
  * rows and columns alike is taken for granted. Rows outside of the matrix and steps past k are
  * zeros in shared memory and reach nothing that is stored.
  *
  * Shapes. Large: 128 x 128, four warps of 64 x 64 (32 mma for 8 ldmatrix in a step of 16; registers
  * for two blocks on a multiprocessor), three stages, 48 KiB: what every card gives without asking.
- * Small: 64 x 64, four warps of 32 x 32, four stages, 32 KiB, for products that would leave
- * multiprocessors without work. Considered and left out: 128 x 128 by eight warps of 64 x 32
- * (shared memory would be read as often as tensor cores can multiply), 128 x 256 (one block only),
- * steps of 64 (96 KiB for three stages: one block on cards with 100). No timings yet: no card has
- * been seen.
+ * Medium: 64 x 64, four warps of 32 x 32, four stages, 32 KiB. Small: 32 x 32, four warps of 16 x
+ * 16, eight stages, 32 KiB: for a single sentence or picture, whose few tiles wait for memory more
+ * than they multiply. The largest that still gives most multiprocessors a tile is taken. Considered
+ * and left out: 128 x 128 by eight warps of 64 x 32 (shared memory would be read as often as tensor
+ * cores can multiply), 128 x 256 (one block only), steps of 64 (96 KiB for three stages: one block
+ * on cards with 100). No timings yet: no card has been seen.
  */
 #ifndef ENSO_KERNELS_CUDA_GEMM_CUH
 #define ENSO_KERNELS_CUDA_GEMM_CUH
@@ -64,7 +65,8 @@ template <int TILE_M, int TILE_N, int DOWN_, int ACROSS_, int STAGES_> struct en
     static_assert(BYTES <= 48 * 1024, "what a launch may have without asking");
 };
 typedef enso_gemm_shape<128, 128, 2, 2, 3> enso_gemm_large;
-typedef enso_gemm_shape<64, 64, 2, 2, 4> enso_gemm_small;
+typedef enso_gemm_shape<64, 64, 2, 2, 4> enso_gemm_medium;
+typedef enso_gemm_shape<32, 32, 2, 2, 8> enso_gemm_small;
 
 /* Where chunk `chunk` of row `row` of a tile stands, in halves. */
 static __device__ __forceinline__ unsigned enso_gemm_place(unsigned row, unsigned chunk)
@@ -99,10 +101,13 @@ template <int ROWS, int APART> struct enso_gemm_rows {
     }
 };
 
+/* Of loaders that need nothing but the product. */
+struct enso_gemm_no_source {
+};
+
 /* A by rows. */
 template <typename Shape> struct enso_gemm_dense {
-    struct source {
-    };
+    typedef enso_gemm_no_source source;
     enso_gemm_rows<Shape::A_ROWS, Shape::ROWS_AT_ONCE> rows;
 
     __device__ __forceinline__ void init(const struct enso_cuda_gemm &g, const source &, size_t row,
@@ -127,8 +132,7 @@ static __device__ __forceinline__ void enso_gemm_put(uint16_t *place, const uint
 
 /* A by rows of any length, stride and alignment, half by half. */
 template <typename Shape> struct enso_gemm_odd {
-    struct source {
-    };
+    typedef enso_gemm_no_source source;
     enso_gemm_rows<Shape::A_ROWS, Shape::ROWS_AT_ONCE> rows;
 
     __device__ __forceinline__ void init(const struct enso_cuda_gemm &g, const source &, size_t row,
@@ -534,20 +538,19 @@ static __global__ void __launch_bounds__(Shape::THREADS, 2)
 /* After a launch whose inner dimension was cut: y from the parts. */
 extern "C" int enso_cuda_gemm_sum_parts(const struct enso_cuda_gemm *g, cudaStream_t stream);
 
-/* At least so many blocks of a large tile, or small ones: all but the smallest cards have about as
- * many multiprocessors. */
-#define ENSO_GEMM_LARGE_BLOCKS 96
+/* So many blocks keep most multiprocessors of all but the largest cards busy. */
+#define ENSO_GEMM_BUSY 96
 
 static inline size_t enso_gemm_tiles(size_t n, size_t tile)
 {
     return n / tile + (n % tile != 0);
 }
 
-static inline bool enso_gemm_is_large(const struct enso_cuda_gemm *g)
+template <typename Shape> static inline bool enso_gemm_is_busy(const struct enso_cuda_gemm *g)
 {
-    return enso_gemm_tiles(g->m, enso_gemm_large::M) * enso_gemm_tiles(g->n, enso_gemm_large::N) *
+    return enso_gemm_tiles(g->m, Shape::M) * enso_gemm_tiles(g->n, Shape::N) *
                enso_cuda_gemm_splits(g->k, g->n) >=
-           ENSO_GEMM_LARGE_BLOCKS;
+           ENSO_GEMM_BUSY;
 }
 
 template <typename T, typename Shape, typename Loader>
@@ -569,6 +572,18 @@ static inline int enso_gemm_launch(const struct enso_cuda_gemm *g,
                        dim3(Shape::THREADS), Shape::BYTES, stream, given, source, (uint32_t)down,
                        (uint32_t)across, (uint32_t)enso_gemm_depth(g->k),
                        (uint32_t)(enso_gemm_tiles(steps, splits) * ENSO_GEMM_STEP));
+}
+
+/* In the largest shape that keeps a card busy. */
+template <typename T, template <typename> class Loader, typename Source>
+static inline int enso_gemm_choose(const struct enso_cuda_gemm *g, const Source &source,
+                                   cudaStream_t stream)
+{
+    if (enso_gemm_is_busy<enso_gemm_large>(g))
+        return enso_gemm_launch<T, enso_gemm_large, Loader<enso_gemm_large>>(g, source, stream);
+    if (enso_gemm_is_busy<enso_gemm_medium>(g))
+        return enso_gemm_launch<T, enso_gemm_medium, Loader<enso_gemm_medium>>(g, source, stream);
+    return enso_gemm_launch<T, enso_gemm_small, Loader<enso_gemm_small>>(g, source, stream);
 }
 
 #endif

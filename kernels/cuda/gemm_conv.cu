@@ -10,13 +10,10 @@ template <typename T>
 static int launch(const struct enso_cuda_gemm *g, const struct enso_gemm_window &s,
                   cudaStream_t stream)
 {
-    if (s.n_channels % ENSO_GEMM_CHUNK != 0 || !enso_aligned_vector(g->a))
-        return enso_gemm_launch<T, enso_gemm_small, enso_gemm_im2col_odd<enso_gemm_small>>(g, s,
-                                                                                           stream);
-    if (enso_gemm_is_large(g))
-        return enso_gemm_launch<T, enso_gemm_large, enso_gemm_im2col<enso_gemm_large>>(g, s,
-                                                                                       stream);
-    return enso_gemm_launch<T, enso_gemm_small, enso_gemm_im2col<enso_gemm_small>>(g, s, stream);
+    if (s.n_channels % ENSO_GEMM_CHUNK == 0 && enso_aligned_vector(g->a))
+        return enso_gemm_choose<T, enso_gemm_im2col>(g, s, stream);
+    return enso_gemm_launch<T, enso_gemm_medium, enso_gemm_im2col_odd<enso_gemm_medium>>(g, s,
+                                                                                         stream);
 }
 
 extern "C" int enso_cuda_gemm_conv(const struct enso_cuda_gemm *g, const struct enso_cuda_window *w,

@@ -60,6 +60,11 @@ int enso_cuda_gemm_conv(const struct enso_cuda_gemm *g, const struct enso_cuda_w
 bool enso_cuda_is_depthwise(const struct enso_cuda_conv_nhwc *c);
 int enso_cuda_depthwise(const struct enso_cuda_conv_nhwc *c, cudaStream_t stream);
 
+/* product_wide.cu: F32 products of many tiles whose rows are read 16 bytes at a time, any card; the
+ * same bits as enso_cuda_product, which comes here when it can. */
+bool enso_cuda_is_wide(const struct enso_cuda_product *p);
+int enso_cuda_product_wide(const struct enso_cuda_product *p, cudaStream_t stream);
+
 /* Into how many parts the inner dimension is cut, each summed by itself, then all in order. */
 unsigned enso_cuda_gemm_splits(size_t k, size_t n);
 /* Bytes of `partial`: 0 without a split. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Launchers of the plain kernels of networks: reduce.cu, norm.cu, pool.cu, product.cu, conv.cu,
- * attention.cu, flash_attention.cu, embedding.cu. Plain C, for the host files node_*.c.
+ * attention.cu, flash_attention.cu, tiled_attention.cu, embedding.cu. Plain C, for the host files
+ * node_*.c.
  *
  * Every launcher enqueues on `stream`, never allocates, never waits, and returns a cudaError_t as
  * int: cudaSuccess (also for nothing to do: then nothing is launched), what the launch reported, or
@@ -153,7 +154,7 @@ int enso_cuda_product(const struct enso_cuda_product *p, cudaStream_t stream);
 int enso_cuda_product_plain(enum enso_dtype dtype, const struct enso_cuda_product *p, const void *a,
                             const void *b, void *y, cudaStream_t stream);
 
-/* ---- attention.cu, flash_attention.cu, embedding.cu ---- */
+/* ---- attention.cu, flash_attention.cu, tiled_attention.cu, embedding.cu ---- */
 
 /* Ragged batches: starts[0 .. n_sequences] begins with 0, does not decrease and ends with at most
  * n_tokens; else *fault becomes ENSO_CUDA_FAULT_STARTS. Nothing wrong is read whatever it holds.
@@ -183,15 +184,23 @@ struct enso_cuda_attention {
 /* The plain kernel: any card, size and scale; it does not look at `work`. */
 int enso_cuda_attention(const struct enso_cuda_attention *a, cudaStream_t stream);
 
-/* The tensor cores' kernel is there for F16 and BF16, some sizes of a head and sm_80 and later. */
-bool enso_cuda_flash_has(enum enso_dtype dtype, size_t size, int architecture);
-/* Once for each card, type and size, with the card selected, before the first run: asks for the
- * shared memory it needs. *ret_blocks: how many blocks the card holds at a time. */
-int enso_cuda_flash_prepare(enum enso_dtype dtype, size_t size, unsigned *ret_blocks);
-/* It takes this: qkv and y aligned to 16 bytes, scale above 0. */
+/* The tensor cores' kernel: F16 and BF16, heads of 32, 64, 80, 96 and 128, sm_80 and later; and one
+ * that shares tiles of keys and values without them: heads of up to 128 whose rows are whole chunks
+ * of 16 bytes.
+ *
+ * prepare: once for each card, type and size, with the card selected, before the first run; it asks
+ * for the shared memory the kernel needs. *ret_blocks: how many blocks the card holds at a time, to
+ * be given to every run; 0: the kernel is not for this.
+ * takes: the kernel takes this call, which needs tensors aligned to 16 bytes (and a scale above 0).
+ */
+int enso_cuda_flash_prepare(enum enso_dtype dtype, size_t size, int architecture,
+                            unsigned *ret_blocks);
 bool enso_cuda_flash_takes(const struct enso_cuda_attention *a);
-/* blocks: of enso_cuda_flash_prepare. */
 int enso_cuda_flash_attention(const struct enso_cuda_attention *a, unsigned blocks,
+                              cudaStream_t stream);
+int enso_cuda_tiled_prepare(enum enso_dtype dtype, size_t size, unsigned *ret_blocks);
+bool enso_cuda_tiled_takes(const struct enso_cuda_attention *a);
+int enso_cuda_tiled_attention(const struct enso_cuda_attention *a, unsigned blocks,
                               cudaStream_t stream);
 
 /* EMBEDDING: table t, of dtype like y, has rows[t] rows of `width`; ids[t] NULL: row 0 of it; table

@@ -1,59 +1,408 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Device memory. All of it comes from here: weights at bind, arenas when a larger batch comes for
- * the first time; a batch whose plan exists allocates nothing. So plain cudaMalloc is enough, and
- * its failure is checked against what the card has beforehand: a driver that is short of memory may
- * start to evict or fail elsewhere.
+ * Device memory: see memory.h. One private pool of the driver for each device, on a stream of its
+ * own that carries nothing else, so that giving memory out waits for no batch and taking it back
+ * (cudaFreeAsync) never waits at all; cudaFree would hold up the whole device. The pool keeps what
+ * comes back until it is trimmed (watch.c, after a program has gone): a model that is loaded again
+ * finds its memory where it was. Cards without pools get plain cudaMalloc.
+ *
+ * A program's weights lie in chunks of their own: bind functions ask for hundreds of small pieces,
+ * which are carved from as few allocations as the program's size allows. Nothing carved is given
+ * back alone; a chunk goes when the last of its pieces has gone, and since no chunk serves two
+ * programs, all of a program's memory goes with it. With ENSO_ARENA_DEBUG in the environment every
+ * piece is an allocation of its own, so that an emulated card sees who writes past its end.
+ *
+ * The limit (gpu_memory) counts what was asked of the driver. It is checked first: a driver that is
+ * short of memory may evict, or fail elsewhere.
  */
 #include "ensod_build.h"
 
+#include "kernels/cuda/memory.h"
+
+#include <stdlib.h>
+
 #include "kernels/cuda/module.h"
+#include "kernels/cuda/watch.h"
 
 #define MIB ((double)(1 << 20))
+#define ALIGNMENT ((size_t)256) /* of what is carved: as cudaMalloc aligns */
+#define LEAST_CHUNK_BYTES ((size_t)256 << 10)
+#define MOST_CHUNK_BYTES ((size_t)32 << 20)
 
-void enso__cuda_memory_info(struct enso_device *device, size_t *ret_free, size_t *ret_total)
+struct loading;
+
+/* One allocation of the driver. */
+struct piece {
+    struct piece *next;
+    char *start;
+    size_t bytes;
+    enum enso__cuda_memory_kind kind;
+    /* Of a program's chunk, else n_carved is 0 */
+    size_t used;
+    size_t n_carved;       /* that are not yet given back */
+    struct loading *owner; /* more may be carved; NULL once its program is loaded */
+};
+
+struct enso__cuda_memory {
+    cudaMemPool_t pool; /* NULL: the card has none */
+    cudaStream_t stream;
+    pthread_mutex_t mutex; /* guards all below; never held over a call of the driver */
+    size_t limit_bytes;
+    size_t bytes[ENSO__CUDA_N_KINDS];
+    struct piece *pieces;
+    size_t n_pieces;
+};
+
+/* The program that this thread loads. */
+struct loading {
+    struct enso_device *device; /* NULL: none */
+    struct piece *chunk;        /* to carve from */
+    size_t left_bytes;          /* of what the program is known to need */
+    bool apart;                 /* every piece an allocation of its own */
+};
+
+static _Thread_local struct loading loading;
+
+static size_t all_bytes(const struct enso__cuda_memory *m)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < ENSO__CUDA_N_KINDS; i++)
+        n += m->bytes[i];
+    return n;
+}
+
+/* ---- what there is ---- */
+
+static size_t pool_attribute(const struct enso__cuda_memory *m, enum cudaMemPoolAttr attribute)
+{
+    unsigned long long n = 0;
+
+    if (m->pool == NULL || cudaMemPoolGetAttribute(m->pool, attribute, &n) != cudaSuccess)
+        n = 0; /* only a message or a metric would have been better */
+    return (size_t)n;
+}
+
+size_t enso__cuda_memory_idle(const struct enso_device *device)
+{
+    const struct enso__cuda_memory *m = device->memory;
+    size_t reserved = pool_attribute(m, cudaMemPoolAttrReservedMemCurrent);
+    size_t used = pool_attribute(m, cudaMemPoolAttrUsedMemCurrent);
+
+    return reserved > used ? reserved - used : 0;
+}
+
+/* Free bytes of the card, with what the pool has idle; 0 of 0 when it does not say. */
+static void card_info(struct enso_device *device, size_t *ret_free, size_t *ret_total)
 {
     *ret_free = 0;
-    *ret_total = device->memory_bytes;
+    *ret_total = 0;
     if (enso__cuda_enter(device, NULL) != ENSO_OK)
         return;
     if (cudaMemGetInfo(ret_free, ret_total) != cudaSuccess) {
         (void)cudaGetLastError(); /* only a message would have been better */
         *ret_free = 0;
-        *ret_total = device->memory_bytes;
+        *ret_total = 0;
+        return;
     }
+    if (device->memory != NULL)
+        *ret_free += enso__cuda_memory_idle(device);
 }
+
+static size_t below_limit(struct enso__cuda_memory *m)
+{
+    size_t used;
+
+    pthread_mutex_lock(&m->mutex);
+    used = all_bytes(m);
+    pthread_mutex_unlock(&m->mutex);
+    return m->limit_bytes > used ? m->limit_bytes - used : 0;
+}
+
+void enso__cuda_memory_info(struct enso_device *device, size_t *ret_free, size_t *ret_total)
+{
+    card_info(device, ret_free, ret_total);
+    *ret_free = ENSO_MIN(*ret_free, below_limit(device->memory));
+    if (*ret_total == 0)
+        *ret_total = device->memory_bytes;
+}
+
+void enso__cuda_memory_stats(struct enso_device *device, struct enso__cuda_memory_stats *ret)
+{
+    struct enso__cuda_memory *m = device->memory;
+
+    *ret = (struct enso__cuda_memory_stats){.limit_bytes = m->limit_bytes};
+    pthread_mutex_lock(&m->mutex);
+    for (size_t i = 0; i < ENSO__CUDA_N_KINDS; i++)
+        ret->bytes[i] = m->bytes[i];
+    ret->n_pieces = m->n_pieces;
+    pthread_mutex_unlock(&m->mutex);
+}
+
+/* ---- from the driver and back ---- */
 
 static int no_room(struct enso_device *device, size_t size_bytes, const char *what,
                    struct enso_error *err)
 {
+    struct enso__cuda_memory *m = device->memory;
     size_t free_bytes, total_bytes;
 
-    enso__cuda_memory_info(device, &free_bytes, &total_bytes);
-    return enso_error_set(err, ENSO_NO_MEMORY,
-                          "%s needs %.1f MiB, but %s has %.1f of its %.1f MiB free; serve fewer or "
-                          "smaller models there, or use another device",
-                          what, (double)size_bytes / MIB, device->name, (double)free_bytes / MIB,
-                          (double)total_bytes / MIB);
+    card_info(device, &free_bytes, &total_bytes);
+    return enso_error_set(
+        err, ENSO_NO_MEMORY,
+        "no room for %s (%.1f MiB): %s has %.1f of its %.1f MiB free, and %.1f of the "
+        "%.1f MiB of gpu_memory are left; serve fewer or smaller models there, or use "
+        "another device",
+        what, (double)size_bytes / MIB, device->name, (double)free_bytes / MIB,
+        (double)total_bytes / MIB, (double)below_limit(m) / MIB, (double)m->limit_bytes / MIB);
 }
 
-int enso__cuda_alloc(struct enso_device *device, size_t size_bytes, const char *what,
-                     void **ret_memory, struct enso_error *err)
+/* Does it fit under the limit? Then it counts from here on. */
+static bool reserve(struct enso__cuda_memory *m, enum enso__cuda_memory_kind kind, size_t bytes)
 {
+    size_t used;
+    bool fits;
+
+    pthread_mutex_lock(&m->mutex);
+    used = all_bytes(m);
+    fits = used <= m->limit_bytes && bytes <= m->limit_bytes - used;
+    if (fits)
+        m->bytes[kind] += bytes;
+    pthread_mutex_unlock(&m->mutex);
+    return fits;
+}
+
+static void unreserve(struct enso__cuda_memory *m, enum enso__cuda_memory_kind kind, size_t bytes)
+{
+    pthread_mutex_lock(&m->mutex);
+    m->bytes[kind] -= bytes;
+    pthread_mutex_unlock(&m->mutex);
+}
+
+static int ask_driver(struct enso__cuda_memory *m, size_t bytes, void **ret_memory)
+{
+    int code;
+
+    if (m->pool == NULL)
+        return cudaMalloc(ret_memory, bytes);
+    code = cudaMallocFromPoolAsync(ret_memory, bytes, m->pool, m->stream);
+    if (code != cudaSuccess)
+        return code;
+    /* Other streams may use it from here on: the stream holds nothing to wait for but this. */
+    code = cudaStreamSynchronize(m->stream);
+    if (code != cudaSuccess)
+        (void)cudaFreeAsync(*ret_memory, m->stream); /* the first failure is told */
+    return code;
+}
+
+static int piece_new(struct enso_device *device, enum enso__cuda_memory_kind kind, size_t bytes,
+                     struct loading *owner, const char *what, struct piece **ret_piece,
+                     struct enso_error *err)
+{
+    struct enso__cuda_memory *m = device->memory;
     size_t free_bytes, total_bytes;
     void *memory = NULL;
+    struct piece *piece;
+
+    card_info(device, &free_bytes, &total_bytes);
+    if ((total_bytes != 0 && bytes > free_bytes) || !reserve(m, kind, bytes))
+        return no_room(device, bytes, what, err);
+    piece = enso_alloc_zero(1, sizeof(*piece));
+    if (piece == NULL) {
+        unreserve(m, kind, bytes);
+        return enso_error_no_memory(err, "a note of device memory");
+    }
+    int code = ask_driver(m, bytes, &memory);
+    if (code != cudaSuccess) {
+        unreserve(m, kind, bytes);
+        enso_free(piece);
+        if (code != cudaErrorMemoryAllocation)
+            return enso__cuda_failed(device, code, what, err);
+        (void)cudaGetLastError(); /* it is told here */
+        return no_room(device, bytes, what, err);
+    }
+    *piece = (struct piece){.start = memory, .bytes = bytes, .kind = kind, .owner = owner};
+    pthread_mutex_lock(&m->mutex);
+    piece->next = m->pieces;
+    m->pieces = piece;
+    m->n_pieces++;
+    pthread_mutex_unlock(&m->mutex);
+    *ret_piece = piece;
+    return ENSO_OK;
+}
+
+/* Under the mutex: out of the list. */
+static void unlink_piece(struct enso__cuda_memory *m, struct piece **at)
+{
+    struct piece *piece = *at;
+
+    *at = piece->next;
+    m->n_pieces--;
+    m->bytes[piece->kind] -= piece->bytes;
+}
+
+/* A failure shows again at the next call that matters. A device that does not answer is asked
+ * nothing: the process's end takes what it has. */
+static void piece_free(struct enso_device *device, struct piece *piece)
+{
+    (void)enso__cuda_enter_to_release(device);
+    if (!atomic_load(&device->hung)) {
+        if (device->memory->pool != NULL)
+            (void)cudaFreeAsync(piece->start, device->memory->stream);
+        else
+            (void)cudaFree(piece->start);
+    }
+    enso_free(piece);
+}
+
+/* ---- a program's chunks ---- */
+
+static size_t room_in(const struct piece *chunk)
+{
+    return chunk->bytes - chunk->used;
+}
+
+/* What the program still needs, in chunks that are neither tiny nor so large that the last one
+ * stands half empty. */
+static size_t chunk_bytes(const struct loading *l, size_t bytes)
+{
+    size_t wanted = ENSO_MAX(ENSO_MIN(l->left_bytes, MOST_CHUNK_BYTES), LEAST_CHUNK_BYTES);
+
+    return l->apart ? bytes : ENSO_MAX(wanted, bytes);
+}
+
+static void *carve_of(struct enso__cuda_memory *m, struct piece *chunk, size_t bytes)
+{
+    void *memory = chunk->start + chunk->used;
+
+    chunk->used += bytes;
+    pthread_mutex_lock(&m->mutex);
+    chunk->n_carved++;
+    pthread_mutex_unlock(&m->mutex);
+    return memory;
+}
+
+static int carve(struct enso_device *device, size_t bytes, const char *what, void **ret_memory,
+                 struct enso_error *err)
+{
+    struct loading *l = &loading;
+    struct piece *chunk = l->chunk;
+    int st = ENSO_OK;
+
+    if (bytes > SIZE_MAX - ALIGNMENT)
+        return no_room(device, bytes, what, err);
+    bytes = (bytes + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+    if (chunk == NULL || bytes > room_in(chunk)) {
+        st = piece_new(device, ENSO__CUDA_WEIGHTS, chunk_bytes(l, bytes), l, what, &chunk, NULL);
+        if (st != ENSO_OK) /* what is left may do for this, if not for what comes after */
+            st = piece_new(device, ENSO__CUDA_WEIGHTS, bytes, l, what, &chunk, err);
+    }
+    if (st != ENSO_OK)
+        return st;
+    *ret_memory = carve_of(device->memory, chunk, bytes);
+    l->left_bytes -= ENSO_MIN(bytes, l->left_bytes);
+    if (l->chunk == NULL || room_in(chunk) > room_in(l->chunk))
+        l->chunk = chunk; /* a chunk made for one large piece leaves the old one's room in use */
+    return ENSO_OK;
+}
+
+int enso__cuda_program_begin(struct enso_device *device, size_t least_bytes, struct enso_error *err)
+{
+    size_t free_bytes, total_bytes;
+    int st = enso__cuda_enter(device, err);
+
+    if (st != ENSO_OK)
+        return st;
+    card_info(device, &free_bytes, &total_bytes);
+    if (least_bytes > below_limit(device->memory) || (total_bytes != 0 && least_bytes > free_bytes))
+        return no_room(device, least_bytes, "the model", err);
+    loading = (struct loading){
+        .device = device, .left_bytes = least_bytes, .apart = getenv("ENSO_ARENA_DEBUG") != NULL};
+    return ENSO_OK;
+}
+
+void enso__cuda_program_end(struct enso_device *device)
+{
+    struct enso__cuda_memory *m = device->memory;
+    struct piece *empty = NULL;
+
+    pthread_mutex_lock(&m->mutex);
+    for (struct piece **at = &m->pieces; *at != NULL;) {
+        struct piece *piece = *at;
+
+        if (piece->owner == &loading) {
+            piece->owner = NULL;
+            if (piece->n_carved == 0) {
+                unlink_piece(m, at);
+                piece->next = empty;
+                empty = piece;
+                continue;
+            }
+        }
+        at = &piece->next;
+    }
+    pthread_mutex_unlock(&m->mutex);
+    loading = (struct loading){0};
+    while (empty != NULL) {
+        struct piece *next = empty->next;
+
+        piece_free(device, empty);
+        empty = next;
+    }
+}
+
+/* ---- what everybody calls ---- */
+
+static int alloc(struct enso_device *device, enum enso__cuda_memory_kind kind, size_t size_bytes,
+                 const char *what, void **ret_memory, struct enso_error *err)
+{
+    struct piece *piece = NULL;
     int st = enso__cuda_enter(device, err);
 
     if (st != ENSO_OK)
         return st;
     size_bytes = ENSO_MAX(size_bytes, (size_t)1);
-    enso__cuda_memory_info(device, &free_bytes, &total_bytes);
-    if (size_bytes > total_bytes || (free_bytes != 0 && size_bytes > free_bytes))
-        return no_room(device, size_bytes, what, err);
-    int code = cudaMalloc(&memory, size_bytes);
+    if (loading.device == device && kind != ENSO__CUDA_LANES)
+        return carve(device, size_bytes, what, ret_memory, err);
+    st = piece_new(device, kind, size_bytes, NULL, what, &piece, err);
+    if (st == ENSO_OK)
+        *ret_memory = piece->start;
+    return st;
+}
+
+int enso__cuda_memory_alloc(struct enso_device *device, size_t size_bytes, const char *what,
+                            void **ret_memory, struct enso_error *err)
+{
+    return alloc(device, ENSO__CUDA_ARENAS, size_bytes, what, ret_memory, err);
+}
+
+int enso__cuda_alloc(struct enso_device *device, size_t size_bytes, const char *what,
+                     void **ret_memory, struct enso_error *err)
+{
+    return alloc(device, ENSO__CUDA_WEIGHTS, size_bytes, what, ret_memory, err);
+}
+
+int enso__cuda_alloc_for_lane(struct enso_device *device, size_t size_bytes, void **ret_memory,
+                              struct enso_error *err)
+{
+    return alloc(device, ENSO__CUDA_LANES, size_bytes, "a lane of the GPU", ret_memory, err);
+}
+
+int enso__cuda_staging_alloc(struct enso_device *device, size_t size_bytes, const char *what,
+                             void **ret_memory, struct enso_error *err)
+{
+    void *memory = NULL;
+    int st = enso__cuda_enter(device, err);
+
+    if (st != ENSO_OK)
+        return st;
+    int code = cudaHostAlloc(&memory, ENSO_MAX(size_bytes, (size_t)1), cudaHostAllocDefault);
     if (code == cudaErrorMemoryAllocation) {
-        (void)cudaGetLastError(); /* it is told here */
-        return no_room(device, size_bytes, what, err);
+        (void)cudaGetLastError();
+        return enso_error_set(err, ENSO_NO_MEMORY,
+                              "%s needs %.1f MiB of pinned memory of the machine, which it does "
+                              "not have; raise the limit of locked memory, or serve less at once",
+                              what, (double)size_bytes / MIB);
     }
     if (code != cudaSuccess)
         return enso__cuda_failed(device, code, what, err);
@@ -61,12 +410,52 @@ int enso__cuda_alloc(struct enso_device *device, size_t size_bytes, const char *
     return ENSO_OK;
 }
 
-void enso__cuda_free(struct enso_device *device, void *memory)
+void enso__cuda_staging_free(struct enso_device *device, void *memory)
 {
-    if (memory == NULL)
+    if (memory == NULL || atomic_load(&device->hung)) /* it would wait */
         return;
     (void)enso__cuda_enter_to_release(device);
-    (void)cudaFree(memory); /* a failure shows again at the next call that matters */
+    (void)cudaFreeHost(memory);
+}
+
+void enso__cuda_free(struct enso_device *device, void *memory)
+{
+    struct enso__cuda_memory *m = device->memory;
+    const char *address = memory;
+    struct piece *gone = NULL;
+    bool program_gone;
+
+    if (memory == NULL)
+        return;
+    pthread_mutex_lock(&m->mutex);
+    for (struct piece **at = &m->pieces; *at != NULL; at = &(*at)->next) {
+        struct piece *piece = *at;
+
+        if (address < piece->start || address >= piece->start + piece->bytes)
+            continue;
+        if (piece->n_carved != 0)
+            piece->n_carved--;
+        if (piece->n_carved == 0 && piece->owner == NULL) {
+            gone = piece;
+            unlink_piece(m, at);
+        }
+        break;
+    }
+    program_gone = gone != NULL && gone->used != 0;
+    pthread_mutex_unlock(&m->mutex);
+    if (gone != NULL)
+        piece_free(device, gone);
+    if (program_gone)
+        enso__cuda_watch_trim(device->watch);
+}
+
+void enso__cuda_memory_trim(struct enso_device *device)
+{
+    if (device->memory->pool == NULL || enso__cuda_enter(device, NULL) != ENSO_OK)
+        return;
+    /* What was freed is free when its stream has come to it; what stays is ours for later. */
+    if (cudaStreamSynchronize(device->memory->stream) == cudaSuccess)
+        (void)cudaMemPoolTrimTo(device->memory->pool, 0);
 }
 
 int enso__cuda_upload(struct enso_device *device, void *dst, const void *src, size_t size_bytes,
@@ -79,4 +468,76 @@ int enso__cuda_upload(struct enso_device *device, void *dst, const void *src, si
         st = enso__cuda_lane_wait(device->loader, err);
     pthread_mutex_unlock(&device->load_mutex);
     return st;
+}
+
+/* ---- life ---- */
+
+/* A pool that keeps what it has until it is trimmed; none where the card or the driver cannot. */
+static int pool_open(struct enso_device *device, struct enso_error *err)
+{
+    const struct cudaMemPoolProps properties = {
+        .allocType = cudaMemAllocationTypePinned,
+        .location = {.type = cudaMemLocationTypeDevice, .id = device->ordinal}};
+    struct enso__cuda_memory *m = device->memory;
+    unsigned long long keep = ~0ull;
+    int supported = 0;
+    int code = cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, device->ordinal);
+
+    if (code == cudaSuccess && supported != 0) {
+        code = cudaStreamCreateWithFlags(&m->stream, cudaStreamNonBlocking);
+        if (code == cudaSuccess)
+            code = cudaMemPoolCreate(&m->pool, &properties);
+        if (code == cudaSuccess)
+            code = cudaMemPoolSetAttribute(m->pool, cudaMemPoolAttrReleaseThreshold, &keep);
+    }
+    return code == cudaSuccess ? ENSO_OK : enso__cuda_failed(device, code, "its memory pool", err);
+}
+
+int enso__cuda_memory_open(struct enso_device *device, const struct enso_device_options *options,
+                           struct enso_error *err)
+{
+    unsigned percent = options->memory_percent != 0 ? options->memory_percent : 100;
+    size_t free_bytes, total_bytes;
+    int st;
+
+    device->memory = enso_alloc_zero(1, sizeof(*device->memory));
+    if (device->memory == NULL)
+        return enso_error_no_memory(err, "the GPU's memory");
+    pthread_mutex_init(&device->memory->mutex, NULL);
+    st = pool_open(device, err);
+    if (st != ENSO_OK)
+        return st;
+    card_info(device, &free_bytes, &total_bytes);
+    if (total_bytes == 0)
+        free_bytes = device->memory_bytes;
+    device->memory->limit_bytes = options->memory_bytes != 0
+                                      ? (size_t)options->memory_bytes
+                                      : free_bytes / 100 * ENSO_MIN(percent, 100u);
+    return ENSO_OK;
+}
+
+void enso__cuda_memory_close(struct enso_device *device)
+{
+    struct enso__cuda_memory *m = device->memory;
+
+    if (m == NULL)
+        return;
+    /* Of a device that is down nothing is asked for: the process's end takes it. */
+    if (enso__cuda_enter_to_release(device)) {
+        if (m->stream != NULL)
+            (void)cudaStreamSynchronize(m->stream); /* it frees, no more */
+        if (m->pool != NULL)
+            (void)cudaMemPoolDestroy(m->pool);
+        if (m->stream != NULL)
+            (void)cudaStreamDestroy(m->stream);
+    }
+    while (m->pieces != NULL) { /* the owner never gave it back */
+        struct piece *next = m->pieces->next;
+
+        enso_free(m->pieces);
+        m->pieces = next;
+    }
+    pthread_mutex_destroy(&m->mutex);
+    enso_free(m);
+    device->memory = NULL;
 }

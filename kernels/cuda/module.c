@@ -6,14 +6,12 @@
  */
 #include "ensod_build.h"
 
+#include <string.h>
+
+#include "kernels/cuda/capture.h"
+#include "kernels/cuda/memory.h"
 #include "kernels/cuda/module.h"
-
-static void *memory_alloc(struct enso_device *device, size_t size_bytes)
-{
-    void *memory = NULL;
-
-    return enso__cuda_alloc(device, size_bytes, "memory", &memory, NULL) == ENSO_OK ? memory : NULL;
-}
+#include "kernels/cuda/watch.h"
 
 static int bind(struct enso_device *device, const struct enso_graph *graph, int node,
                 struct enso_bound **ret_bound, struct enso_error *err)
@@ -56,12 +54,15 @@ const struct enso_backend *enso_backend_entry(const struct enso_host *given)
 {
     static const struct enso_backend backend = {
         .abi = ENSO_BACKEND_ABI,
+        .layout = ENSO_BACKEND_LAYOUT,
         .name = ENSO__CUDA_NAME,
         .device_open = enso__cuda_device_open,
         .device_close = enso__cuda_device_close,
         .device_info = enso__cuda_device_info,
-        .memory_alloc = memory_alloc,
+        .memory_alloc = enso__cuda_memory_alloc,
         .memory_free = enso__cuda_free,
+        .staging_alloc = enso__cuda_staging_alloc,
+        .staging_free = enso__cuda_staging_free,
         .memory_info = enso__cuda_memory_info,
         .upload = enso__cuda_lane_upload,
         .download = enso__cuda_lane_download,
@@ -73,12 +74,27 @@ const struct enso_backend *enso_backend_entry(const struct enso_host *given)
         .workspace_bytes = workspace_bytes,
         .lane_open = enso__cuda_lane_open,
         .lane_close = enso__cuda_lane_close,
+        .n_slots = ENSO_MAX_SLOTS,
+        .report_bytes = enso__cuda_report_bytes,
+        .begin = enso__cuda_lane_begin,
+        .finish = enso__cuda_lane_finish,
+        .done = enso__cuda_lane_done,
+        .drain = enso__cuda_lane_drain,
         .run = enso__cuda_lane_run,
         .tune = enso__cuda_tune,
         .computes = enso__cuda_computes,
+        .round_up = enso__captures_round_up,
+        .captures_free = enso__captures_free,
+        .lane_stats = enso__cuda_lane_stats,
+        .program_begin = enso__cuda_program_begin,
+        .program_end = enso__cuda_program_end,
+        .device_state = enso__cuda_device_state,
+        .device_metrics = enso__cuda_device_metrics,
     };
 
-    if (given->abi != ENSO_BACKEND_ABI)
+    /* in this order: a table of another ABI may have nothing behind its first member */
+    if (given->abi != ENSO_BACKEND_ABI || given->layout != ENSO_BACKEND_LAYOUT ||
+        strcmp(given->signature, ENSO_HOST_SIGNATURE) != 0)
         return NULL;
     enso__host_use(given);
     return &backend;

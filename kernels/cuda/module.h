@@ -23,8 +23,9 @@ const struct enso_backend *enso_backend_entry(const struct enso_host *given)
 /* Before anything else of this module is called. */
 void enso__host_use(const struct enso_host *given);
 
-/* A lane of work for the card: a stream of its own, pinned memory through which copies pass, an
- * event to sleep on. One thread at a time. Copies up return as soon as the source may be reused. */
+/* A lane of work for the card: streams of its own, pinned memory through which copies pass, events
+ * to wait for. One thread at a time. Copies up return as soon as the source may be reused. The
+ * functions are those of struct enso_backend (engine/backend.h). */
 int enso__cuda_lane_open(struct enso_device *device, struct enso_lane **ret_lane,
                          struct enso_error *err) ENSO_MUST_CHECK;
 void enso__cuda_lane_close(struct enso_lane *lane);
@@ -32,13 +33,23 @@ int enso__cuda_lane_upload(struct enso_lane *lane, void *dst, const void *src, s
                            struct enso_error *err) ENSO_MUST_CHECK;
 int enso__cuda_lane_download(struct enso_lane *lane, void *dst, const void *src, size_t size_bytes,
                              struct enso_error *err) ENSO_MUST_CHECK;
+size_t enso__cuda_report_bytes(size_t n_steps);
+int enso__cuda_lane_begin(struct enso_lane *lane, unsigned slot, const struct enso_run *run,
+                          struct enso_error *err) ENSO_MUST_CHECK;
+int enso__cuda_lane_finish(struct enso_lane *lane, unsigned slot, uint64_t *ret_compute_ns,
+                           struct enso_error *err) ENSO_MUST_CHECK;
+bool enso__cuda_lane_done(struct enso_lane *lane, unsigned slot);
 int enso__cuda_lane_run(struct enso_lane *lane, const struct enso_run *run,
                         struct enso_error *err) ENSO_MUST_CHECK;
 /* tune.c: the contract of engine/backend.h. */
 int enso__cuda_tune(struct enso_device *device, const struct enso_tuning *how,
                     struct enso_error *err) ENSO_MUST_CHECK;
-/* Sleep until all that was put on the lane is done. */
+void enso__cuda_lane_stats(const struct enso_lane *lane, struct enso_lane_stats *ret_stats);
+/* Sleep until all that was put on the lane's stream is done: copies and steps, not the large copies
+ * of batches. */
 int enso__cuda_lane_wait(struct enso_lane *lane, struct enso_error *err);
+/* Until everything is. */
+int enso__cuda_lane_drain(struct enso_lane *lane, struct enso_error *err);
 cudaStream_t enso__cuda_lane_stream(struct enso_lane *lane);
 
 #endif

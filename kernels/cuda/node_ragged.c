@@ -37,7 +37,7 @@ struct attention {
     size_t heads, size;
     float scale;
     bool causal;
-    unsigned blocks; /* of enso_cuda_flash_attention on this card; 0: it has nothing for this */
+    unsigned flash_blocks, tiled_blocks; /* of these kernels on this card; 0: not for this */
 };
 
 /* The list of work, when there is one: pairs, no more of them than there can be. */
@@ -82,25 +82,27 @@ static int attention_run(const struct enso__cuda_call *call, struct enso_error *
         st = take_work(call, &w, err);
     if (st != ENSO_OK)
         return st;
-    bool flash = a->blocks > 0 && enso_cuda_flash_takes(&w);
+    int code = a->flash_blocks > 0 && enso_cuda_flash_takes(&w)
+                   ? enso_cuda_flash_attention(&w, a->flash_blocks, call->stream)
+               : a->tiled_blocks > 0 && enso_cuda_tiled_takes(&w)
+                   ? enso_cuda_tiled_attention(&w, a->tiled_blocks, call->stream)
+                   : enso_cuda_attention(&w, call->stream);
 
-    return enso__cuda_launched(call,
-                               flash ? enso_cuda_flash_attention(&w, a->blocks, call->stream)
-                                     : enso_cuda_attention(&w, call->stream),
-                               err);
+    return enso__cuda_launched(call, code, err);
 }
 
-/* Have the tensor cores' kernel ready, where it is of use. */
-static int prepare_flash(const struct enso__bind *b, struct attention *a, struct enso_error *err)
+/* Have the kernels ready that are faster than the plain one, where they are of use. */
+static int prepare_attention(const struct enso__bind *b, struct attention *a,
+                             struct enso_error *err)
 {
-    if (!enso_cuda_flash_has(a->dtype, a->size, b->device->architecture))
-        return ENSO_OK;
     int st = enso__cuda_enter(b->device, err);
 
     if (st != ENSO_OK)
         return st;
-    int code = enso_cuda_flash_prepare(a->dtype, a->size, &a->blocks);
-
+    int code =
+        enso_cuda_flash_prepare(a->dtype, a->size, b->device->architecture, &a->flash_blocks);
+    if (code == cudaSuccess)
+        code = enso_cuda_tiled_prepare(a->dtype, a->size, &a->tiled_blocks);
     return code == cudaSuccess ? ENSO_OK
                                : enso__cuda_failed(b->device, code, "preparing attention", err);
 }
@@ -125,7 +127,7 @@ int enso__cuda_bind_attention(const struct enso__bind *b, struct enso_bound **re
     a->size = (size_t)size;
     a->scale = enso_node_float(b->node, "scale", 1.0f / sqrtf((float)size));
     a->causal = enso_node_int(b->node, "causal", 0) != 0;
-    int st = prepare_flash(b, a, err);
+    int st = prepare_attention(b, a, err);
     if (st != ENSO_OK) {
         enso__cuda_bound_free(&a->bound);
         return st;

@@ -5,12 +5,12 @@
  * All are templates over F32, F16 and BF16 (half.cuh): F32 inside, one rounding at the store.
  *
  * LAYER_NORM, RMS_NORM, L2_NORMALIZE, and Softmax of slices that stand side by side: a row a warp
- * or a block, kept in registers (rows.cuh), so that memory is read once and written once; the
- * residual is added on the way in, so that the sum is never stored. Variance in a second pass over
- * the row, not from the sum of squares, which would cancel. Rows of more than 8192 numbers are read
- * once per pass. Softmax along another axis: a thread takes one slice, so that neighbouring threads
- * read neighbouring addresses. BatchNormalization and LRN: a thread an element.
- * InstanceNormalization: a block a plane.
+ * or a block, kept in registers where it is whole vectors and at most 8192 numbers (rows.cuh), so
+ * that memory is read once and written once; other rows are read once per pass. The residual is
+ * added on the way in, so that the sum is never stored. Variance in a second pass over the row, not
+ * from the sum of squares, which would cancel. Softmax along another axis: a thread takes one
+ * slice, so that neighbouring threads read neighbouring addresses. BatchNormalization and LRN: a
+ * thread an element. InstanceNormalization: a block a plane.
  *
  * All sums in float by a tree: a tree over n numbers rounds about log n times. No fast-math. No
  * timings yet: no card has been seen.
@@ -24,27 +24,31 @@
 
 /* ---- softmax ---- */
 
-template <typename T, bool WARP>
+template <typename T>
 static __global__ void __launch_bounds__(256)
-    softmax_rows(const T *x, T *y, size_t n_rows, uint32_t n, bool vectors, bool logarithm)
+    softmax_shares(const T *x, T *y, size_t n_rows, uint32_t n, bool logarithm)
 {
+    constexpr unsigned width = enso_row_share<T>::width;
     ENSO_SHARED(float, scratch, 32);
 
-    ENSO_EACH_ROW(row, n_rows, WARP)
+    ENSO_EACH_ROW(row, n_rows, n)
     {
-        enso_row_share<T, WARP> share(n);
+        enso_row_share<T> share(n);
         float max = -INFINITY, sum = 0;
 
-        share.read(x + row * n, vectors, -INFINITY);
+        share.read(x + row * n, -INFINITY);
 #pragma unroll
         for (unsigned i = 0; i < ENSO_SHARE; i++)
             max = fmaxf(max, share.v[i]);
         max = share.max(max, scratch);
-        share.each([&](float &v, uint32_t) {
-            const float e = expf(v - max);
+        share.each([&](float(&group)[width], uint32_t) {
+#pragma unroll
+            for (unsigned i = 0; i < width; i++) {
+                const float e = expf(group[i] - max);
 
-            sum += e;
-            v = logarithm ? v - max : e;
+                sum += e;
+                group[i] = logarithm ? group[i] - max : e;
+            }
         });
         sum = share.sum(sum, scratch);
         const float log_sum = logf(sum), inverse = 1 / sum;
@@ -52,14 +56,14 @@ static __global__ void __launch_bounds__(256)
 #pragma unroll
         for (unsigned i = 0; i < ENSO_SHARE; i++)
             share.v[i] = logarithm ? share.v[i] - log_sum : share.v[i] * inverse;
-        share.write(y + row * n, vectors);
+        share.write(y + row * n);
     }
 }
 
-/* Rows that are too long for registers. */
+/* Rows of other lengths. */
 template <typename T>
 static __global__ void __launch_bounds__(ENSO_ROW_BLOCK)
-    softmax_long_rows(const T *x_all, T *y_all, size_t n_rows, size_t n, bool logarithm)
+    softmax_rows(const T *x_all, T *y_all, size_t n_rows, size_t n, bool logarithm)
 {
     ENSO_SHARED(float, scratch, 32);
 
@@ -145,18 +149,12 @@ template <typename T>
 static int launch_rows(bool logarithm, const T *x, T *y, size_t n_rows, size_t n,
                        cudaStream_t stream)
 {
-    const bool vectors =
-        n % ENSO_VECTOR(T) == 0 && enso_aligned_vector(x) && enso_aligned_vector(y);
-    const dim3 grid(enso_share_blocks(n_rows, n)), block(enso_share_threads(n_rows, n));
-
-    if (n > ENSO_SHARE_LARGE)
-        return enso_launch(softmax_long_rows<T>, dim3(enso_blocks(n_rows, 1)), dim3(ENSO_ROW_BLOCK),
-                           0, stream, x, y, n_rows, n, logarithm);
-    if (n > ENSO_SHARE_WARP)
-        return enso_launch(softmax_rows<T, false>, grid, block, 0, stream, x, y, n_rows, n, vectors,
+    if (enso_share_fits<T>(n) && enso_aligned_vector(x) && enso_aligned_vector(y))
+        return enso_launch(softmax_shares<T>, dim3(enso_share_blocks(n_rows, n)),
+                           dim3(enso_share_threads(n_rows, n)), 0, stream, x, y, n_rows, n,
                            logarithm);
-    return enso_launch(softmax_rows<T, true>, grid, block, 0, stream, x, y, n_rows, n, vectors,
-                       logarithm);
+    return enso_launch(softmax_rows<T>, dim3(enso_blocks(n_rows, 1)), dim3(enso_row_threads(n)), 0,
+                       stream, x, y, n_rows, n, logarithm);
 }
 
 extern "C" int enso_cuda_softmax(enum enso_dtype dtype, bool logarithm, bool side_by_side,
@@ -195,7 +193,6 @@ template <typename T> struct row_norm {
     T *y;
     float epsilon;
     size_t n_rows, n;
-    bool vectors; /* all pointers and n allow 16 bytes at once */
 };
 
 /* What the centred sum of squares becomes, or for norms without a mean the sum of squares. */
@@ -207,69 +204,65 @@ static __device__ __forceinline__ float inverse_norm(enum enso_op op, float squa
     return 1 / (op == ENSO_OP_L2_NORMALIZE && root <= epsilon ? epsilon : root); /* NaN stays */
 }
 
-/* v = (v - mean) · inverse · gamma + beta, vector by vector. */
-template <typename T, bool WARP>
+/* v = (v - mean) · inverse · gamma + beta. */
+template <typename T>
 static __device__ __forceinline__ void
-scale_groups(enso_row_share<T, WARP> &share, const struct row_norm<T> &r, float mean, float inverse)
+scale_share(enso_row_share<T> &share, const struct row_norm<T> &r, float mean, float inverse)
 {
-    constexpr unsigned width = enso_row_share<T, WARP>::width;
+    constexpr unsigned width = enso_row_share<T>::width;
 
-    share.each_group([&](float(&part)[width], uint32_t at) {
-#pragma unroll
-        for (unsigned i = 0; i < width; i++)
-            part[i] = (part[i] - mean) * inverse;
+    share.each([&](float(&group)[width], uint32_t at) {
 #pragma unroll
         for (unsigned i = 0; i < width; i += 4) {
-            float four[4] = {1, 1, 1, 1}, shift[4] = {0, 0, 0, 0};
+            float scale[4] = {1, 1, 1, 1}, shift[4] = {0, 0, 0, 0};
 
             if (r.gamma != NULL)
-                enso_load_vector(r.gamma + at + i, four);
+                enso_load_vector(r.gamma + at + i, scale);
             if (r.beta != NULL)
                 enso_load_vector(r.beta + at + i, shift);
 #pragma unroll
             for (unsigned j = 0; j < 4; j++)
-                part[i + j] = part[i + j] * four[j] + shift[j];
+                group[i + j] = (group[i + j] - mean) * inverse * scale[j] + shift[j];
         }
     });
 }
 
-template <typename T, bool WARP>
-static __global__ void __launch_bounds__(256) norm_rows(const struct row_norm<T> r)
+template <typename T>
+static __global__ void __launch_bounds__(256) norm_shares(const struct row_norm<T> r)
 {
+    constexpr unsigned width = enso_row_share<T>::width;
     ENSO_SHARED(float, scratch, 32);
     const float n = (float)r.n;
 
-    ENSO_EACH_ROW(row, r.n_rows, WARP)
+    ENSO_EACH_ROW(row, r.n_rows, r.n)
     {
-        enso_row_share<T, WARP> share((uint32_t)r.n);
+        enso_row_share<T> share((uint32_t)r.n);
         float mean = 0, squares = 0;
 
-        share.read(r.x + row * r.n, r.vectors, 0);
+        share.read(r.x + row * r.n, 0);
         if (r.residual != NULL)
-            share.add(r.residual + row * r.n, r.vectors);
+            share.add(r.residual + row * r.n);
         if (r.op == ENSO_OP_LAYER_NORM) {
 #pragma unroll
             for (unsigned i = 0; i < ENSO_SHARE; i++)
                 mean += share.v[i];
             mean = share.sum(mean, scratch) / n;
         }
-        share.each([&](float &v, uint32_t) { squares += (v - mean) * (v - mean); });
+        share.each([&](float(&group)[width], uint32_t) {
+#pragma unroll
+            for (unsigned i = 0; i < width; i++)
+                squares += (group[i] - mean) * (group[i] - mean);
+        });
         const float inverse = inverse_norm(r.op, share.sum(squares, scratch), n, r.epsilon);
 
-        if (r.vectors)
-            scale_groups<T, WARP>(share, r, mean, inverse);
-        else
-            share.each([&](float &v, uint32_t at) {
-                v = (v - mean) * inverse * (r.gamma != NULL ? r.gamma[at] : 1) +
-                    (r.beta != NULL ? r.beta[at] : 0);
-            });
-        share.write(r.y + row * r.n, r.vectors);
+        scale_share(share, r, mean, inverse);
+        share.write(r.y + row * r.n);
     }
 }
 
-/* Rows that are too long for registers. */
+/* Rows of other lengths. */
 template <typename T>
-static __global__ void __launch_bounds__(ENSO_ROW_BLOCK) norm_long_rows(const struct row_norm<T> r)
+static __global__ void __launch_bounds__(ENSO_ROW_BLOCK) norm_rows(const struct row_norm<T> r)
 {
     ENSO_SHARED(float, scratch, 32);
 
@@ -299,21 +292,17 @@ template <typename T>
 static int launch_norm(const struct enso_cuda_row_norm *norm, cudaStream_t stream)
 {
     const size_t n_rows = norm->n_rows, n = norm->n;
-    const dim3 grid(enso_share_blocks(n_rows, n)), block(enso_share_threads(n_rows, n));
     const struct row_norm<T> r = {
         norm->op, (const T *)norm->x, (const T *)norm->residual, norm->gamma, norm->beta,
-            (T *)norm->y, norm->epsilon, n_rows, n,
-            n % ENSO_VECTOR(T) == 0 && enso_aligned_vector(norm->x) &&
-                enso_aligned_vector(norm->residual) && enso_aligned_vector(norm->gamma) &&
-                enso_aligned_vector(norm->beta) && enso_aligned_vector(norm->y),
+            (T *)norm->y, norm->epsilon, n_rows, n
     };
 
-    if (n > ENSO_SHARE_LARGE)
-        return enso_launch(norm_long_rows<T>, dim3(enso_blocks(n_rows, 1)), dim3(ENSO_ROW_BLOCK), 0,
-                           stream, r);
-    if (n > ENSO_SHARE_WARP)
-        return enso_launch(norm_rows<T, false>, grid, block, 0, stream, r);
-    return enso_launch(norm_rows<T, true>, grid, block, 0, stream, r);
+    if (enso_share_fits<T>(n) && enso_aligned_vector(r.x) && enso_aligned_vector(r.residual) &&
+        enso_aligned_vector(r.gamma) && enso_aligned_vector(r.beta) && enso_aligned_vector(r.y))
+        return enso_launch(norm_shares<T>, dim3(enso_share_blocks(n_rows, n)),
+                           dim3(enso_share_threads(n_rows, n)), 0, stream, r);
+    return enso_launch(norm_rows<T>, dim3(enso_blocks(n_rows, 1)), dim3(enso_row_threads(n)), 0,
+                       stream, r);
 }
 
 extern "C" int enso_cuda_row_norm(enum enso_dtype dtype, const struct enso_cuda_row_norm *norm,

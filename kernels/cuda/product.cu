@@ -21,6 +21,7 @@
 #include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/half.cuh"
 
+#include "kernels/cuda/launch_gemm.h"
 #include "kernels/cuda/launch_network.h"
 
 #define TILE 32
@@ -153,7 +154,7 @@ static __device__ void one_tile(const struct enso_cuda_product &p, uint32_t matr
 /* Tiles along x, matrices along y. 32 bits count both: 64-bit divisions would cost more than a tile
  * of a small product. */
 template <typename T, typename Out>
-static __global__ void __launch_bounds__(BLOCK)
+static __global__ void __launch_bounds__(BLOCK, 8)
     product(const struct enso_cuda_product p, uint32_t n_tiles, uint32_t tiles_across)
 {
     ENSO_SHARED(float, tiles, TILE *PITCH); /* as many as two of DEPTH */
@@ -190,6 +191,8 @@ extern "C" int enso_cuda_product(const struct enso_cuda_product *p, cudaStream_t
         return cudaSuccess;
     if (n_tiles > UINT32_MAX || p->n_matrices > UINT32_MAX)
         return cudaErrorInvalidValue;
+    if (enso_cuda_is_wide(p))
+        return enso_cuda_product_wide(p, stream);
     const unsigned stack = enso_blocks(p->n_matrices, 1);
     const dim3 grid(enso_blocks(n_tiles, 1), stack < MAX_STACK ? stack : MAX_STACK);
 

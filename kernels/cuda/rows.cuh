@@ -3,15 +3,16 @@
  * What the kernels that work on rows of floats or halves share. Two ways to walk a row, chosen by
  * its length alone, so that a row's bits do not depend on its neighbours:
  *
- * A share (struct enso_row_share): each thread keeps up to 32 numbers of the row in registers, as
- * floats, so that memory is read once however many passes follow. Up to 1024 numbers are one
- * warp's, which meets at no barrier; longer rows are a block's. Sums are trees over lanes, then
- * over warps. Threads take 16 bytes side by side; where addresses do not allow that they take the
- * same elements one by one, so that bits do not depend on where a row stands.
+ * A share (struct enso_row_share), for rows that are whole vectors of 16 bytes: each thread keeps
+ * up to 32 numbers of the row in registers, as floats, so that memory is read once however many
+ * passes follow. Up to 1024 numbers are one warp's, which meets at no barrier; longer rows are a
+ * block's.
  *
- * A function object, for rows that are made of several or too long for registers: one block takes
- * one row, its threads every blockDim-th element, once per pass, so that a residual or an
- * embedding's sum is made again in each pass instead of being stored.
+ * A function object, for rows of other lengths, those that are made of several, and those too long
+ * for registers: one block takes one row, its threads every blockDim-th element, once per pass, so
+ * that a residual or an embedding's sum is made again in each pass instead of being stored.
+ *
+ * Sums are trees over lanes, then over warps.
  */
 #ifndef ENSO_KERNELS_CUDA_ROWS_CUH
 #define ENSO_KERNELS_CUDA_ROWS_CUH
@@ -37,99 +38,86 @@ static inline unsigned enso_row_threads(size_t n)
 #define ENSO_SHARE_SMALL (128 * ENSO_SHARE)
 #define ENSO_SHARE_LARGE (256 * ENSO_SHARE)
 
-/* One thread's numbers of a row of n elements of type T: ENSO_VECTOR(T) neighbours, the next ones
- * a round of all the row's threads further. Past the row's end stands what fill() or read() puts
- * there. WARP: the row is a warp's, else a block's. */
-template <typename T, bool WARP> struct enso_row_share {
-    static constexpr unsigned width = ENSO_VECTOR(T), groups = ENSO_SHARE / width;
+/* One thread's numbers of a row of n elements of type T, n a multiple of ENSO_VECTOR(T): groups of
+ * so many neighbours, the next a round of all the row's threads further. `warp`: the row is a
+ * warp's, else a block's; all threads agree. */
+template <typename T> struct enso_row_share {
+    static constexpr unsigned width = ENSO_VECTOR(T);
     float v[ENSO_SHARE];
     uint32_t first, step, n; /* place of group 0, from group to group */
+    bool warp;
 
     __device__ __forceinline__ enso_row_share(uint32_t n_elements)
+        : n(n_elements), warp(n_elements <= ENSO_SHARE_WARP)
     {
-        first = (WARP ? threadIdx.x % 32 : threadIdx.x) * width;
-        step = (WARP ? 32 : blockDim.x) * width;
-        n = n_elements;
+        first = (warp ? threadIdx.x % 32 : threadIdx.x) * width;
+        step = (warp ? 32 : blockDim.x) * width;
     }
 
-    /* visit(number, place) for all that are inside of the row. */
+    /* visit(numbers[width], place) for all groups that are inside of the row. */
     template <typename Visit> __device__ __forceinline__ void each(Visit visit)
     {
 #pragma unroll
-        for (unsigned i = 0; i < ENSO_SHARE; i++) {
-            const uint32_t at = first + i / width * step + i % width;
-
-            if (at < n)
-                visit(v[i], at);
-        }
-    }
-
-    /* visit(numbers[width], place) for all groups: for rows of whole vectors. */
-    template <typename Visit> __device__ __forceinline__ void each_group(Visit visit)
-    {
-#pragma unroll
-        for (unsigned g = 0; g < groups; g++) {
-            float(&part)[width] = *reinterpret_cast<float(*)[width]>(&v[g * width]);
+        for (unsigned g = 0; g < ENSO_SHARE / width; g++) {
+            float(&group)[width] = *reinterpret_cast<float(*)[width]>(&v[g * width]);
 
             if (first + g * step < n)
-                visit(part, first + g * step);
+                visit(group, first + g * step);
         }
     }
 
-    __device__ __forceinline__ void read(const T *x, bool vectors, float past)
+    /* `past`: what stands where the row has no group. */
+    __device__ __forceinline__ void read(const T *x, float past)
     {
 #pragma unroll
         for (unsigned i = 0; i < ENSO_SHARE; i++)
             v[i] = past;
-        if (vectors)
-            each_group([=](float(&part)[width], uint32_t at) { enso_load_vector(x + at, part); });
-        else
-            each([=](float &number, uint32_t at) { number = enso_to_float(x[at]); });
+        each([=](float(&group)[width], uint32_t at) { enso_load_vector(x + at, group); });
     }
 
-    __device__ __forceinline__ void add(const T *x, bool vectors)
+    __device__ __forceinline__ void add(const T *x)
     {
-        if (vectors)
-            each_group([=](float(&part)[width], uint32_t at) {
-                float more[width];
+        each([=](float(&group)[width], uint32_t at) {
+            float more[width];
 
-                enso_load_vector(x + at, more);
+            enso_load_vector(x + at, more);
 #pragma unroll
-                for (unsigned i = 0; i < width; i++)
-                    part[i] += more[i];
-            });
-        else
-            each([=](float &number, uint32_t at) { number += enso_to_float(x[at]); });
+            for (unsigned i = 0; i < width; i++)
+                group[i] += more[i];
+        });
     }
 
-    __device__ __forceinline__ void write(T *y, bool vectors)
+    __device__ __forceinline__ void write(T *y)
     {
-        if (vectors)
-            each_group([=](float(&part)[width], uint32_t at) { enso_store_vector(y + at, part); });
-        else
-            each([=](float &number, uint32_t at) { y[at] = enso_from_float<T>(number); });
+        each([=](float(&group)[width], uint32_t at) { enso_store_vector(y + at, group); });
     }
 
     /* Of one number a thread, known to all of the row. */
     __device__ __forceinline__ float sum(float partial, float *scratch)
     {
-        return WARP ? enso_warp_sum(partial) : enso_block_sum(partial, scratch);
+        return warp ? enso_warp_sum(partial) : enso_block_sum(partial, scratch);
     }
 
     __device__ __forceinline__ float max(float partial, float *scratch)
     {
-        return WARP ? enso_warp_max(partial) : enso_block_max(partial, scratch);
+        return warp ? enso_warp_max(partial) : enso_block_max(partial, scratch);
     }
 };
 
-/* The loop over rows of a kernel that keeps shares: rows of a warp or of a block. */
-#define ENSO_EACH_ROW(row, n_rows, warp)                                                           \
-    for (size_t enso__rows = (warp) ? blockDim.x / 32 : 1,                                         \
-                row = blockIdx.x * enso__rows + ((warp) ? threadIdx.x / 32 : 0);                   \
+/* The loop over rows of n of a kernel that keeps shares: rows of a warp or of a block. */
+#define ENSO_EACH_ROW(row, n_rows, n)                                                              \
+    for (size_t enso__rows = (n) <= ENSO_SHARE_WARP ? blockDim.x / 32 : 1,                         \
+                row = blockIdx.x * enso__rows + ((n) <= ENSO_SHARE_WARP ? threadIdx.x / 32 : 0);   \
          row < (size_t)(n_rows); row += gridDim.x * enso__rows)
 
-/* Threads of a block for shares of rows of n, which are at most ENSO_SHARE_LARGE. Many rows of a
- * warp share a block; how many has no bearing on bits. */
+/* Rows of n elements of T are kept in shares; by the row's length alone. */
+template <typename T> static inline bool enso_share_fits(size_t n)
+{
+    return n % ENSO_VECTOR(T) == 0 && n <= ENSO_SHARE_LARGE;
+}
+
+/* Threads of a block for shares of rows of n. Many rows of a warp share a block; how many has no
+ * bearing on bits. */
 static inline unsigned enso_share_threads(size_t n_rows, size_t n)
 {
     return n <= ENSO_SHARE_WARP ? (n_rows < 1024 ? 32 : 128) : n <= ENSO_SHARE_SMALL ? 128 : 256;

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * batching/lanes: real threads and the real clock on a fake backend. Submitters, cancellers, an
- * expirer, lanes and a stop race each other; every admitted job must be done exactly once. Built to
- * run under ThreadSanitizer too (CK_FORK=no there).
+ * expirer, lanes and a stop race each other; every admitted job must be done exactly once. All of
+ * it with lanes that hold one batch, as the processor's do, and with lanes that hold two, which the
+ * device works off by itself. Built to run under ThreadSanitizer too (CK_FORK=no there).
  */
 #include "batching/lanes.h"
 
 #include <check.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -26,6 +28,9 @@
 
 struct enso_lane {
     pthread_t thread;
+    uint64_t free_ns;                                    /* when all that it has is through */
+    uint64_t end_ns[ENSO_MAX_SLOTS];                     /* 0: the slot is free */
+    uint64_t number[ENSO_MAX_SLOTS], n_begun, n_through; /* batches are finished in their order */
 };
 
 static atomic_int n_open_lanes;
@@ -40,7 +45,7 @@ static int lane_open(struct enso_device *device, struct enso_lane **ret_lane,
     (void)device;
     if (atomic_fetch_add(&n_lane_opens, 1) + 1 == failing_open)
         return enso_error_set(err, ENSO_DEVICE, "no more lanes on this device");
-    lane = enso_alloc(sizeof *lane);
+    lane = enso_alloc_zero(1, sizeof *lane);
     if (lane == NULL)
         return enso_error_no_memory(err, "a lane");
     lane->thread = pthread_self();
@@ -49,7 +54,7 @@ static int lane_open(struct enso_device *device, struct enso_lane **ret_lane,
     return ENSO_OK;
 }
 
-static atomic_int n_wrong_threads;
+static atomic_int n_wrong_threads, n_wrong_slots;
 
 static void check_thread(const struct enso_lane *lane)
 {
@@ -64,12 +69,46 @@ static void lane_close(struct enso_lane *lane)
     enso_free(lane);
 }
 
-static const struct enso_backend backend = {
-    .abi = ENSO_BACKEND_ABI, .name = "fake", .lane_open = lane_open, .lane_close = lane_close};
+static bool done(struct enso_lane *lane, unsigned slot)
+{
+    check_thread(lane);
+    return enso_clock_now_ns() >= lane->end_ns[slot];
+}
 
-/* ---- a model that writes its answer into the sample ---- */
+static struct enso_backend backend = {
+    .abi = ENSO_BACKEND_ABI,
+    .name = "fake",
+    .lane_open = lane_open,
+    .lane_close = lane_close,
+    .done = done,
+};
 
 static atomic_uint n_runs, n_running, most_running;
+
+/* Under ThreadSanitizer all tests are one process. */
+static void forget(void)
+{
+    failing_open = 0;
+    atomic_store(&n_open_lanes, 0);
+    atomic_store(&n_lane_opens, 0);
+    atomic_store(&n_runs, 0);
+    atomic_store(&n_running, 0);
+    atomic_store(&most_running, 0);
+}
+
+static void one_slot(void)
+{
+    forget();
+    backend.n_slots = 1;
+}
+
+static void two_slots(void)
+{
+    forget();
+    backend.n_slots = 2;
+}
+
+/* ---- a model that writes its answer into the sample ---- */
 
 static void sleep_us(unsigned us)
 {
@@ -78,22 +117,48 @@ static void sleep_us(unsigned us)
     (void)nanosleep(&t, NULL);
 }
 
-static int run(void *model, struct enso_lane *lane, struct enso_sample *const *samples, size_t n,
-               struct enso_error *err)
+/* The lane works off what it has one after the other, each in its time. */
+static int begin(void *model, struct enso_lane *lane, unsigned slot,
+                 struct enso_sample *const *samples, size_t n, const struct enso_pace *pace,
+                 struct enso_error *err)
 {
     const unsigned *us = model;
+    uint64_t now_ns = enso_clock_now_ns();
     unsigned running;
-    size_t i;
 
+    (void)pace;
     check_thread(lane);
+    if (slot >= backend.n_slots || lane->end_ns[slot] != 0)
+        atomic_fetch_add(&n_wrong_slots, 1);
+    if (samples[0]->n_characters == 'b' && n > 1)
+        return enso_error_set(err, ENSO_NO_MEMORY, "too much at once");
     atomic_fetch_add(&n_runs, 1);
     running = atomic_fetch_add(&n_running, 1) + 1;
     if (running > atomic_load(&most_running))
         atomic_store(&most_running, running); /* exact where a test looks at it */
-    if (*us != 0)
-        sleep_us(*us);
+    lane->free_ns = ENSO_MAX(lane->free_ns, now_ns) + (uint64_t)*us * 1000;
+    lane->end_ns[slot] = lane->free_ns;
+    lane->number[slot] = ++lane->n_begun;
+    return ENSO_OK;
+}
+
+static int finish(void *model, struct enso_lane *lane, unsigned slot,
+                  struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
+                  struct enso_error *err)
+{
+    const unsigned *us = model;
+    uint64_t now_ns = enso_clock_now_ns(), end_ns = lane->end_ns[slot];
+
+    check_thread(lane);
+    if (end_ns == 0 || lane->number[slot] != ++lane->n_through)
+        atomic_fetch_add(&n_wrong_slots, 1);
+    lane->end_ns[slot] = 0;
+    if (end_ns > now_ns)
+        sleep_us((unsigned)((end_ns - now_ns) / 1000 + 1));
     atomic_fetch_sub(&n_running, 1);
-    for (i = 0; i < n; i++) {
+    if (ret_compute_ns != NULL)
+        *ret_compute_ns = backend.n_slots > 1 ? *us * UINT64_C(1000) + 1 : 0;
+    for (size_t i = 0; i < n; i++) {
         if (samples[i]->n_characters == 'p')
             return enso_error_set(err, ENSO_INVALID, "poisoned");
         samples[i]->n_outputs++; /* TSan sees it if two lanes ever share a sample */
@@ -103,7 +168,7 @@ static int run(void *model, struct enso_lane *lane, struct enso_sample *const *s
 
 static struct enso_queue *make_queue(unsigned *us, const struct enso_queue_limits *limits)
 {
-    struct enso_runner runner = {.model = us, .run = run};
+    struct enso_runner runner = {.model = us, .begin = begin, .finish = finish};
     struct enso_queue *q;
 
     ck_assert_int_eq(enso_queue_create("fake", limits, &runner, NULL, &q, NULL), ENSO_OK);
@@ -419,7 +484,7 @@ static void *storm_submit(void *arg)
         sj->job->priority = (random >> 12) % 10;
         sj->job->deadline_ns = (random >> 20) % 2 ? now + (random >> 14) % 4000000 : 0;
         if ((random >> 24) % 40 == 0)
-            sj->job->samples[0]->n_characters = 'p';
+            sj->job->samples[0]->n_characters = (random >> 6) % 2 ? 'p' : 'b';
         sj->job->done = storm_done;
         sj->job->user = sj;
         if (enso_scheduler_submit(s, q, sj->job, now, &err) == ENSO_OK) {
@@ -509,6 +574,8 @@ static void storm_play(bool stop_early)
         }
     }
     ck_assert_int_eq(atomic_load(&n_wrong_threads), 0);
+    ck_assert_int_eq(atomic_load(&n_wrong_slots), 0);
+    ck_assert_int_eq(atomic_load(&n_running), 0);
     if (!stop_early) {
         ck_assert_uint_gt(n_by_status[-ENSO_OK], 100);
         ck_assert_uint_gt(n_by_status[-ENSO_CANCELLED], 10);
@@ -574,30 +641,41 @@ START_TEST(test_lanes_remove_queue_under_load)
 }
 END_TEST
 
+static void add_cases(Suite *s, void (*slots)(void), const char *of)
+{
+    static char names[8][32];
+    static unsigned n_names;
+    static const char *const kinds[] = {"core", "errors", "oom", "threads"};
+    TCase *cases[4];
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(cases); i++) {
+        (void)snprintf(names[n_names], sizeof names[0], "%s%s", kinds[i], of);
+        cases[i] = tcase_create(names[n_names++]);
+        tcase_add_checked_fixture(cases[i], slots, NULL);
+        suite_add_tcase(s, cases[i]);
+    }
+    tcase_set_timeout(cases[3], 60);
+    tcase_add_test(cases[0], test_lanes_run_a_job);
+    tcase_add_test(cases[0], test_lanes_keep_the_queue_delay);
+    tcase_add_test(cases[0], test_lanes_sleep_through_quiet_submits);
+    tcase_add_test(cases[0], test_lanes_idle_wake_nobody);
+    tcase_add_test(cases[1], test_lanes_open_error);
+    tcase_add_test(cases[2], test_lanes_start_oom);
+    tcase_add_test(cases[3], test_lanes_all_work_on_one_job);
+    tcase_add_test(cases[3], test_lanes_remove_queue_waits_for_its_batch);
+    tcase_add_test(cases[3], test_lanes_storm);
+    tcase_add_test(cases[3], test_lanes_storm_and_stop);
+    tcase_add_test(cases[3], test_lanes_remove_queue_under_load);
+}
+
 int main(void)
 {
     Suite *s = suite_create("batching/lanes");
-    TCase *core = tcase_create("core"), *errors = tcase_create("errors"),
-          *oom = tcase_create("oom"), *threads = tcase_create("threads");
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(threads, 60);
-    tcase_add_test(core, test_lanes_run_a_job);
-    tcase_add_test(core, test_lanes_keep_the_queue_delay);
-    tcase_add_test(core, test_lanes_sleep_through_quiet_submits);
-    tcase_add_test(threads, test_lanes_all_work_on_one_job);
-    tcase_add_test(threads, test_lanes_remove_queue_waits_for_its_batch);
-    tcase_add_test(core, test_lanes_idle_wake_nobody);
-    tcase_add_test(errors, test_lanes_open_error);
-    tcase_add_test(oom, test_lanes_start_oom);
-    tcase_add_test(threads, test_lanes_storm);
-    tcase_add_test(threads, test_lanes_storm_and_stop);
-    tcase_add_test(threads, test_lanes_remove_queue_under_load);
-    suite_add_tcase(s, core);
-    suite_add_tcase(s, errors);
-    suite_add_tcase(s, oom);
-    suite_add_tcase(s, threads);
+    add_cases(s, one_slot, "");
+    add_cases(s, two_slots, ", two slots");
     runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);

@@ -275,7 +275,7 @@ START_TEST(test_queue_learns_its_budget)
     size_t largest = 0;
     unsigned i;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     model = (struct fake_model){.base_ns = 8 * MS, .unit_ns = MS};
     queue = fake_queue(sched, &model, &(struct enso_queue_limits){.max_batch_ns = 0}, NULL);
     send(sched, queue, &a, 4000, 1, 'a');
@@ -461,7 +461,7 @@ END_TEST
 
 START_TEST(test_queue_create_oom)
 {
-    struct enso_runner runner = {.model = &model, .run = fake_run};
+    struct enso_runner runner = {.model = &model, .begin = fake_begin, .finish = fake_finish};
     struct enso_queue_limits limits = {0};
     struct enso_queue *q = NULL;
     struct enso_scheduler *s = NULL;
@@ -480,7 +480,7 @@ START_TEST(test_queue_create_oom)
     for (n = 1; st == ENSO_NO_MEMORY; n++) {
         ck_assert_uint_lt(n, 10);
         enso_memory_fail_at(n);
-        st = enso_scheduler_create(2, &s, NULL);
+        st = enso_scheduler_create(2, 1, &s, NULL);
         enso_memory_fail_at(0);
     }
     ck_assert_int_eq(st, ENSO_OK);

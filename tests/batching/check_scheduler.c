@@ -419,7 +419,7 @@ static struct played play(bool with_heavy, uint64_t light_every_ns)
     uint32_t random = 3;
     unsigned n_light = 0, n_heavy = 0, i;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &s, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &s, NULL), ENSO_OK);
     q_light = fake_queue(NULL, &light_model, &limits, NULL);
     q_heavy = fake_queue(NULL, &heavy_model, &limits, NULL);
     fake_seed(q_light, &light_model, 1024);
@@ -497,7 +497,7 @@ START_TEST(test_scheduler_saturated_models_share_time)
     struct enso_batch *batch;
     unsigned i;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     for (i = 0; i < 2; i++) {
         q[i] = fake_queue(NULL, &m[i], &limits, NULL);
         fake_seed(q[i], &m[i], 64);
@@ -534,7 +534,7 @@ START_TEST(test_scheduler_unpredicted_batch_is_charged)
     struct enso_queue *q[2];
     unsigned i;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     for (i = 0; i < 2; i++) {
         q[i] = fake_queue(NULL, &m[i], &limits, NULL);
         if (i == 1)
@@ -565,7 +565,7 @@ START_TEST(test_scheduler_predicted_wait_beside_another_model)
     uint64_t retry;
     unsigned i;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     for (i = 0; i < 2; i++) {
         q[i] = fake_queue(NULL, &m[i], &limits, NULL);
         fake_seed(q[i], &m[i], 64);
@@ -604,7 +604,7 @@ START_TEST(test_scheduler_no_credit_for_idle_time)
     struct enso_queue *q[2];
     unsigned i;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     for (i = 0; i < 2; i++) {
         q[i] = fake_queue(NULL, &m[i], &limits, NULL);
         fake_seed(q[i], &m[i], 64);
@@ -671,7 +671,7 @@ START_TEST(test_scheduler_observer)
         .user = &seen, .batch = see_batch, .job = see_job, .refused = see_refused};
     struct fake_job a, b;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     model = (struct fake_model){.base_ns = MS};
     queue = fake_queue(sched, &model,
                        &(struct enso_queue_limits){.max_queue_items = 4, .max_batch_tokens = 100},
@@ -754,6 +754,62 @@ START_TEST(test_scheduler_watchdog)
     ck_assert(enso_scheduler_run_singly(sched, batch, 0, fake_now));
     ck_assert(enso_scheduler_healthy(sched, fake_now + 95 * S));
     enso_batch_run(sched, batch, NULL, fake_clock);
+    finish();
+}
+END_TEST
+
+/* Two batches on one lane: the watchdog and the backlog know which one computes, what a batch costs
+ * is what the device says and not how long it stood in line. */
+START_TEST(test_scheduler_two_slots)
+{
+    struct enso_scheduler_stats stats;
+    struct enso_batch *first, *second;
+    struct fake_job a, b, c;
+
+    ck_assert_int_eq(enso_scheduler_create(1, 2, &sched, NULL), ENSO_OK);
+    model = (struct fake_model){.unit_ns = MS};
+    queue = fake_queue(NULL, &model, &(struct enso_queue_limits){.max_batch_items = 1}, NULL);
+    fake_seed(queue, &model, 1 << 14);
+    enso_scheduler_add_queue(sched, queue);
+    send(sched, queue, &a, 1, 8000, 'a'); /* 8 s: 80 s are allowed */
+    send(sched, queue, &b, 1, 4000, 'b');
+    send(sched, queue, &c, 1, 1000, 'c');
+    first = take(sched, 0);
+    fake_now += 6 * S;
+    second = take(sched, 0);
+    ck_assert_uint_eq(first->slot, 0);
+    ck_assert_uint_eq(second->slot, 1);
+    enso_scheduler_stats(sched, fake_now, &stats);
+    ck_assert_uint_eq(stats.n_busy, 1);
+    /* 2 s of the first are left, all of the second, and what is queued */
+    ck_assert_uint_ge(stats.backlog_ns, 7 * S - MS);
+    ck_assert_uint_le(stats.backlog_ns, 7 * S + MS);
+    ck_assert(enso_scheduler_healthy(sched, fake_now + 70 * S));
+    ck_assert(!enso_scheduler_healthy(sched, fake_now + 80 * S));
+    fake_now += 70 * S;
+    first->compute_ns = 8 * S;
+    enso_scheduler_finish(sched, first, fake_now, ENSO_OK, NULL);
+    ck_assert_int_eq(a.status, ENSO_OK);
+    /* the second has only come to the front: 40 s are allowed from here on */
+    ck_assert(enso_scheduler_healthy(sched, fake_now + 39 * S));
+    ck_assert(!enso_scheduler_healthy(sched, fake_now + 41 * S));
+    enso_scheduler_stats(sched, fake_now, &stats);
+    ck_assert_uint_ge(stats.backlog_ns, 5 * S - MS);
+    ck_assert_uint_le(stats.backlog_ns, 5 * S + MS);
+    first = take(sched, 0); /* its slot is free again */
+    ck_assert_uint_eq(first->slot, 0);
+    fake_now += 4 * S;
+    second->compute_ns = 4 * S; /* the clock says 74 s */
+    enso_scheduler_finish(sched, second, fake_now, ENSO_OK, NULL);
+    ck_assert_int_eq(b.status, ENSO_OK);
+    model.device_ns = S;
+    enso_batch_run(sched, first, NULL, fake_clock);
+    ck_assert_int_eq(c.status, ENSO_OK);
+    send(sched, queue, &b, 1, 4000, 'b');
+    second = take(sched, 0);
+    ck_assert_uint_ge(second->predicted_ns, 4 * S - 10 * MS);
+    ck_assert_uint_le(second->predicted_ns, 4 * S + 10 * MS);
+    enso_batch_run(sched, second, NULL, fake_clock);
     finish();
 }
 END_TEST
@@ -867,10 +923,20 @@ static uint64_t real_ns(void)
     return enso_clock_now_ns();
 }
 
-static int run_nothing(void *m, struct enso_lane *lane, struct enso_sample *const *samples,
-                       size_t n, struct enso_error *err)
+static int begin_nothing(void *m, struct enso_lane *lane, unsigned slot,
+                         struct enso_sample *const *samples, size_t n, const struct enso_pace *pace,
+                         struct enso_error *err)
 {
-    (void)m, (void)lane, (void)samples, (void)n, (void)err;
+    (void)m, (void)lane, (void)slot, (void)samples, (void)n, (void)pace, (void)err;
+    return ENSO_OK;
+}
+
+static int finish_nothing(void *m, struct enso_lane *lane, unsigned slot,
+                          struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
+                          struct enso_error *err)
+{
+    (void)m, (void)lane, (void)slot, (void)samples, (void)n, (void)err;
+    *ret_compute_ns = 0;
     return ENSO_OK;
 }
 
@@ -879,13 +945,13 @@ static int run_nothing(void *m, struct enso_lane *lane, struct enso_sample *cons
 START_TEST(test_scheduler_cost_of_one_job)
 {
     enum { N = 20000 };
-    struct enso_runner runner = {.run = run_nothing};
+    struct enso_runner runner = {.begin = begin_nothing, .finish = finish_nothing};
     struct enso_queue_limits limits = {.max_queue_items = 1000, .max_batch_items = 32};
     struct enso_job *job = enso_job_create(1);
     uint64_t best = UINT64_MAX;
     unsigned n_done = 0, i, round;
 
-    ck_assert_int_eq(enso_scheduler_create(1, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
     ck_assert_int_eq(enso_queue_create("q", &limits, &runner, NULL, &queue, NULL), ENSO_OK);
     enso_scheduler_add_queue(sched, queue);
     job->samples[0] = enso_sample_create();
@@ -943,6 +1009,7 @@ int main(void)
     tcase_add_test(core, test_scheduler_observer);
     tcase_add_test(core, test_scheduler_stats);
     tcase_add_test(core, test_scheduler_watchdog);
+    tcase_add_test(core, test_scheduler_two_slots);
     tcase_add_test(errors, test_scheduler_failed_run_fails_its_jobs_only);
     tcase_add_test(errors, test_scheduler_poisoned_sample_harms_only_itself);
     tcase_add_test(errors, test_scheduler_too_little_memory_for_all_together);

@@ -34,6 +34,7 @@ static inline uint64_t fake_clock(void)
 
 struct fake_model {
     uint64_t base_ns, unit_ns;  /* a run takes base + units x unit and moves the clock */
+    uint64_t device_ns;         /* what finish says that a run took; 0 = look at the clock */
     unsigned n_runs;            /* calls */
     size_t n_samples;           /* of the newest call */
     enum enso_status fail;      /* every run fails so, unless OK */
@@ -43,14 +44,17 @@ struct fake_model {
     size_t n_order;
 };
 
-static inline int fake_run(void *model, struct enso_lane *lane, struct enso_sample *const *samples,
-                           size_t n, struct enso_error *err)
+static inline int fake_begin(void *model, struct enso_lane *lane, unsigned slot,
+                             struct enso_sample *const *samples, size_t n,
+                             const struct enso_pace *pace, struct enso_error *err)
 {
     struct fake_model *m = model;
     uint64_t units = 0;
     size_t i;
 
     (void)lane;
+    (void)slot;
+    (void)pace;
     m->n_runs++;
     m->n_samples = n;
     for (i = 0; i < n; i++) {
@@ -69,11 +73,27 @@ static inline int fake_run(void *model, struct enso_lane *lane, struct enso_samp
     return ENSO_OK;
 }
 
+static inline int fake_finish(void *model, struct enso_lane *lane, unsigned slot,
+                              struct enso_sample *const *samples, size_t n,
+                              uint64_t *ret_compute_ns, struct enso_error *err)
+{
+    const struct fake_model *m = model;
+
+    (void)lane;
+    (void)slot;
+    (void)samples;
+    (void)n;
+    (void)err;
+    if (ret_compute_ns != NULL)
+        *ret_compute_ns = m->device_ns;
+    return ENSO_OK;
+}
+
 static inline struct enso_queue *fake_queue(struct enso_scheduler *s, struct fake_model *m,
                                             const struct enso_queue_limits *limits,
                                             const struct enso_observer *observer)
 {
-    struct enso_runner runner = {.model = m, .run = fake_run};
+    struct enso_runner runner = {.model = m, .begin = fake_begin, .finish = fake_finish};
     struct enso_queue *q;
 
     ck_assert_int_eq(enso_queue_create("fake", limits, &runner, observer, &q, NULL), ENSO_OK);
@@ -215,7 +235,7 @@ static struct fake_model model;
 
 static inline void start(const struct enso_queue_limits *limits, uint64_t base_ns, uint64_t unit_ns)
 {
-    ck_assert_int_eq(enso_scheduler_create(2, &sched, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_scheduler_create(2, 1, &sched, NULL), ENSO_OK);
     model = (struct fake_model){.base_ns = base_ns, .unit_ns = unit_ns};
     queue = fake_queue(NULL, &model, limits, NULL);
     fake_seed(queue, &model, 1 << 14);

@@ -73,7 +73,8 @@ class Manuals(unittest.TestCase):
                 self.assertIn("%s`" % pattern, text)
 
     def test_metrics(self):
-        names = set(re.findall(r'"(ensod_[a-z_]+)"', source("server/meters.c") + source("server/daemon.c")))
+        sources = "".join(source("server/%s.c" % name) for name in ("meters", "device_meters", "daemon"))
+        names = set(re.findall(r'"(ensod_[a-z_]+)"', sources))
         self.assertGreater(len(names), 20)
         text = page("metrics.md")
         for name in names:

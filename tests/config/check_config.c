@@ -57,6 +57,8 @@ START_TEST(test_config_defaults)
     ck_assert(config.batching.truncate);
     ck_assert_str_eq(config.device, "auto");
     ck_assert_int_eq(config.isa, ENSO_CONFIG_ISA_AUTO);
+    ck_assert_str_eq(config.gpu_memory, "90%");
+    ck_assert_int_eq(config.on_device_lost, ENSO_CONFIG_LOST_AUTO);
     ck_assert_int_eq(config.log_level, ENSO_LOG_INFO);
     ck_assert_uint_eq(config.drain_delay_ns, 0);
     ck_assert_uint_eq(config.n_model_entries, 0);
@@ -64,6 +66,24 @@ START_TEST(test_config_defaults)
     enso_config_done(&config);
     enso_config_done(&config); /* twice is fine */
     enso_config_done(NULL);
+}
+END_TEST
+
+START_TEST(test_config_gpu_memory)
+{
+    uint64_t bytes;
+    unsigned percent;
+
+    ENSO_TEST_OK(enso_config_parse_gpu_memory("90%", &bytes, &percent, &err), &err);
+    ck_assert(bytes == 0 && percent == 90);
+    ENSO_TEST_OK(enso_config_parse_gpu_memory("100%", &bytes, &percent, &err), &err);
+    ck_assert(bytes == 0 && percent == 100);
+    ENSO_TEST_OK(enso_config_parse_gpu_memory("8GiB", &bytes, &percent, &err), &err);
+    ck_assert(bytes == (uint64_t)8 << 30 && percent == 0);
+    ck_assert_int_eq(enso_config_parse_gpu_memory("0%", &bytes, &percent, NULL), ENSO_INVALID);
+    ck_assert_int_eq(enso_config_parse_gpu_memory("", &bytes, &percent, NULL), ENSO_INVALID);
+    ck_assert_int_eq(enso_config_parse_gpu_memory("5 %", &bytes, &percent, NULL), ENSO_INVALID);
+    ck_assert_int_eq(enso_config_parse_gpu_memory("0", &bytes, &percent, NULL), ENSO_INVALID);
 }
 END_TEST
 
@@ -172,6 +192,12 @@ START_TEST(test_config_file_errors)
         {"[device]\nthreads =\n", "[device] threads: '' is not a whole number"},
         {"[device]\ndevice = gpu\n", "'gpu' is no device; use auto, cpu or cuda:N"},
         {"[device]\ndevice = cuda:x\n", "is no device"},
+        {"[device]\ngpu_memory = 101%\n", "'101%' is no amount of GPU memory; write 1% to 100%"},
+        {"[device]\ngpu_memory = %\n", "'%' is no amount of GPU memory"},
+        {"[device]\ngpu_memory = 1000000000%\n", "is no amount of GPU memory"},
+        {"[device]\ngpu_memory = 100KiB\n", "a size of 1MiB or more"},
+        {"[device]\ngpu_memory = all\n", "'all' is no amount of GPU memory"},
+        {"[device]\non_device_lost = reset\n", "auto, exit, cpu or stay"},
         {"[log]\nlevel = warnings\n", "did you mean 'warning'?"},
         {"[log]\naccess_log =\n", "the value is empty"},
         {"[limits]\nmax_body = 3 MB\n", "'3 MB' is not a size"},
@@ -561,6 +587,7 @@ static Suite *suite(void)
     TCase *errors = tcase_create("errors"), *oom = tcase_create("oom");
 
     tcase_add_test(core, test_config_defaults);
+    tcase_add_test(core, test_config_gpu_memory);
     tcase_add_test(core, test_config_precedence);
     tcase_add_test(core, test_config_file_rules);
     tcase_add_test(core, test_config_command_line);

@@ -5,6 +5,7 @@
  * race. Results are looked at elsewhere (tests/kernels with ENSO_TEST_BACKEND); here they only must
  * be numbers. A race ends the program, so it runs itself again for each of a few orders of threads.
  */
+#include "kernels/cuda/launch_gemm.h"
 #include "kernels/cuda/launch_network.h"
 
 #include <math.h>
@@ -25,7 +26,7 @@ extern "C" const char *__tsan_default_options(void)
 namespace
 {
 
-enum { FLOATS = 1 << 16, ROW = 1100, TOKENS = 75 };
+enum { FLOATS = 1 << 16, ROW = 1100, LONG_ROW = 8200, TOKENS = 75 };
 
 struct bench {
     cudaStream_t stream;
@@ -33,6 +34,7 @@ struct bench {
     uint16_t *halves; /* x as BF16; as F16 other numbers below 2 */
     int32_t *ids;     /* starts of four sequences, then wrong numbers of tokens */
     int *fault;
+    float *parts;
 };
 
 template <class T> T *device_new(size_t n)
@@ -61,6 +63,7 @@ void raise_bench(bench *b)
     b->halves = device_new<uint16_t>(FLOATS);
     b->ids = device_new<int32_t>(8);
     b->fault = device_new<int>(1);
+    b->parts = device_new<float>(FLOATS);
     if (cudaMemcpyAsync(b->x, x, sizeof(x), cudaMemcpyHostToDevice, b->stream) != cudaSuccess ||
         cudaMemcpyAsync(b->halves, halves, sizeof(halves), cudaMemcpyHostToDevice, b->stream) !=
             cudaSuccess ||
@@ -94,7 +97,8 @@ void run_rows(const bench *b)
     static const enum enso_op norms[] = {ENSO_OP_LAYER_NORM, ENSO_OP_RMS_NORM,
                                          ENSO_OP_L2_NORMALIZE};
 
-    for (size_t n : {(size_t)40, (size_t)ROW}) {
+    /* a warp's row, a block's, one that does not fit registers */
+    for (size_t n : {(size_t)40, (size_t)ROW, (size_t)LONG_ROW}) {
         for (enum enso_op op : norms) {
             struct enso_cuda_row_norm norm = {};
 
@@ -106,9 +110,13 @@ void run_rows(const bench *b)
             norm.n_rows = 3;
             norm.n = n;
             expect(b, enso_cuda_row_norm(ENSO_DTYPE_F32, &norm, b->stream), 3 * n, "row_norm");
+            /* any bits: results may be NaN */
+            expect(b, enso_cuda_row_norm(ENSO_DTYPE_BF16, &norm, b->stream), 0, "row_norm");
         }
         expect(b, enso_cuda_softmax(ENSO_DTYPE_F32, false, true, b->x, b->y, 3, n, 1, b->stream),
                3 * n, "softmax");
+        expect(b, enso_cuda_softmax(ENSO_DTYPE_F16, false, true, b->x, b->y, 3, n, 1, b->stream), 0,
+               "softmax");
         expect(b,
                enso_cuda_instance_norm(ENSO_DTYPE_F32, b->x, b->x, b->x, 1e-5f, b->y, 2, 2, n,
                                        b->stream),
@@ -137,8 +145,7 @@ void run_products(const bench *b)
     struct enso_cuda_product p = {};
 
     p.a = b->x;
-    p.b = p.residual = p.a;
-    p.bias = b->x;
+    p.b = p.residual = p.bias = b->x;
     p.y = b->y;
     p.m = 35;
     p.k = 37;
@@ -196,16 +203,107 @@ void run_attention(const bench *b)
             a.size = size;
             expect(b, enso_cuda_attention(&a, b->stream), TOKENS * 2 * size, "attention");
         }
+        a.size = 24;
+        if (enso_cuda_tiled_prepare(a.dtype, a.size, &blocks) != cudaSuccess)
+            exit(3);
+        expect(b, enso_cuda_tiled_attention(&a, 3, b->stream), TOKENS * 2 * 24, "tiled_attention");
         a.qkv = b->halves;
         for (size_t size : {(size_t)32, (size_t)80, (size_t)128}) {
             a.dtype = size == 32 ? ENSO_DTYPE_F16 : ENSO_DTYPE_BF16;
             a.size = size;
-            if (enso_cuda_flash_prepare(a.dtype, size, &blocks) != cudaSuccess)
+            if (enso_cuda_flash_prepare(a.dtype, size, 80, &blocks) != cudaSuccess)
                 exit(3);
             /* 3 blocks: each takes several tiles, one after the other */
             expect_halves(b, a.dtype, enso_cuda_flash_attention(&a, 3, b->stream),
                           TOKENS * 2 * size, "flash_attention");
         }
+    }
+}
+
+/* Enough tiles for the larger kernel, both ways to read B. */
+void run_wide_product(const bench *b)
+{
+    struct enso_cuda_product p = {};
+
+    p.a = p.b = b->x;
+    p.y = b->y;
+    p.m = 128 * 48 - 5;
+    p.k = 36;
+    p.n = 8;
+    p.n_matrices = 1;
+    p.a_row = 8; /* rows overlap: the bench is small */
+    p.a_column = 1;
+    p.alpha = 1;
+    for (bool turned : {false, true}) {
+        p.b_row = turned ? p.n : 1;
+        p.b_column = turned ? 1 : p.k;
+        if (!enso_cuda_is_wide(&p))
+            exit(6);
+        expect(b, enso_cuda_product(&p, b->stream), p.m * p.n, "product_wide");
+    }
+}
+
+/* On tensor cores: rows in whole chunks and odd ones, several steps, an inner dimension in parts.
+ */
+void run_gemm(const bench *b)
+{
+    struct enso_cuda_gemm g = {};
+
+    g.dtype = ENSO_DTYPE_BF16;
+    g.out_dtype = ENSO_DTYPE_F32;
+    g.a = g.residual = b->halves;
+    g.weights = b->halves;
+    g.bias = b->x;
+    g.y = b->y;
+    g.m = 70;
+    g.n = 68;
+    g.residual_row = g.n;
+    g.residual_column = 1;
+    g.alpha = g.beta = 1;
+    g.activation.kind = ENSO_ACTIVATION_GELU;
+    for (size_t k : {(size_t)136, (size_t)133}) {
+        g.k = g.ld_a = k;
+        expect(b, enso_cuda_gemm(&g, b->stream), g.m * g.n, "gemm");
+    }
+    g.m = 3;
+    g.k = g.ld_a = 4096;
+    g.n = 12;
+    g.residual = nullptr;
+    g.partial = b->parts;
+    expect(b, enso_cuda_gemm(&g, b->stream), g.m * g.n, "gemm in parts");
+}
+
+struct enso_cuda_window window_3x3(int32_t side)
+{
+    struct enso_cuda_window w = {};
+
+    for (int d = 0; d < 3; d++) {
+        w.in[d] = w.out[d] = d == 0 ? 1 : side;
+        w.kernel[d] = d == 0 ? 1 : 3;
+        w.begin[d] = w.end[d] = d == 0 ? 0 : 1;
+        w.strides[d] = w.dilations[d] = 1;
+    }
+    w.n_in = w.n_out = (uint32_t)(side * side);
+    w.n_taps = 9;
+    return w;
+}
+
+void run_convolutions(const bench *b)
+{
+    const struct enso_cuda_window w = window_3x3(9);
+
+    for (size_t channels : {(size_t)16, (size_t)5}) {
+        struct enso_cuda_gemm g = {};
+
+        g.dtype = ENSO_DTYPE_F16;
+        g.out_dtype = ENSO_DTYPE_F32;
+        g.a = g.weights = b->halves;
+        g.y = b->y;
+        g.n = 24;
+        g.m = w.n_out;
+        g.k = channels * w.n_taps;
+        g.alpha = 1;
+        expect(b, enso_cuda_gemm_conv(&g, &w, channels, b->stream), g.m * g.n, "gemm_conv");
     }
 }
 
@@ -270,6 +368,9 @@ int main(int argc, char **argv)
         run_attention(&b);
         run_embedding(&b);
         run_pool(&b);
+        run_wide_product(&b);
+        run_gemm(&b);
+        run_convolutions(&b);
         return 0;
     }
     for (const char *seed : {"1", "2", "3"}) {

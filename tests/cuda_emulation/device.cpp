@@ -79,6 +79,14 @@ cudaError_t cudaSetDeviceFlags(unsigned)
     return answer(device_missing());
 }
 
+/* ENSO_CUDA_EMULATED_POOLS=0: as under some hypervisors. */
+static bool has_pools(void)
+{
+    const char *text = getenv("ENSO_CUDA_EMULATED_POOLS");
+
+    return text == nullptr || strcmp(text, "0") != 0;
+}
+
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device)
 {
     const profile &card = device_profile();
@@ -104,7 +112,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
     properties->maxThreadsPerMultiProcessor = card.threads_per_multiprocessor;
     properties->sharedMemPerMultiprocessor = card.shared_per_multiprocessor;
     properties->sharedMemPerBlockOptin = card.shared_optin;
-    properties->memoryPoolsSupported = 1;
+    properties->memoryPoolsSupported = has_pools();
     return cudaSuccess;
 }
 
@@ -161,7 +169,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
         *value = (int)p.sharedMemPerBlockOptin;
         break;
     case cudaDevAttrMemoryPoolsSupported:
-        *value = 1;
+        *value = p.memoryPoolsSupported;
         break;
     default:
         return answer(cudaErrorInvalidValue);

@@ -57,6 +57,9 @@ struct profile {
 
 /* What the environment asks for, default A100; memory_bytes as ENSO_CUDA_EMULATED_MEMORY says. */
 const profile &device_profile(void);
+/* What the environment's variable says now, or, where it is "@PATH", that file, which may appear
+ * while a daemon runs; "" for neither. The result is room's, or lives until the next setenv. */
+const char *wish_now(const char *variable, char *room, size_t size);
 /* ENSO_CUDA_EMULATED_SEED, default 1; 0 runs everything in the order of the numbers. */
 uint64_t seed(void);
 

@@ -3,7 +3,8 @@
  * Failures on demand: ENSO_CUDA_EMULATED_FAIL=N or N:CODE lets the N-th call of the runtime from
  * now on (1 = the first after the variable changed) fail with that cudaError_t, 2 (out of memory)
  * by default; launch:CODE the next launch. ENSO_CUDA_EMULATED_FAILED=1 appears in the environment
- * when it has happened. A code that is sticky on a card, such as 700 (illegal address), stays:
+ * when it has happened. With @PATH the wish is what stands in that file, which may appear while the
+ * daemon runs. A code that is sticky on a card, such as 700 (illegal address), stays:
  * every later call fails with it. Calls are caught by the linker's --wrap (local.mk), launches by
  * launch.cpp.
  *
@@ -47,10 +48,11 @@ void read_wish(const char *text)
 cudaError_t enso_emulated::failure_now(bool is_launch)
 {
     runtime_hold hold(runtime_lock);
-    const char *text = getenv("ENSO_CUDA_EMULATED_FAIL");
+    char room[sizeof(wish)];
+    const char *text = wish_now("ENSO_CUDA_EMULATED_FAIL", room, sizeof(room));
 
-    if (strcmp(wish, text != nullptr ? text : "") != 0)
-        read_wish(text != nullptr ? text : "");
+    if (strcmp(wish, text) != 0)
+        read_wish(text);
     if (stuck != cudaSuccess)
         return stuck;
     if (calls_left == 0 || (launches_only && !is_launch) || --calls_left != 0)
@@ -88,6 +90,8 @@ WRAP(cudaGetDeviceCount, (int *count), (count))
 WRAP(cudaGetDeviceProperties, (struct cudaDeviceProp * p, int device), (p, device))
 WRAP(cudaSetDevice, (int device), (device))
 WRAP(cudaMalloc, (void **memory, size_t size), (memory, size))
+WRAP(cudaMemPoolSetAttribute, (cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value),
+     (pool, attribute, value))
 WRAP(cudaMemGetInfo, (size_t * free_bytes, size_t *total_bytes), (free_bytes, total_bytes))
 WRAP(cudaHostAlloc, (void **memory, size_t size, unsigned flags), (memory, size, flags))
 WRAP(cudaStreamCreateWithFlags, (cudaStream_t * stream, unsigned flags), (stream, flags))
@@ -107,6 +111,7 @@ WRAP(cudaStreamWaitEvent, (cudaStream_t stream, cudaEvent_t event, unsigned flag
      (stream, event, flags))
 WRAP(cudaStreamQuery, (cudaStream_t stream), (stream))
 WRAP(cudaEventQuery, (cudaEvent_t event), (event))
+WRAP(cudaEventElapsedTime, (float *ms, cudaEvent_t start, cudaEvent_t end), (ms, start, end))
 WRAP(cudaMallocFromPoolAsync, (void **memory, size_t size, cudaMemPool_t pool, cudaStream_t stream),
      (memory, size, pool, stream))
 WRAP(cudaMemPoolCreate, (cudaMemPool_t * pool, const struct cudaMemPoolProps *properties),

@@ -66,7 +66,8 @@ emulated_wrapped = cudaGetDeviceCount cudaGetDeviceProperties cudaSetDevice cuda
 	cudaMemGetInfo cudaHostAlloc cudaFreeHost cudaStreamCreateWithFlags cudaStreamDestroy \
 	cudaEventCreateWithFlags cudaEventDestroy cudaEventRecord cudaEventSynchronize \
 	cudaMemcpyAsync cudaMemsetAsync cudaStreamSynchronize cudaStreamWaitEvent cudaStreamQuery \
-	cudaEventQuery cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate cudaMemPoolDestroy \
+	cudaEventQuery cudaEventElapsedTime cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate \
+	cudaMemPoolDestroy cudaMemPoolSetAttribute \
 	cudaStreamBeginCapture cudaStreamEndCapture cudaGraphInstantiate cudaGraphUpload \
 	cudaGraphLaunch cudaGraphExecDestroy cudaGraphDestroy
 check_DATA = tests/cuda_emulation/ensod-cuda-emulated.so
@@ -85,6 +86,14 @@ tests/cuda_emulation/libcublasLt-emulated.so: tests/cuda_emulation/cublaslt.cpp
 -include tests/cuda_emulation/libcublasLt-emulated.so.d
 CLEANFILES += tests/cuda_emulation/libcublasLt-emulated.so tests/cuda_emulation/libcublasLt-emulated.so.d
 
+# The driver's management library as tests/end_to_end/check_cuda.py wants it.
+check_DATA += tests/cuda_emulation/libfake-nvml.so
+tests/cuda_emulation/libfake-nvml.so: tests/cuda_emulation/fake_nvml.c
+	@$(MKDIR_P) $(@D)
+	$(emulated_verbose)$(CC) -shared -std=gnu11 -fPIC -fvisibility=hidden $(WARNING_CFLAGS) $(CFLAGS) \
+		-o $@ $<
+CLEANFILES += tests/cuda_emulation/libfake-nvml.so
+
 # The module under test: see check_module.c, check_kernels.sh.
 check_PROGRAMS += tests/cuda_emulation/check_module
 TESTS += tests/cuda_emulation/check_module tests/cuda_emulation/check_kernels.sh \
@@ -101,6 +110,14 @@ tests_cuda_emulation_check_cublaslt_SOURCES = tests/cuda_emulation/check_cublasl
 tests_cuda_emulation_check_cublaslt_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_cublaslt_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_cublaslt_LDADD = $(KERNEL_TEST_LIBS)
+
+# Device memory of whole models.
+check_PROGRAMS += tests/cuda_emulation/check_memory
+TESTS += tests/cuda_emulation/check_memory
+tests_cuda_emulation_check_memory_SOURCES = tests/cuda_emulation/check_memory.c
+tests_cuda_emulation_check_memory_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_memory_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_memory_LDADD = $(KERNEL_TEST_LIBS)
 
 # The emulator's own tests link as C++.
 emulator_test_sources = tests/cuda_emulation/children.c tests/cuda_emulation/children.h \
@@ -161,7 +178,8 @@ tests/cuda_emulation/check_races: $(race_objects) $(race_test_objects)
 	$(emulated_verbose)$(RACE_CXX) -fsanitize=thread $(race_cxxflags) -o $@ $(race_objects) $(race_test_objects)
 
 # Our own kernels, those with shared memory or a fault word.
-race_kernels = $(patsubst %,tests/cuda_emulation/races/%.o,attention embedding flash_attention norm product reduce)
+race_kernels = $(patsubst %,tests/cuda_emulation/races/%.o,attention embedding flash_attention gemm gemm_conv norm \
+	product product_wide reduce tiled_attention)
 race_kernel_objects = tests/cuda_emulation/races/check_kernel_races.o $(race_kernels)
 $(race_kernels): tests/cuda_emulation/races/%.o: kernels/cuda/%.cu
 	$(race_build)
@@ -192,6 +210,7 @@ dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation
 	tests/cuda_emulation/check_golden.py
 EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
+	tests/cuda_emulation/check_memory.c tests/cuda_emulation/fake_nvml.c \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
 	tests/cuda_emulation/check_cublaslt.c tests/cuda_emulation/cublaslt.cpp \
 	tests/cuda_emulation/module.map \

@@ -48,7 +48,8 @@ bool is_pool(cudaMemPool_t pool)
 
 void shrink(CUmemPoolHandle_st *pool, uint64_t keep)
 {
-    const uint64_t wanted = round_up(std::max(pool->used, keep), PIECE);
+    /* thresholds are as high as UINT64_MAX */
+    const uint64_t wanted = round_up(std::max(pool->used, std::min(keep, pool->reserved)), PIECE);
 
     if (wanted >= pool->reserved)
         return;

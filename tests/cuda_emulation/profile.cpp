@@ -18,6 +18,8 @@ constexpr size_t KIB = 1024, MIB = KIB * KIB, GIB = KIB * MIB;
 const profile profiles[] = {
     {"A100", "NVIDIA A100-SXM4-40GB (emulated)", 8, 0, 108, 40 * GIB, 48 * KIB, 163 * KIB,
      164 * KIB, 2048, 40 * MIB},
+    {"V100", "Tesla V100-SXM2-16GB (emulated)", 7, 0, 80, 16 * GIB, 48 * KIB, 96 * KIB, 96 * KIB,
+     2048, 6 * MIB}, /* too old for us */
     {"T4", "Tesla T4 (emulated)", 7, 5, 40, 15 * GIB, 48 * KIB, 64 * KIB, 64 * KIB, 1024, 4 * MIB},
     {"L4", "NVIDIA L4 (emulated)", 8, 9, 58, 22 * GIB, 48 * KIB, 99 * KIB, 100 * KIB, 1536,
      48 * MIB},
@@ -49,6 +51,22 @@ const profile &device_profile(void)
     static const profile chosen = choose();
 
     return chosen;
+}
+
+const char *wish_now(const char *variable, char *room, size_t size)
+{
+    const char *given = getenv(variable);
+    FILE *file;
+
+    room[0] = '\0';
+    if (given == nullptr || given[0] != '@')
+        return given != nullptr ? given : room;
+    file = fopen(given + 1, "re");
+    if (file != nullptr) {
+        room[fread(room, 1, size - 1, file)] = '\0';
+        fclose(file);
+    }
+    return room;
 }
 
 uint64_t seed(void)

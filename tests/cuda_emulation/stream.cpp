@@ -48,9 +48,9 @@ void fault_for(operation *op)
 {
     static char wish[32];
     static unsigned long left;
-    const char *text = getenv("ENSO_CUDA_EMULATED_FAULT"), *colon;
+    char room[sizeof(wish)];
+    const char *text = wish_now("ENSO_CUDA_EMULATED_FAULT", room, sizeof(room)), *colon;
 
-    text = text != nullptr ? text : "";
     if (strcmp(wish, text) != 0) {
         snprintf(wish, sizeof(wish), "%s", text);
         left = strtoul(wish, nullptr, 10);

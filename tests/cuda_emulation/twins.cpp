@@ -128,6 +128,28 @@ void land(const copy &c)
     race_write(c.to, c.bytes);
 }
 
+/* The n-th copies of a warp's lanes in its block are one instruction, as all of them take part:
+ * lanes run apart by SLOTS at most, or what is ahead is not counted. */
+void count_copy(const copies &c, const void *shared, unsigned bytes)
+{
+    constexpr unsigned SLOTS = 64;
+    static struct slot {
+        uint32_t number, told;
+        const void *targets[WARP_LANES];
+    } slots[MAX_THREADS / WARP_LANES][SLOTS];
+    slot &s = slots[thread_number() / WARP_LANES][c.issued % SLOTS];
+
+    if (s.number != c.issued) {
+        s.number = c.issued;
+        s.told = 0;
+    }
+    s.targets[thread_number() % WARP_LANES] = shared;
+    if (++s.told == WARP_LANES) {
+        count_shared(s.targets, WARP_LANES, bytes, true);
+        s.told = 0;
+    }
+}
+
 void check_row(const void *row, const char *name, place at)
 {
     if (reinterpret_cast<uintptr_t>(row) % 16 != 0)
@@ -171,6 +193,18 @@ void twin_ldmatrix_trans(warp_registers &lanes)
     fetch(lanes, true);
 }
 
+/* Lanes tell their rows one by one; the last of the warp counts them. */
+static void count_row(const void *row, unsigned n_matrices)
+{
+    static const void *rows[1024 / WARP_LANES][WARP_LANES];
+    static unsigned told[1024 / WARP_LANES];
+    const unsigned warp = thread_number() / WARP_LANES, lane = thread_number() % WARP_LANES;
+
+    rows[warp][lane] = row;
+    if (++told[warp] % WARP_LANES == 0)
+        count_shared(rows[warp], n_matrices * 8, 16, false);
+}
+
 /* Each lane reads its row itself, before it meets the others: so a row that another lane wrote
  * without a barrier in between is a race. */
 void ldmatrix(uint32_t *r, unsigned n_matrices, bool trans, const void *row, place at)
@@ -179,6 +213,7 @@ void ldmatrix(uint32_t *r, unsigned n_matrices, bool trans, const void *row, pla
     uint32_t registers[4] = {};
 
     check_row(row, name, at);
+    count_row(row, n_matrices);
     if (thread_number() % WARP_LANES < n_matrices * 8) {
         race_read(row, 16);
         memcpy(registers, row, 16);
@@ -244,6 +279,8 @@ void mma(const char *name, warp_twin twin, float *c, const uint32_t *a, uint32_t
     registers[4] = b0;
     registers[5] = b1;
     memcpy(registers + 6, c, 4 * sizeof(float));
+    if (thread_number() % WARP_LANES == 0)
+        count_mma(16, 8, 16);
     warp_instruction(name, twin, registers, 10, at);
     memcpy(c, registers + 6, 4 * sizeof(float));
 }
@@ -271,6 +308,8 @@ void copy_async(void *shared, const void *global, unsigned bytes, bool in_bounds
         report("%s:%d: more than %u copies of one thread in flight", at.file, at.line, MAX_COPIES);
     poison(shared, SHARED_POISON, bytes);
     race_write(shared, bytes);
+    count_global(in_bounds ? bytes : 0, 0);
+    count_copy(c, shared, bytes);
     c.ring[c.issued++ % MAX_COPIES] = {shared, in_bounds ? global : nullptr, bytes, at};
 }
 

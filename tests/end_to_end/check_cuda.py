@@ -4,16 +4,22 @@
 on the GPU as it does on the processor, and a machine without a usable GPU says so. With ENSO_TEST_MODULE the
 module of that path is asked instead, on a real card. Python's standard library only."""
 
+import concurrent.futures
 import json
 import math
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "examples")]
-from daemon import BUILD, BUNDLED, ENSOD, MODELS, PATIENCE, SOURCE, Daemon, main  # noqa: E402
+from daemon import (BUILD, BUNDLED, ENSOD, MODELS, PATIENCE, SANITIZED, SOURCE, Daemon,  # noqa: E402
+                    main)
 
 EMULATED = os.path.join(BUILD, "tests", "cuda_emulation", "ensod-cuda-emulated.so")
 MODULE = os.environ.get("ENSO_TEST_MODULE") or EMULATED
@@ -93,6 +99,18 @@ class OnTheGpu(unittest.TestCase):
         self.assertEqual((gpu[0], cpu[0]), (200, 200), gpu[2])
         for g, c in zip(gpu[2]["data"], cpu[2]["data"]):
             for a, b in zip(g["embedding"], c["embedding"]):
+                self.assertAlmostEqual(a, b, delta=NEAR)
+
+    def test_many_at_once(self):
+        """Batches of all sizes, two of them on the card at a time: everyone gets the answer to his own text."""
+        texts = [" ".join(SENTENCES[(i + k) % 4] for k in range(i % 7 + 1)) + f" {i}" for i in range(30)]
+        want = [self.cpu.post("/v1/embeddings", {"model": "embeddings", "input": t})[2] for t in texts]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            got = list(pool.map(lambda t: self.gpu.post("/v1/embeddings", {"model": "embeddings", "input": t}),
+                                texts))
+        for (status, _, answer), expected in zip(got, want):
+            self.assertEqual(status, 200, answer)
+            for a, b in zip(answer["data"][0]["embedding"], expected["data"][0]["embedding"]):
                 self.assertAlmostEqual(a, b, delta=NEAR)
 
 
@@ -194,6 +212,136 @@ class OfTheirOwn(unittest.TestCase):
             self.assertIn("computes in float16\n", done.stdout)
 
 
+class Metrics(unittest.TestCase):
+    """What /metrics tells of a GPU, with a stand-in for the driver's management library."""
+
+    def setUp(self):
+        if MODULE != EMULATED:
+            self.skipTest("on a real card")
+
+    def start(self, mood="", nvml=os.path.join(BUILD, "tests", "cuda_emulation", "libfake-nvml.so")):
+        return Daemon("--device", "cuda:0", env={
+            "ENSOD_CUDA_MODULE": MODULE, "ENSO_CUDA_EMULATED_NVML": nvml, "ENSO_FAKE_NVML": mood})
+
+    def told(self, d):
+        """{"temperature_celsius": 83, "clock_hertz/memory": ...}: of this device, without its label."""
+        return {m.group(1) + ("/" + m.group(2) if m.group(2) else ""): value for key, value in d.metrics().items()
+                for m in [re.fullmatch(r'ensod_device_([a-z_]+)\{device="%s"(?:,[a-z]+="(\w+)")?\}' % NAME, key)] if m}
+
+    def test_all(self):
+        d = self.start()
+        self.assertEqual(d.post("/v1/classify", {"model": "intents", "input": "hello"})[0], 200)
+        told = self.told(d)
+        for name, value in {"up": 1, "busy_ratio": 0.75, "memory_busy_ratio": 0.25, "temperature_celsius": 83,
+                            "power_watts": 312.5, "clock_hertz/compute": 1.41e9, "clock_hertz/memory": 1.215e9,
+                            "throttled/power_cap": 1, "throttled/hardware_thermal": 1, "throttled/sync_boost": 0,
+                            "throttled/software_thermal": 0, "throttled/hardware_slowdown": 0,
+                            "throttled/power_brake": 0, "ecc_errors_total": 2,
+                            "memory_total_bytes": 40 << 30, "memory_bytes/free": 30 << 30}.items():
+            self.assertAlmostEqual(told[name], value, msg=name)
+        kinds = {k: v for k, v in told.items() if k.startswith("memory_bytes/")}
+        self.assertEqual(sum(kinds.values()), 40 << 30)
+        for kind in ("weights", "arenas", "lanes"):
+            self.assertGreater(kinds["memory_bytes/" + kind], 0)
+        self.assertGreater(told["memory_limit_bytes"], 30 << 30)
+        self.assertGreaterEqual(told["batches_total/graph"] + told["batches_total/eager"], 1)
+        self.assertGreaterEqual(told["tokens_total/input"], 3)
+        weights = sum(v for k, v in d.metrics().items() if k.startswith("ensod_model_bytes"))
+        self.assertGreaterEqual(kinds["memory_bytes/weights"] * 1.01, weights)
+        self.assertEqual(d.metrics()['ensod_model_device{model="intents",device="%s"}' % NAME], 1)
+        if shutil.which("promtool") is not None:
+            page = d.get("/metrics")[2]
+            check = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True)
+            self.assertEqual((check.returncode, check.stdout + check.stderr), (0, b""))
+        self.assertEqual(d.stop(), 0)
+
+    def test_what_the_card_does_not_tell_is_absent(self):
+        d = self.start("plain")
+        told = self.told(d)
+        self.assertIn("temperature_celsius", told)
+        self.assertNotIn("power_watts", told)
+        self.assertNotIn("ecc_errors_total", told)
+        self.assertEqual(d.stop(), 0)
+
+    def absent(self, reason, **kw):
+        d = self.start(**kw)
+        self.assertEqual(set(self.told(d)), {"up", "memory_bytes/weights", "memory_bytes/arenas",
+                                             "memory_bytes/lanes", "memory_limit_bytes", "allocations",
+                                             "batches_total/graph", "batches_total/eager",
+                                             "graph_captures_total", "tokens_total/input",
+                                             "tokens_total/padding"})
+        told = [line for line in d.log if "no metrics of the GPU" in line]
+        self.assertEqual(len(told), 1, d.log)
+        self.assertIn(reason, told[0])
+        self.assertEqual(d.post("/v1/classify", {"model": "intents", "input": "hello"})[0], 200)
+        self.assertEqual(d.stop(), 0)
+
+    def test_without_the_library(self):
+        self.absent("cannot be loaded", nvml="/nowhere/libnvidia-ml.so.1")
+        self.absent("does not start", mood="broken")
+        self.absent("does not know the card", mood="stranger")
+
+    def test_a_hanging_library_holds_up_nobody(self):
+        d = self.start("hangs")
+        time.sleep(6)  # its second turn has come
+        self.assertEqual(self.told(d)["temperature_celsius"], 83)
+        self.assertEqual(d.post("/v1/classify", {"model": "intents", "input": "hello"})[0], 200)
+        start = time.monotonic()
+        self.assertEqual(d.stop(), 0)
+        self.assertLess(time.monotonic() - start, 5 if not SANITIZED else PATIENCE)
+
+
+class Memory(unittest.TestCase):
+    """gpu_memory: what does not fit is refused, and costs nobody else anything."""
+
+    def setUp(self):
+        if MODULE != EMULATED:
+            self.skipTest("on a real card")
+
+    def test_model_larger_than_the_limit(self):
+        env = dict(os.environ, ENSOD_CUDA_MODULE=MODULE, ENSOD_GPU_MEMORY="2MiB")
+        done = subprocess.run([ENSOD, "--listen", "127.0.0.1:0", "--device", "cuda:0",
+                               os.path.join(BUNDLED, "embeddings")],
+                              env=env, capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        last = done.stderr.rstrip().rpartition("\n")[2]
+        self.assertRegex(last, r"no room for the model \(\d+\.\d MiB\): .* of the 2\.0 MiB of gpu_memory are left")
+
+    def test_model_that_fits_serves_beside_one_that_does_not(self):
+        config = (f"[server]\nmodels = {BUNDLED}\n[device]\ndevice = cuda:0\ncuda_module = {MODULE}\n"
+                  "gpu_memory = 24MiB\n")
+        d = Daemon(models=(), config=config)
+        answer = {m["id"]: m for m in OnTheGpu.models(d)}
+        self.assertEqual(answer["intents"]["state"], "failed")
+        self.assertIn("of the 24.0 MiB of gpu_memory are left", answer["intents"]["error"])
+        self.assertEqual(answer["embeddings"]["state"], "ready")
+        self.assertEqual(answer["embeddings"]["device"], NAME)
+        self.assertEqual(d.post("/v1/embeddings", {"model": "embeddings", "input": "hello"})[0], 200)
+        self.assertEqual(d.stop(), 0)
+
+    def test_batch_that_does_not_fit(self):
+        """Just enough memory for a short text: a long one is refused, the short one goes on."""
+        def ask(text):
+            return d.post("/v1/classify", {"model": "intents", "input": text})
+
+        models, short, long = (os.path.join(BUNDLED, "intents"),), "hello there " * 25, "hello there " * 60
+        d = gpu("--device", "cuda:0", models=models)
+        self.assertEqual(ask(short)[0], 200)
+        taken = sum(v for k, v in d.metrics().items()
+                    if re.match('ensod_device_memory_bytes.*kind="(weights|arenas|lanes)"', k))
+        self.assertEqual(d.stop(), 0)
+        d = Daemon("--device", "cuda:0", models=models,
+                   env={"ENSOD_CUDA_MODULE": MODULE, "ENSOD_GPU_MEMORY": "%dB" % (taken + (64 << 10))})
+        self.assertEqual(ask(short)[0], 200)
+        for _ in range(2):
+            refused = ask(long)
+            self.assertEqual(refused[0], 503, refused[2])
+            self.assertIn("MiB", refused[2]["error"]["message"])
+            self.assertEqual(ask(short)[0], 200)
+        self.assertEqual(d.get("/ready")[0], 200)
+        self.assertEqual(d.stop(), 0)
+
+
 class WithoutOne(unittest.TestCase):
     """What is said when there is no GPU to be had. A real card has no such moods."""
 
@@ -221,7 +369,30 @@ class WithoutOne(unittest.TestCase):
         self.refuses("cannot read the GPU module", "cuda_module", module="/nowhere/ensod-cuda.so")
         self.refuses("cannot be loaded", module=os.path.join(SOURCE, "README.md"))
 
-    def falls_back(self, reason, level, module=MODULE, emulated="A100"):
+    def test_module_of_the_caller(self):
+        """A program with more rights than its caller loads no code from where the caller says."""
+        if os.geteuid() != 0:
+            self.skipTest("only root can give a program more rights")
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+            program = os.path.join(folder, "ensod")
+            shutil.copy(ENSOD, program)
+            os.chmod(folder, 0o755)
+            os.chmod(program, 0o4755)
+            empty = os.path.join(folder, "model")
+            os.mkdir(empty, 0o755)
+            how = dict(capture_output=True, text=True, cwd="/", timeout=PATIENCE,
+                       env={"PATH": os.environ["PATH"], "ENSOD_CUDA_MODULE": MODULE})
+            try:
+                ended = subprocess.run([program, "--device", "cuda:0", "--check", empty], user=65534, group=65534, **how)
+            except PermissionError:
+                self.skipTest("another user cannot run programs here")
+            self.assertIn("cuda_module is not read", ended.stdout + ended.stderr)
+            self.assertNotEqual(ended.returncode, 0)
+            same = subprocess.run([program, "--device", "cuda:0", "--check", empty], **how)
+            self.assertNotIn("cuda_module is not read", same.stdout + same.stderr)
+
+    def falls_back(self, reason, level, module=MODULE, emulated="A100", is_news=True):
+        """Where there is no GPU to be missed (is_news false) one line of the log is all."""
         d = gpu("--device", "auto", models=(MODELS,), module=module, emulated=emulated)
         try:
             told = [line for line in d.log if "no GPU" in line]
@@ -230,16 +401,20 @@ class WithoutOne(unittest.TestCase):
             self.assertIn(reason, told[0])
             for model in OnTheGpu.models(d):
                 self.assertEqual(model["device"], "cpu")
-                self.assertIn(reason, model["device_fallback"])
+                if is_news:
+                    self.assertIn(reason, model["device_fallback"])
+                else:
+                    self.assertNotIn("device_fallback", model)
             fallbacks = [v for k, v in d.metrics().items() if k.startswith("ensod_model_device_fallback")]
-            self.assertEqual(fallbacks, [1] * len(OnTheGpu.models(d)))
+            self.assertEqual(fallbacks, [int(is_news)] * len(OnTheGpu.models(d)))
+            self.assertFalse(any(k.startswith("ensod_device_") for k in d.metrics()))
             self.assertEqual(d.post("/v1/classify", {"model": "intents", "input": "hello"})[0], 200)
         finally:
             self.assertEqual(d.stop(), 0)
 
     def test_auto_takes_the_processor(self):
-        self.falls_back("no NVIDIA driver", "info", emulated="no-driver")
-        self.falls_back("no NVIDIA GPU", "info", emulated="none")
+        self.falls_back("no NVIDIA driver", "info", emulated="no-driver", is_news=False)
+        self.falls_back("no NVIDIA GPU", "info", emulated="none", is_news=False)
         self.falls_back("driver is too old", "warning", emulated="old-driver")
         self.falls_back("cannot read the GPU module", "warning", module="/nowhere/ensod-cuda.so")
 

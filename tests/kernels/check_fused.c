@@ -147,6 +147,50 @@ START_TEST(test_linear_shapes)
 }
 END_TEST
 
+/* Enough tiles for a GPU's larger kernel (product_wide.cu), with weights either way around; a row
+ * alone, which takes the plain one, has the same bits. */
+START_TEST(test_linear_of_many_rows)
+{
+    struct linear_case z = {.m = 1030,
+                            .k = 52,
+                            .n = 404,
+                            .activation = ENSO_ACTIVATION_GELU,
+                            .bias = true,
+                            .residual = true,
+                            .transposed = _i != 0,
+                            .constant = true};
+    float *x = rig_random_new(z.m * z.k, 1), *w = rig_random_new(z.k * z.n, 2);
+    float *bias = rig_random_new(z.n, 3), *residual = rig_random_new(z.m * z.n, 4);
+    const size_t rows[] = {0, 127, 128, 700, 1029};
+
+    for (const char *const *set = rig_sets(); *set != NULL; set++) {
+        struct rig all, one;
+
+        one_linear(*set, &z);
+        build_linear(&all, *set, 1, &z, x, w, bias, residual);
+        rig_run(&all);
+        for (size_t i = 0; i < ENSO_ARRAY_SIZE(rows); i++) {
+            struct linear_case alone = z;
+
+            alone.m = 1;
+            build_linear(&one, *set, 1, &alone, x + rows[i] * z.k, w, bias,
+                         residual + rows[i] * z.n);
+            rig_run(&one);
+            ck_assert_msg(memcmp(one.outputs[0].data,
+                                 (const float *)all.outputs[0].data + rows[i] * z.n,
+                                 z.n * sizeof(float)) == 0,
+                          "%s: row %zu", *set, rows[i]);
+            rig_done(&one);
+        }
+        rig_done(&all);
+    }
+    free(x);
+    free(w);
+    free(bias);
+    free(residual);
+}
+END_TEST
+
 START_TEST(test_linear_activations)
 {
     for (const char *const *set = rig_sets(); *set != NULL; set++)
@@ -707,6 +751,7 @@ static Suite *suite(void)
     Suite *s = suite_create("kernels/fused");
     TCase *core = tcase_create("core");
     tcase_add_test(core, test_linear_shapes);
+    tcase_add_loop_test(core, test_linear_of_many_rows, 0, 2);
     tcase_add_test(core, test_linear_activations);
     tcase_add_test(core, test_attention);
     tcase_add_test(core, test_row_norms);

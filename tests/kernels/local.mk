@@ -27,6 +27,20 @@ tests_kernels_check_corners_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_corners_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_corners_LDADD = $(KERNEL_TEST_LIBS)
 
+check_PROGRAMS += tests/kernels/check_half
+TESTS += tests/kernels/check_half
+tests_kernels_check_half_SOURCES = tests/kernels/check_half.c
+tests_kernels_check_half_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_half_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_half_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_invariance
+TESTS += tests/kernels/check_invariance
+tests_kernels_check_invariance_SOURCES = tests/kernels/check_invariance.c
+tests_kernels_check_invariance_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_invariance_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_invariance_LDADD = $(KERNEL_TEST_LIBS)
+
 check_PROGRAMS += tests/kernels/check_move
 TESTS += tests/kernels/check_move
 tests_kernels_check_move_SOURCES = tests/kernels/check_move.c
@@ -78,13 +92,6 @@ tests_kernels_check_types_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_types_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_types_LDADD = $(KERNEL_TEST_LIBS)
 
-check_PROGRAMS += tests/kernels/check_half_products
-TESTS += tests/kernels/check_half_products
-tests_kernels_check_half_products_SOURCES = tests/kernels/check_half_products.c
-tests_kernels_check_half_products_CFLAGS = $(TEST_CFLAGS)
-tests_kernels_check_half_products_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_kernels_check_half_products_LDADD = $(KERNEL_TEST_LIBS)
-
 # The same with the table of timed algorithms.
 check_PROGRAMS += tests/kernels/check_algorithms
 TESTS += tests/kernels/check_algorithms
@@ -101,16 +108,9 @@ tests_kernels_check_half_ragged_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_half_ragged_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_half_ragged_LDADD = $(KERNEL_TEST_LIBS)
 
-check_PROGRAMS += tests/kernels/check_invariance
-TESTS += tests/kernels/check_invariance
-tests_kernels_check_invariance_SOURCES = tests/kernels/check_invariance.c
-tests_kernels_check_invariance_CFLAGS = $(TEST_CFLAGS)
-tests_kernels_check_invariance_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_kernels_check_invariance_LDADD = $(KERNEL_TEST_LIBS)
-
-check_PROGRAMS += tests/kernels/check_half
-TESTS += tests/kernels/check_half
-tests_kernels_check_half_SOURCES = tests/kernels/check_half.c
-tests_kernels_check_half_CFLAGS = $(TEST_CFLAGS)
-tests_kernels_check_half_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_kernels_check_half_LDADD = $(KERNEL_TEST_LIBS)
+check_PROGRAMS += tests/kernels/check_half_products
+TESTS += tests/kernels/check_half_products
+tests_kernels_check_half_products_SOURCES = tests/kernels/check_half_products.c
+tests_kernels_check_half_products_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_half_products_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_half_products_LDADD = $(KERNEL_TEST_LIBS)

@@ -211,9 +211,10 @@ static int raise(struct rig *r, size_t slot, struct enso_tensor *t, bool fill)
 
     if (bytes == 0 || t->data == NULL)
         return ENSO_OK;
-    r->on_device[slot] = t->data = backend->memory_alloc(r->device, bytes);
-    if (t->data == NULL)
-        return enso_error_no_memory(&r->err, "a tensor");
+    int st = backend->memory_alloc(r->device, bytes, "a tensor", &t->data, &r->err);
+    if (st != ENSO_OK)
+        return st;
+    r->on_device[slot] = t->data;
     return fill ? backend->upload(r->lane, t->data, host, bytes, &r->err) : ENSO_OK;
 }
 
@@ -258,9 +259,10 @@ static void *workspace_new(struct rig *r, size_t bytes)
     if (bytes == 0)
         return NULL;
     if (rig_on_gpu()) {
-        void *memory = rig_backend()->memory_alloc(r->device, bytes);
+        void *memory = NULL;
 
-        ck_assert_ptr_nonnull(memory);
+        ck_assert_int_eq(
+            rig_backend()->memory_alloc(r->device, bytes, "a workspace", &memory, NULL), ENSO_OK);
         return memory;
     }
     void *workspace = enso_test_guard_alloc(bytes);

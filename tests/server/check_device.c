@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/metrics.h"
@@ -47,10 +48,23 @@ static int lane_open(struct enso_device *device, struct enso_lane **ret_lane,
     return enso_backend_cpu()->lane_open(device, ret_lane, error);
 }
 
-static int run(struct enso_lane *lane, const struct enso_run *batch, struct enso_error *error)
+static int begin(struct enso_lane *lane, unsigned slot, const struct enso_run *batch,
+                 struct enso_error *error)
 {
+    int st;
+
     n_runs++;
-    return enso_backend_cpu()->run(lane, batch, error);
+    if (batch->up.size_bytes > 0)
+        memcpy(batch->up.device, batch->up.host, batch->up.size_bytes);
+    st = enso_backend_cpu()->begin(lane, slot, batch, error);
+    if (st == ENSO_OK && batch->down.size_bytes > 0)
+        memcpy(batch->down.host, batch->down.device, batch->down.size_bytes);
+    return st;
+}
+
+static void staging_free(struct enso_device *device, void *memory)
+{
+    enso_backend_cpu()->memory_free(device, memory);
 }
 
 static bool computes_halves(const struct enso_device *device, enum enso_op op,
@@ -72,7 +86,9 @@ static void setup(void)
     gpu = *enso_backend_cpu();
     gpu.bind = bind;
     gpu.lane_open = lane_open;
-    gpu.run = run;
+    gpu.begin = begin;
+    gpu.staging_alloc = gpu.memory_alloc;
+    gpu.staging_free = staging_free;
     refusal = ENSO_OK;
     dtype = ENSO_MODEL_DTYPE_AUTO;
     fail_lane = n_lanes = n_runs = 0;

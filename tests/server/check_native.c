@@ -584,6 +584,13 @@ START_TEST(test_pages)
     ENSO_TEST_CONTAINS(f.answer, "{\"ready\":false,\"draining\":false,\"models\":{\"ready\":7,"
                                  "\"loading\":1,\"failed\":1}}");
     fake_end(&f);
+    fake_lost = "cuda:0 has failed (\"badly\")";
+    fake_begin(&f, "ready", NULL);
+    ck_assert_int_eq(fake_decode(&f, ""), 503);
+    ENSO_TEST_CONTAINS(f.answer,
+                       "\"failed\":1},\"reason\":\"cuda:0 has failed (\\\"badly\\\")\"}\n");
+    fake_end(&f);
+    fake_lost = NULL;
 }
 END_TEST
 

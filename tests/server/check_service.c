@@ -21,6 +21,7 @@
 #include "server/app.h"
 #include "server/device.h"
 #include "server/loop.h"
+#include "server/lost.h"
 
 static bool healthy;
 
@@ -29,6 +30,20 @@ bool enso_scheduler_healthy(struct enso_scheduler *scheduler, uint64_t now_ns)
     (void)scheduler;
     (void)now_ns;
     return healthy;
+}
+
+static bool lost;
+
+bool enso_place_is_lost(const struct enso_place *place, struct enso_error *error)
+{
+    (void)place;
+    (void)error;
+    return lost;
+}
+
+void enso_lost_check(struct enso_app *app)
+{
+    (void)app;
 }
 
 #ifdef HAVE_SYSTEMD
@@ -91,6 +106,9 @@ START_TEST(test_service_feeds_the_watchdog_while_lanes_are_well)
     ck_assert_int_ge(count_feeds(), 3); /* every 20 ms, but the machine may be busy */
     healthy = false;
     ck_assert_int_eq(count_feeds(), 0);
+    lost = true; /* what is lost has no health */
+    ck_assert_int_ge(count_feeds(), 3);
+    lost = false;
     healthy = true;
     ck_assert_int_ge(count_feeds(), 3);
     enso_service_destroy(service);

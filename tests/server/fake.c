@@ -10,6 +10,7 @@
 
 #include "engine/text/tokenizer.h"
 #include "server/dialect.h"
+#include "server/lost.h"
 #include "server/registry.h"
 
 /* Outside Check too (fuzzers): the process ends. */
@@ -200,10 +201,20 @@ enum enso_entry_state enso_registry_state(struct enso_registry *registry,
     return entry->state;
 }
 
+const char *fake_lost;
+
+void enso_lost_check(struct enso_app *app)
+{
+    (void)app;
+}
+
 void enso_registry_readiness(struct enso_registry *registry, struct enso_readiness *ret)
 {
     (void)registry;
     *ret = (struct enso_readiness){.n_ready = N_MODELS, .n_loading = 1, .n_failed = 1};
+    ret->n_lost = fake_lost != NULL;
+    if (fake_lost != NULL)
+        (void)enso_error_set(&ret->lost, ENSO_UNAVAILABLE, "%s", fake_lost);
 }
 
 /* The only model of a task, unless it is named. */

@@ -39,6 +39,9 @@ struct enso_tokenizer;
 /* The Accept header of every request; NULL: none. */
 extern const char *fake_accept;
 
+/* Why the device of a model is lost; NULL: none is. */
+extern const char *fake_lost;
+
 struct fake {
     struct enso_request req;
     struct enso_app app;

@@ -277,6 +277,13 @@ START_TEST(test_graph_dims)
     ck_assert_int_eq(enso_dim_at((struct enso_dim){1, ENSO_EXTENT_TOKENS}, &e), 7);
     ck_assert_int_eq(enso_dim_at((struct enso_dim){1, ENSO_EXTENT_SEQUENCES}, &e), 2);
     ck_assert_int_eq(enso_dim_at((struct enso_dim){1, ENSO_EXTENT_STARTS}, &e), 3);
+    ck_assert_int_eq(enso_dim_at((struct enso_dim){1, ENSO_EXTENT_WORK}, &e), 2);
+    ck_assert_int_eq(enso_dim_at((struct enso_dim){1, ENSO_EXTENT_WORK},
+                                 &(struct enso_extents){.n_tokens = 128, .n_sequences = 2}),
+                     4);
+    ck_assert(enso_dim_at((struct enso_dim){1, ENSO_EXTENT_WORK},
+                          &(struct enso_extents){.n_tokens = 128, .n_sequences = INT64_MAX}) ==
+              INT64_MAX);
     e.n_items = INT64_MAX / 2;
     ck_assert(enso_dim_at((struct enso_dim){5, ENSO_EXTENT_ITEMS}, &e) == INT64_MAX);
     ck_assert(enso_dim_equal(enso_dim_fixed(0), (struct enso_dim){0, ENSO_EXTENT_ITEMS}));

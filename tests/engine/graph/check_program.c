@@ -121,8 +121,15 @@ END_TEST
 
 /* ---- plans ---- */
 
+/* Of results, wherever they stand; the backend's report is not counted. */
+static size_t result_bytes(const struct enso_plan *plan)
+{
+    return plan->arena_bytes + plan->output_bytes - plan->report_bytes;
+}
+
 START_TEST(test_plan_chain_needs_two_places)
 {
+    /* and one for the output, which the arena is not asked for */
     struct enso_program *p = make("input x f32[N, 64]\na = Transpose(x) perm=[0, 1]\n"
                                   "b = Transpose(a) perm=[0, 1]\nc = Transpose(b) perm=[0, 1]\n"
                                   "d = Transpose(c) perm=[0, 1]\ne = Transpose(d) perm=[0, 1]\n"
@@ -130,6 +137,8 @@ START_TEST(test_plan_chain_needs_two_places)
     struct enso_plan *plan = plan_of(p, 2);
 
     ck_assert_uint_eq(plan->arena_bytes, (size_t)2 * 2 * 64 * 4);
+    ck_assert_uint_eq(plan->output_bytes, (size_t)2 * 64 * 4);
+    ck_assert_uint_eq(plan->input_bytes, (size_t)2 * 64 * 4);
     enso_plan_destroy(plan);
     enso_program_unref(p);
 }
@@ -142,7 +151,7 @@ START_TEST(test_plan_elementwise_chain_needs_one_place)
                                   "e = Mul(d, d)\noutput e");
     struct enso_plan *plan = plan_of(p, 2);
 
-    ck_assert_uint_eq(plan->arena_bytes, (size_t)2 * 64 * 4);
+    ck_assert_uint_eq(result_bytes(plan), (size_t)2 * 64 * 4);
     enso_plan_destroy(plan);
     enso_program_unref(p);
 }
@@ -156,14 +165,14 @@ START_TEST(test_plan_does_not_overwrite_what_is_read_again)
                                   "d = Neg(c)\noutput s\noutput d");
     struct enso_plan *plan = plan_of(p, 1);
 
-    /* a, b in places of their own, c over one of them, d in the other */
-    ck_assert_uint_eq(plan->arena_bytes, (size_t)2 * 64 * 4);
+    /* a, b in places of their own, c over one of them; d is an output, not over the other */
+    ck_assert_uint_eq(result_bytes(plan), (size_t)3 * 64 * 4);
     enso_plan_destroy(plan);
     enso_program_unref(p);
     p = make("input x f32[1, 64]\na = Transpose(x) perm=[0, 1]\n"
              "s = Reshape(a) shape_factors=[64, 1] shape_extents=[0, 0]\nb = Add(a, s)\noutput b");
     plan = plan_of(p, 1);
-    ck_assert_uint_eq(plan->arena_bytes, (size_t)(64 + 64 * 64) * 4);
+    ck_assert_uint_eq(result_bytes(plan), (size_t)(64 + 64 * 64) * 4);
     enso_plan_destroy(plan);
     enso_program_unref(p);
 }
@@ -190,8 +199,8 @@ START_TEST(test_plan_keeps_what_a_sum_adds_later)
         struct enso_program *p = make(text);
         struct enso_plan *plan = plan_of(p, 1);
 
-        ck_assert_msg(plan->arena_bytes == cases[i].places * 64 * 4, "%s: %zu bytes", cases[i].text,
-                      plan->arena_bytes);
+        ck_assert_msg(result_bytes(plan) == cases[i].places * 64 * 4, "%s: %zu bytes",
+                      cases[i].text, result_bytes(plan));
         enso_plan_destroy(plan);
         enso_program_unref(p);
     }
@@ -222,9 +231,9 @@ START_TEST(test_plan_dumps)
     ck_assert_str_eq(b.data, "program test: 2 steps, 0 bytes of weights\n"
                              "  0 Transpose(x FP32[N, 16]) -> a FP32[16, N]\n"
                              "  1 Relu(a FP32[16, N]) -> b FP32[16, N]\n"
-                             "plan N=4 T=4 B=4: 256 bytes, workspace 256\n"
-                             "  0 Transpose a: 256 bytes at 0\n"
-                             "  1 Relu b: 256 bytes at 0\n");
+                             "plan N=4 T=4 B=4: 0 bytes, workspace 256, in 256, out 256\n"
+                             "  0 Transpose a: 256 bytes of the outputs\n"
+                             "  1 Relu b: 256 bytes of the outputs\n");
     enso_buffer_done(&b);
     enso_plan_destroy(plan);
     enso_program_unref(p);
@@ -299,21 +308,17 @@ START_TEST(test_program_refuses)
 }
 END_TEST
 
-static void *no_memory_alloc(struct enso_device *d, size_t size_bytes)
+static enum enso_status alloc_status;
+
+static int no_memory_alloc(struct enso_device *d, size_t size_bytes, const char *what,
+                           void **ret_memory, struct enso_error *err)
 {
     (void)d;
-    (void)size_bytes;
-    return NULL;
+    (void)ret_memory;
+    return enso_error_set(err, alloc_status, "%zu bytes for %s: no", size_bytes, what);
 }
 
-static void memory_info(struct enso_device *d, size_t *ret_free, size_t *ret_total)
-{
-    (void)d;
-    *ret_free = (size_t)3 << 20;
-    *ret_total = (size_t)8 << 20;
-}
-
-/* A device that is full: what wants how much, and what there is. */
+/* A device that is full: what wants how much. One that is lost is another matter. */
 START_TEST(test_program_no_room)
 {
     struct enso_backend full = *backend;
@@ -324,14 +329,13 @@ START_TEST(test_program_no_room)
     float x[4] = {0}, y[1024];
 
     full.memory_alloc = no_memory_alloc;
-    full.memory_info = memory_info;
+    alloc_status = ENSO_NO_MEMORY;
     ck_assert_int_eq(enso_program_create(&full, device,
                                          text_graph("input x f32[N]\nconst k f32[1024, 1024]\n"
                                                     "y = Relu(x)\noutput k\noutput y"),
                                          &p, &err),
                      ENSO_NO_MEMORY);
-    ck_assert_str_eq(err.message, "no room for the 4.0 MiB of the constants of 'test': the device "
-                                  "has 3.0 of its 8.0 MiB free");
+    ck_assert_str_eq(err.message, "4194304 bytes for the constants of 'test': no");
     enso_error_clear(&err);
     ck_assert_int_eq(enso_program_create(&full, device,
                                          text_graph("input x f32[N, 4]\ny = Relu(x)\n"
@@ -343,7 +347,13 @@ START_TEST(test_program_no_room)
                                       &(struct enso_tensor){ENSO_DTYPE_F32, 2, {1, 4}, x},
                                       (void *const[]){y}, &err),
                      ENSO_NO_MEMORY);
-    ck_assert_ptr_nonnull(strstr(err.message, "of a batch of 'test': the device has 3.0"));
+    ck_assert_ptr_nonnull(strstr(err.message, "for a batch of 'test': no"));
+    enso_error_clear(&err);
+    alloc_status = ENSO_UNAVAILABLE;
+    ck_assert_int_eq(enso_context_run(c, NULL, &e,
+                                      &(struct enso_tensor){ENSO_DTYPE_F32, 2, {1, 4}, x},
+                                      (void *const[]){y}, &err),
+                     ENSO_UNAVAILABLE);
     enso_context_destroy(c);
     enso_program_unref(p);
 }
@@ -523,6 +533,201 @@ START_TEST(test_context_constants_as_outputs)
 }
 END_TEST
 
+/* ---- slots ---- */
+
+static const char two_outputs[] = "input x f32[N, 5]\ninput z f32[N, 3]\nconst w f32[5, 7]\n"
+                                  "a = MatMul(x, w)\nb = Relu(a)\nc = Neg(z)\nd = Tanh(b)\n"
+                                  "const k f32[2, 3]\noutput d\noutput c\noutput z\noutput k";
+
+/* A batch in a slot, and what it has to give. */
+struct slotted {
+    struct enso_tensor in[2];
+    float *want[4];
+    int64_t n;
+};
+
+static void slotted_init(struct slotted *s, struct enso_graph *twin, int64_t n, uint32_t seed)
+{
+    struct enso_extents e = {.n_items = n};
+
+    s->n = n;
+    s->in[0] = (struct enso_tensor){.dtype = ENSO_DTYPE_F32, .rank = 2, .dims = {n, 5}};
+    s->in[1] = (struct enso_tensor){.dtype = ENSO_DTYPE_F32, .rank = 2, .dims = {n, 3}};
+    for (int i = 0; i < 2; i++)
+        fill_input(&s->in[i], &seed);
+    fake_reference(twin, &e, s->in, s->want);
+}
+
+static void slotted_begin(struct enso_context *c, struct enso_lane *lane, unsigned slot,
+                          const struct slotted *s, const bool *wanted)
+{
+    struct enso_extents e = {.n_items = s->n};
+    struct enso_tensor staged[2];
+
+    ck_assert_int_eq(enso_context_stage(c, lane, slot, &e, staged, NULL), ENSO_OK);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(staged[i].dims[0], s->n);
+        memcpy(staged[i].data, s->in[i].data, enso_tensor_bytes(&staged[i]));
+    }
+    ck_assert_int_eq(enso_context_begin(c, lane, slot, staged, wanted, NULL, NULL), ENSO_OK);
+}
+
+static void slotted_finish(struct enso_context *c, struct enso_lane *lane, unsigned slot,
+                           struct slotted *s, const bool *wanted)
+{
+    long at = 128, down = at; /* behind the backend's report */
+    struct enso_tensor out[4];
+    uint64_t ns = 0;
+
+    ck_assert_int_eq(enso_context_finish(c, lane, slot, out, &ns, NULL), ENSO_OK);
+    ck_assert_uint_eq(ns, 1000 + slot);
+    for (int i = 0; i < 2; i++) /* what is wanted and computed, one behind the other */
+        if (wanted[i]) {
+            down = at + (long)enso_tensor_bytes(&out[i]);
+            at = (down + 63) / 64 * 64;
+        }
+    ck_assert_int_eq(fake_counts.down_bytes[slot], down);
+    for (int i = 0; i < 4; i++) {
+        if (wanted[i])
+            ck_assert_mem_eq(out[i].data, s->want[i], enso_tensor_bytes(&out[i]));
+        free(s->want[i]);
+    }
+    for (int i = 0; i < 2; i++)
+        free(s->in[i].data);
+}
+
+/* Batches of every size in two slots in turn, on a device that does everything as late as it may:
+ * the arena grows while one waits, each goes up in one copy and comes down in one. */
+START_TEST(test_context_two_slots)
+{
+    static const bool wishes[4][4] = {{true, true, true, true},
+                                      {true, false, false, false},
+                                      {false, true, false, true},
+                                      {false, false, true, false}};
+    struct enso_graph *twin = text_graph(two_outputs);
+    struct slotted batches[2];
+    struct enso_program *p;
+    struct enso_context *c;
+    struct enso_lane *lane;
+
+    backend->device_close(device);
+    backend = fake_remote_backend();
+    ck_assert_int_eq(backend->device_open(NULL, &device, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_graph_infer(twin, NULL), ENSO_OK);
+    p = make(two_outputs);
+    ck_assert_int_eq(enso_context_create(p, &c, NULL), ENSO_OK);
+    ck_assert_int_eq(backend->lane_open(device, &lane, NULL), ENSO_OK);
+    for (unsigned i = 0; i < 40; i++) {
+        unsigned slot = i % 2;
+
+        if (i >= 2)
+            slotted_finish(c, lane, slot, &batches[slot], wishes[(i - 2) % 4]);
+        slotted_init(&batches[slot], twin, 1 + (int64_t)(i * 7 % 23), i);
+        slotted_begin(c, lane, slot, &batches[slot], wishes[i % 4]);
+    }
+    slotted_finish(c, lane, 0, &batches[0], wishes[38 % 4]);
+    slotted_finish(c, lane, 1, &batches[1], wishes[39 % 4]);
+    ck_assert_int_eq(fake_counts.copies, 2 * 40);
+    /* the arena grew under a waiting batch, blocks were new; then there is enough of all */
+    ck_assert_int_ge(fake_counts.drains, 3);
+    ck_assert_int_le(fake_counts.drains, 20);
+    backend->lane_close(lane);
+    enso_context_destroy(c);
+    enso_program_unref(p);
+    enso_graph_destroy(twin);
+}
+END_TEST
+
+/* What fails in one slot harms neither the other nor the next batch. */
+START_TEST(test_context_slot_fails)
+{
+    static const bool all[4] = {true, true, true, true};
+    struct enso_graph *twin = text_graph(two_outputs);
+    struct enso_extents e = {.n_items = 3};
+    struct enso_tensor staged[2], out[4];
+    struct slotted a, b;
+    struct enso_program *p;
+    struct enso_context *c;
+    struct enso_lane *lane;
+
+    backend->device_close(device);
+    backend = fake_remote_backend();
+    ck_assert_int_eq(backend->device_open(NULL, &device, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_graph_infer(twin, NULL), ENSO_OK);
+    p = make(two_outputs);
+    ck_assert_int_eq(enso_context_create(p, &c, NULL), ENSO_OK);
+    ck_assert_int_eq(backend->lane_open(device, &lane, NULL), ENSO_OK);
+    slotted_init(&a, twin, 2, 1);
+    slotted_begin(c, lane, 0, &a, all);
+    ck_assert_int_eq(enso_context_stage(c, lane, 1, &e, staged, NULL), ENSO_OK);
+    staged[0].dims[0] = 2;
+    ck_assert_int_eq(enso_context_begin(c, lane, 1, staged, all, NULL, NULL), ENSO_INVALID);
+    fake_fail_begin = ENSO_DEVICE;
+    staged[0].dims[0] = 3;
+    ck_assert_int_eq(enso_context_begin(c, lane, 1, staged, all, NULL, NULL), ENSO_DEVICE);
+    fake_fail_begin = ENSO_OK;
+    slotted_init(&b, twin, 5, 2);
+    slotted_begin(c, lane, 1, &b, all);
+    slotted_finish(c, lane, 0, &a, all);
+    slotted_init(&a, twin, 3, 3);
+    slotted_begin(c, lane, 0, &a, all);
+    slotted_finish(c, lane, 1, &b, all);
+    fake_fail_finish = ENSO_INVALID;
+    ck_assert_int_eq(enso_context_finish(c, lane, 0, out, NULL, NULL), ENSO_INVALID);
+    fake_fail_finish = ENSO_OK;
+    slotted_begin(c, lane, 0, &a, all);
+    slotted_finish(c, lane, 0, &a, all);
+    backend->lane_close(lane);
+    enso_context_destroy(c);
+    enso_program_unref(p);
+    enso_graph_destroy(twin);
+}
+END_TEST
+
+static void to_the_next_ten(const struct enso_captures *captures,
+                            const struct enso_extents *capacity, struct enso_extents *extents)
+{
+    ck_assert_ptr_null(captures);
+    extents->n_tokens = ENSO_MIN((extents->n_tokens + 9) / 10 * 10, capacity->n_tokens);
+}
+
+/* A device that wants round numbers: inputs get room for padding, outputs are the batch's own. */
+START_TEST(test_context_rounds_up)
+{
+    static struct enso_backend rounding;
+    struct enso_extents e = {.n_tokens = 7};
+    struct enso_tensor in, out;
+    struct enso_program *p;
+    struct enso_context *c;
+    struct enso_lane *lane;
+
+    rounding = *fake_remote_backend();
+    rounding.round_up = to_the_next_ten;
+    backend->device_close(device);
+    backend = &rounding;
+    ck_assert_int_eq(backend->device_open(NULL, &device, NULL), ENSO_OK);
+    p = make("input x f32[T, 3]\ny = Identity(x)\nz = Relu(y)\noutput z");
+    ck_assert_int_eq(enso_context_create(p, &c, NULL), ENSO_OK);
+    ck_assert_int_eq(backend->lane_open(device, &lane, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_context_stage(c, lane, 0, &e, &in, NULL), ENSO_OK);
+    ck_assert_int_eq(e.n_tokens, 10);
+    ck_assert_int_eq(in.dims[0], 10);
+    for (int i = 0; i < 30; i++)
+        ((float *)in.data)[i] = (float)i;
+    ck_assert_int_eq(enso_context_begin(c, lane, 0, &in, (bool[]){true}, NULL, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_context_finish(c, lane, 0, &out, NULL, NULL), ENSO_OK);
+    ck_assert_int_eq(out.dims[0], 7);
+    ck_assert_int_eq(fake_counts.padding_tokens, 3);
+    ck_assert_int_eq(fake_counts.down_bytes[0], 64 + 7 * 3 * 4); /* no padding comes down */
+    /* elementwise kernels of the fake: 0.5 x + 0.25 op */
+    for (int i = 0; i < 21; i++)
+        ck_assert_float_eq(((float *)out.data)[i], 0.5F * (float)i + 0.25F * (float)ENSO_OP_RELU);
+    backend->lane_close(lane);
+    enso_context_destroy(c);
+    enso_program_unref(p);
+}
+END_TEST
+
 START_TEST(test_context_runs_without_allocating)
 {
     struct enso_program *p = make("input x f32[N, 4]\nconst w f32[4, 3]\ny = MatMul(x, w)\n"
@@ -682,12 +887,15 @@ int main(void)
     tcase_add_test(core, test_program_drops_shape_arithmetic);
     tcase_add_loop_test(core, test_context_random_graphs, 0, 60);
     tcase_add_test(core, test_context_constants_as_outputs);
+    tcase_add_test(core, test_context_two_slots);
+    tcase_add_test(core, test_context_rounds_up);
     tcase_add_test(core, test_context_runs_without_allocating);
     tcase_add_test(limits, test_arena_refuses_overflow);
     tcase_add_test(limits, test_plan_refuses_what_cannot_be_addressed);
     tcase_add_test(limits, test_context_keeps_sixteen_plans);
     tcase_add_test(errors, test_program_refuses);
     tcase_add_test(errors, test_program_no_room);
+    tcase_add_test(errors, test_context_slot_fails);
     tcase_add_test(errors, test_context_refuses_wrong_inputs);
     tcase_add_test(oom, test_program_oom);
     suite_add_tcase(s, core);

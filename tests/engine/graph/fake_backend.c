@@ -12,13 +12,22 @@
 #define MAX_INPUTS 64
 
 struct fake_counts fake_counts;
+enum enso_status fake_fail_begin, fake_fail_finish;
 
 struct enso_device {
     bool remote;
 };
 
+struct fake_batch {
+    bool busy;
+    struct enso_run run;
+    uint64_t number; /* of its begin, from 1 */
+};
+
 struct enso_lane {
     struct enso_device *device;
+    struct fake_batch slots[ENSO_MAX_SLOTS];
+    uint64_t n_begun, n_through;
 };
 
 struct enso_bound {
@@ -142,15 +151,17 @@ static void *there(const struct enso_device *d, void *p)
     return d->remote ? (void *)((size_t)p ^ REMOTE) : p;
 }
 
-static void *memory_alloc(struct enso_device *device, size_t size_bytes)
+static int memory_alloc(struct enso_device *device, size_t size_bytes, const char *what,
+                        void **ret_memory, struct enso_error *err)
 {
     void *p = enso_alloc_aligned(64, size_bytes + (size_bytes == 0));
 
     if (p == NULL)
-        return NULL;
+        return enso_error_no_memory(err, what);
     memset(p, 0xFF, size_bytes);
     fake_counts.blocks++;
-    return there(device, p);
+    *ret_memory = there(device, p);
+    return ENSO_OK;
 }
 
 static void memory_free(struct enso_device *device, void *memory)
@@ -159,10 +170,13 @@ static void memory_free(struct enso_device *device, void *memory)
     enso_free(memory == NULL ? NULL : there(device, memory));
 }
 
+static void work_off(struct enso_lane *lane, uint64_t up_to);
+
 static int upload(struct enso_lane *lane, void *dst, const void *src, size_t size_bytes,
                   struct enso_error *err)
 {
     (void)err;
+    work_off(lane, lane->n_begun);
     if (size_bytes > 0)
         memcpy(there(lane->device, dst), src, size_bytes);
     return ENSO_OK;
@@ -172,6 +186,7 @@ static int download(struct enso_lane *lane, void *dst, const void *src, size_t s
                     struct enso_error *err)
 {
     (void)err;
+    work_off(lane, lane->n_begun);
     memcpy(dst, there(lane->device, (void *)src), size_bytes);
     return ENSO_OK;
 }
@@ -251,7 +266,7 @@ static size_t workspace_bytes(const struct enso_bound *bound, const struct enso_
 static int lane_open(struct enso_device *device, struct enso_lane **ret_lane,
                      struct enso_error *err)
 {
-    struct enso_lane *lane = malloc(sizeof *lane);
+    struct enso_lane *lane = calloc(1, sizeof *lane);
 
     (void)err;
     lane->device = device;
@@ -264,6 +279,11 @@ static void lane_close(struct enso_lane *lane)
 {
     fake_counts.lanes -= lane != NULL;
     free(lane);
+}
+
+static size_t report_bytes(size_t n_steps)
+{
+    return n_steps > 1 ? 128 : 64;
 }
 
 static void run_step(const struct enso_device *d, const struct enso_run *run,
@@ -285,12 +305,100 @@ static void run_step(const struct enso_device *d, const struct enso_run *run,
     fake_counts.steps++;
 }
 
-static int run(struct enso_lane *lane, const struct enso_run *r, struct enso_error *err)
+/* As late as a device may: a batch runs when somebody waits for it or for one behind it. */
+static void work_off(struct enso_lane *lane, uint64_t up_to)
+{
+    for (; lane->n_through < up_to; lane->n_through++) {
+        struct fake_batch *b = &lane->slots[0];
+
+        for (unsigned i = 1; b->number != lane->n_through + 1; i++)
+            b = &lane->slots[i];
+        if (b->run.up.size_bytes > 0) {
+            memcpy(there(lane->device, b->run.up.device), b->run.up.host, b->run.up.size_bytes);
+            fake_counts.copies++;
+        }
+        for (size_t i = 0; i < b->run.n_steps; i++)
+            run_step(lane->device, &b->run, &b->run.steps[i]);
+        if (b->run.down.size_bytes > 0) {
+            fake_counts.down_bytes[b - lane->slots] = (long)b->run.down.size_bytes;
+            memset(there(lane->device, b->run.down.device), 0, report_bytes(b->run.n_steps));
+            memcpy(b->run.down.host, there(lane->device, b->run.down.device),
+                   b->run.down.size_bytes);
+            fake_counts.copies++;
+        }
+    }
+}
+
+static int begin(struct enso_lane *lane, unsigned slot, const struct enso_run *r,
+                 struct enso_error *err)
+{
+    struct fake_batch *b = &lane->slots[slot];
+
+    if (b->busy)
+        abort();
+    if (fake_fail_begin != ENSO_OK)
+        return enso_error_set(err, fake_fail_begin, "the fake device refuses a batch");
+    fake_counts.padding_tokens += r->n_padding_tokens;
+    *b = (struct fake_batch){.busy = true, .run = *r, .number = ++lane->n_begun};
+    if (r->down.size_bytes > 0)
+        memset(r->down.host, 0x77, r->down.size_bytes);
+    return ENSO_OK;
+}
+
+static int finish(struct enso_lane *lane, unsigned slot, uint64_t *ret_compute_ns,
+                  struct enso_error *err)
+{
+    struct fake_batch *b = &lane->slots[slot];
+
+    if (!b->busy)
+        abort();
+    work_off(lane, b->number);
+    b->busy = false;
+    if (ret_compute_ns != NULL)
+        *ret_compute_ns = 1000 + slot;
+    if (fake_fail_finish != ENSO_OK)
+        return enso_error_set(err, fake_fail_finish, "the fake device fails a batch");
+    return ENSO_OK;
+}
+
+static bool done(struct enso_lane *lane, unsigned slot)
+{
+    return !lane->slots[slot].busy || lane->slots[slot].number <= lane->n_through;
+}
+
+static int drain(struct enso_lane *lane, struct enso_error *err)
 {
     (void)err;
-    for (size_t i = 0; i < r->n_steps; i++)
-        run_step(lane->device, r, &r->steps[i]);
+    work_off(lane, lane->n_begun);
+    fake_counts.drains++;
     return ENSO_OK;
+}
+
+static int run(struct enso_lane *lane, const struct enso_run *r, struct enso_error *err)
+{
+    int st = begin(lane, 0, r, err);
+
+    return st == ENSO_OK ? finish(lane, 0, NULL, err) : st;
+}
+
+static int staging_alloc(struct enso_device *device, size_t size_bytes, const char *what,
+                         void **ret_memory, struct enso_error *err)
+{
+    void *p = enso_alloc_aligned(64, size_bytes + (size_bytes == 0));
+
+    (void)device;
+    if (p == NULL)
+        return enso_error_no_memory(err, what);
+    fake_counts.blocks++;
+    *ret_memory = p;
+    return ENSO_OK;
+}
+
+static void staging_free(struct enso_device *device, void *memory)
+{
+    (void)device;
+    fake_counts.blocks -= memory != NULL;
+    enso_free(memory);
 }
 
 static bool computes(const struct enso_device *device, enum enso_op op, enum enso_dtype dtype)
@@ -300,26 +408,27 @@ static bool computes(const struct enso_device *device, enum enso_op op, enum ens
     return dtype == ENSO_DTYPE_F32;
 }
 
-#define FAKE(open, is_host)                                                                        \
-    {                                                                                              \
-        .abi = ENSO_BACKEND_ABI, .name = "fake", .device_open = open,                              \
-        .device_close = device_close, .device_info = device_info, .memory_alloc = memory_alloc,    \
-        .memory_free = memory_free, .upload = upload, .download = download,                        \
-        .host_memory = is_host, .bind = bind, .unbind = unbind, .bound_bytes = bound_bytes,        \
-        .packs = packs, .workspace_bytes = workspace_bytes, .lane_open = lane_open,                \
-        .lane_close = lane_close, .run = run, .computes = computes,                                \
-    }
+#define FAKE(open, is_host, slots_of_a_lane)                                                       \
+    .abi = ENSO_BACKEND_ABI, .layout = ENSO_BACKEND_LAYOUT, .name = "fake", .device_open = open,   \
+    .device_close = device_close, .device_info = device_info, .memory_alloc = memory_alloc,        \
+    .memory_free = memory_free, .upload = upload, .download = download, .host_memory = is_host,    \
+    .bind = bind, .unbind = unbind, .bound_bytes = bound_bytes, .packs = packs,                    \
+    .workspace_bytes = workspace_bytes, .lane_open = lane_open, .lane_close = lane_close,          \
+    .n_slots = slots_of_a_lane, .begin = begin, .finish = finish, .done = done, .drain = drain,    \
+    .run = run, .computes = computes
 
 const struct enso_backend *fake_backend(void)
 {
-    static const struct enso_backend backend = FAKE(device_open, true);
+    static const struct enso_backend backend = {FAKE(device_open, true, 1)};
 
     return &backend;
 }
 
 const struct enso_backend *fake_remote_backend(void)
 {
-    static const struct enso_backend backend = FAKE(remote_open, false);
+    static const struct enso_backend backend = {
+        FAKE(remote_open, false, 2), .staging_alloc = staging_alloc, .staging_free = staging_free,
+        .report_bytes = report_bytes};
 
     return &backend;
 }

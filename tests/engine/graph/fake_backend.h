@@ -10,15 +10,21 @@
 
 #include "engine/backend.h"
 
-const struct enso_backend *fake_backend(void);        /* ordinary memory */
-const struct enso_backend *fake_remote_backend(void); /* memory that pretends to be elsewhere */
+const struct enso_backend *fake_backend(void); /* ordinary memory */
+/* Memory that pretends to be elsewhere; two slots, batches run as late as they may. */
+const struct enso_backend *fake_remote_backend(void);
 
-/* What is bound, open and allocated now, all backends together; and runs of a step. */
+/* What is bound, open and allocated now, all backends together; and runs of a step, copies of a
+ * batch's record or outputs, drains, tokens of padding; the size of each slot's newest copy of
+ * outputs. */
 struct fake_counts {
     int bound, lanes, devices, blocks;
-    long steps;
+    long steps, copies, drains, padding_tokens, down_bytes[ENSO_MAX_SLOTS];
 };
 extern struct fake_counts fake_counts;
+
+/* What every begin or finish gives; ENSO_OK: they work. */
+extern enum enso_status fake_fail_begin, fake_fail_finish;
 
 /* Compute a graph without program or plan: outputs[i] gets memory from malloc. The graph must be
  * inferred. */

@@ -90,6 +90,8 @@ static struct enso_dim dim(struct reader *r)
         d.extent = ENSO_EXTENT_ITEMS;
     else if (accept(r, 'T'))
         d.extent = ENSO_EXTENT_TOKENS;
+    else if (accept(r, 'W'))
+        d.extent = ENSO_EXTENT_WORK;
     else if (accept(r, 'B'))
         d.extent = accept(r, '+') && accept(r, '1') ? ENSO_EXTENT_STARTS : ENSO_EXTENT_SEQUENCES;
     return d;

@@ -28,5 +28,12 @@ tests_engine_model_check_precision_CFLAGS = $(TEST_CFLAGS)
 tests_engine_model_check_precision_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_engine_model_check_precision_LDADD = $(TEST_LIBS) $(ENGINE_LIBS) $(CHECK_LIBS)
 
+check_PROGRAMS += tests/engine/model/check_attention_work
+TESTS += tests/engine/model/check_attention_work
+tests_engine_model_check_attention_work_SOURCES = tests/engine/model/check_attention_work.c
+tests_engine_model_check_attention_work_CFLAGS = $(TEST_CFLAGS)
+tests_engine_model_check_attention_work_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_engine_model_check_attention_work_LDADD = $(TEST_LIBS) $(ENGINE_LIBS) $(CHECK_LIBS)
+
 # Models with random weights, and what PyTorch and transformers make of them.
 EXTRA_DIST += tests/engine/model/golden

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Graphs of CUDA: see capture.h.
+ */
+#include "ensod_build.h"
+
+#include "kernels/cuda/capture.h"
+
+#include "base/log.h"
+
+#define MOST_RECORDINGS 32 /* of a plan: a driver keeps some 100 KiB for each */
+
+/* Steps in which tokens are rounded up. */
+#define TOKEN_STEP 64
+#define FINE_TOKEN_STEP 16
+#define FINE_TOKENS 128 /* below this */
+
+struct enso_captures {
+    struct enso__recording list[MOST_RECORDINGS];
+    size_t n;
+    uint64_t n_uses;
+    uint64_t least_enqueue_ns; /* of all batches that were launched one by one; 0: none yet */
+    bool is_long;              /* recording gains nothing */
+};
+
+static bool same_size(const struct enso__recording *r, const struct enso_run *run, unsigned slot)
+{
+    const struct enso_extents *a = &r->extents, *b = run->extents;
+
+    return r->slot == slot && r->shape == run->shape && a->n_items == b->n_items &&
+           a->n_tokens == b->n_tokens && a->n_sequences == b->n_sequences;
+}
+
+static void forget(struct enso_device *device, struct enso__recording *r)
+{
+    if (r->exec != NULL && !atomic_load(&device->hung)) /* it would wait */
+        (void)cudaGraphExecDestroy(r->exec);
+    r->exec = NULL;
+}
+
+/* A place for one more: the one that was used longest ago goes. It is not on the lane: a lane holds
+ * fewer batches than there are places. */
+static struct enso__recording *free_place(struct enso_device *device, struct enso_captures *c)
+{
+    struct enso__recording *oldest = &c->list[0];
+
+    if (c->n < MOST_RECORDINGS)
+        return &c->list[c->n++];
+    for (size_t i = 1; i < c->n; i++)
+        if (c->list[i].last_use < oldest->last_use)
+            oldest = &c->list[i];
+    forget(device, oldest);
+    return oldest;
+}
+
+struct enso__recording *enso__capture_find(struct enso_device *device, const struct enso_run *run,
+                                           unsigned slot)
+{
+    struct enso_captures *c = *run->captures;
+    struct enso__recording *r = NULL;
+
+    if (c == NULL)
+        c = *run->captures = enso_alloc_zero(1, sizeof(*c));
+    if (c == NULL || c->is_long)
+        return NULL; /* out of memory: no graphs, but the batch runs */
+    c->n_uses++;
+    for (size_t i = 0; r == NULL && i < c->n; i++)
+        if (same_size(&c->list[i], run, slot))
+            r = &c->list[i];
+    if (r == NULL) {
+        r = free_place(device, c);
+        *r = (struct enso__recording){.extents = *run->extents, .shape = run->shape, .slot = slot};
+    }
+    r->n_uses++;
+    r->last_use = c->n_uses;
+    return r;
+}
+
+bool enso__capture_is_due(const struct enso__recording *r)
+{
+    return r->exec == NULL && !r->refused && r->n_uses >= 2;
+}
+
+int enso__capture_begin(cudaStream_t stream)
+{
+    return cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+}
+
+void enso__capture_refuse(struct enso_device *device, struct enso__recording *r, int why)
+{
+    (void)cudaGetLastError(); /* else the next launch would report it again */
+    forget(device, r);
+    r->refused = true;
+    enso_log(ENSO_LOG_WARNING, "no graph",
+             "%s: batches of %lld tokens, %lld items are launched kernel by kernel: %s",
+             device->name, (long long)r->extents.n_tokens, (long long)r->extents.n_items,
+             why != cudaSuccess ? cudaGetErrorString((cudaError_t)why) : "a kernel refused");
+}
+
+void enso__capture_end(struct enso_device *device, cudaStream_t stream, struct enso__recording *r,
+                       bool complete)
+{
+    cudaGraph_t graph = NULL;
+    int code = cudaStreamEndCapture(stream, &graph); /* also after a failure: ends it */
+
+    if (code == cudaSuccess && complete)
+        code = cudaGraphInstantiate(&r->exec, graph, 0);
+    if (code != cudaSuccess)
+        r->exec = NULL;
+    if (graph != NULL)
+        (void)cudaGraphDestroy(graph);
+    if (r->exec == NULL)
+        enso__capture_refuse(device, r, code);
+}
+
+void enso__capture_learn(const struct enso_device *device, struct enso_captures *c,
+                         uint64_t compute_ns, uint64_t enqueue_ns)
+{
+    if (enqueue_ns != 0 && (c->least_enqueue_ns == 0 || enqueue_ns < c->least_enqueue_ns))
+        c->least_enqueue_ns = enqueue_ns;
+    if (c->least_enqueue_ns != 0)
+        c->is_long = compute_ns > c->least_enqueue_ns * device->long_percent / 100;
+}
+
+static int64_t round_to(int64_t n, int64_t step)
+{
+    return (n + step - 1) / step * step; /* below the capacity, which can be addressed */
+}
+
+void enso__captures_round_up(const struct enso_captures *captures,
+                             const struct enso_extents *capacity, struct enso_extents *extents)
+{
+    int64_t step = extents->n_tokens < FINE_TOKENS ? FINE_TOKEN_STEP : TOKEN_STEP;
+
+    if (capacity->n_tokens == 0 || (captures != NULL && captures->is_long))
+        return;
+    extents->n_tokens = ENSO_MIN(round_to(extents->n_tokens, step), capacity->n_tokens);
+    if (capacity->n_sequences != 0)
+        extents->n_sequences = capacity->n_sequences;
+}
+
+void enso__captures_free(struct enso_device *device, struct enso_captures *c)
+{
+    if (c == NULL)
+        return;
+    (void)enso__cuda_enter_to_release(device);
+    for (size_t i = 0; i < c->n; i++)
+        forget(device, &c->list[i]);
+    enso_free(c);
+}

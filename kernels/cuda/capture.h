@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Recorded batches: the launches of a plan as a CUDA graph, which the driver starts with one call.
+ * A graph holds the addresses and numbers of what was recorded: it belongs to one plan on one lane,
+ * one slot, one size. Private to kernels/cuda.
+ *
+ * A size runs launch by launch the first time, is recorded the second time and started as a graph
+ * from then on: what comes once is not worth a recording, and the first run may have to load
+ * kernels, which a recording refuses. So that sizes come again they are rounded up (round_up). A
+ * plan whose batches keep the device four times as long as launching them keeps the thread gains
+ * nothing: it is not recorded, and not rounded up.
+ */
+#ifndef ENSO_KERNELS_CUDA_CAPTURE_H
+#define ENSO_KERNELS_CUDA_CAPTURE_H
+
+#include "kernels/cuda/device.h"
+
+/* A size of a plan. */
+struct enso__recording {
+    struct enso_extents extents;
+    uint64_t shape;
+    unsigned slot;
+    uint64_t n_uses, last_use;
+    bool refused;         /* it could not be recorded: launch by launch for ever */
+    cudaGraphExec_t exec; /* NULL: not recorded */
+};
+
+/* The run's size, counted as used once more; NULL: it is not to be recorded. */
+struct enso__recording *enso__capture_find(struct enso_device *device, const struct enso_run *run,
+                                           unsigned slot);
+bool enso__capture_is_due(const struct enso__recording *r);
+
+/* From begin to end, what is put on the stream is recorded and not run. begin returns a
+ * cudaError_t; after its success end must be called. end makes the graph if `complete`, or gives
+ * the size up and says so in the log. */
+int enso__capture_begin(cudaStream_t stream);
+void enso__capture_end(struct enso_device *device, cudaStream_t stream, struct enso__recording *r,
+                       bool complete);
+/* Give the size up: `why` is a cudaError_t. */
+void enso__capture_refuse(struct enso_device *device, struct enso__recording *r, int why);
+
+/* What a batch took of the device, and (0: it was a graph) what launching it took of the thread. */
+void enso__capture_learn(const struct enso_device *device, struct enso_captures *captures,
+                         uint64_t compute_ns, uint64_t enqueue_ns);
+
+void enso__captures_round_up(const struct enso_captures *captures,
+                             const struct enso_extents *capacity, struct enso_extents *extents);
+void enso__captures_free(struct enso_device *device, struct enso_captures *captures);
+
+#endif
