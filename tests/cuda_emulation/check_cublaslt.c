@@ -582,8 +582,12 @@ static void strict_init(struct strict *s, int type, int compute_type, int scale_
     for (size_t i = 0; i < 4; i++)
         ck_assert_int_eq(s->l.MatrixLayoutCreate(layouts[i], type, N, N, N), 0);
     for (size_t i = 0; i < 5; i++) {
-        s->memory[i] = rig_backend()->memory_alloc(s->device, i < 4 ? N * N * 4 : 1 << 20);
-        ck_assert_ptr_nonnull(s->memory[i]);
+        void *memory = NULL;
+
+        ck_assert_int_eq(rig_backend()->memory_alloc(s->device, i < 4 ? N * N * 4 : 1 << 20, "test",
+                                                     &memory, &err),
+                         ENSO_OK);
+        s->memory[i] = memory;
     }
     int (*use)(void *);
     *(void **)&use = dlsym(dlopen(library_path, RTLD_NOW), "enso_cublaslt_emulated_use");
