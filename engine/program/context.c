@@ -643,12 +643,13 @@ static int take_inputs(struct enso_context *c, struct enso_lane *lane, struct sl
 }
 
 /* One bit an output: batches that want others have other places. */
+#define SHAPE_BITS 64
 static uint64_t shape_of(const bool *wanted, size_t n)
 {
-    uint64_t shape = 1;
+    uint64_t shape = 0;
 
     for (size_t i = 0; i < n; i++)
-        shape = shape * 31 + wanted[i];
+        shape = shape << 1 | wanted[i];
     return shape;
 }
 
@@ -677,7 +678,7 @@ int enso_context_begin(struct enso_context *context, struct enso_lane *lane, uns
         if (!on_host(context)) {
             run.up = (struct enso_copy){s->inputs.host, s->inputs.device, record_bytes};
             run.down = (struct enso_copy){s->outputs.host, s->outputs.device, fetch_bytes};
-            run.captures = &s->planned->captures;
+            run.captures = p->n_outputs <= SHAPE_BITS ? &s->planned->captures : NULL;
             run.shape = shape_of(wanted, p->n_outputs);
             run.n_padding_tokens = s->extents.n_tokens - s->asked.n_tokens;
         }

@@ -343,10 +343,25 @@ static int load_constants(struct maker *m)
     return st;
 }
 
+/* Some node computes in a half type: then weights of the graph may be stored in it. */
+static bool has_halves(const struct maker *m)
+{
+    for (size_t i = 0; i < m->n_order; i++) {
+        const struct enso_node *node = enso_graph_node(m->g, m->order[i]);
+
+        for (size_t k = 0; k < node->n_outputs; k++)
+            if (node->outputs[k] >= 0 &&
+                enso_dtype_is_half(enso_graph_value(m->g, node->outputs[k])->dtype))
+                return true;
+    }
+    return false;
+}
+
 /* Device memory that the weights take at least: constants that some node reads, none of them wider
  * than what kernels compute with. */
 static size_t least_weight_bytes(const struct maker *m)
 {
+    bool halves = has_halves(m);
     size_t total = 0;
 
     for (size_t i = 0; i < enso_graph_n_values(m->g); i++) {
@@ -356,6 +371,8 @@ static size_t least_weight_bytes(const struct maker *m)
         if (v->constant == NULL || m->readers[i] == 0)
             continue;
         dtype = v->dtype == ENSO_DTYPE_F64 ? ENSO_DTYPE_F32 : v->dtype;
+        if (halves && dtype == ENSO_DTYPE_F32)
+            dtype = ENSO_DTYPE_F16;
         if (!enso_size_add(total,
                            enso_dtype_row_bytes(dtype, (size_t)enso_constant_count(v->constant)),
                            &total))

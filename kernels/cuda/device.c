@@ -63,6 +63,15 @@ static bool ends_with_call(int code)
     case cudaErrorNotSupported:
     case cudaErrorInvalidDevice:
     case cudaErrorDevicesUnavailable:
+    case cudaErrorStreamCaptureUnsupported: /* these end with the recording at the latest */
+    case cudaErrorStreamCaptureInvalidated:
+    case cudaErrorStreamCaptureMerge:
+    case cudaErrorStreamCaptureUnmatched:
+    case cudaErrorStreamCaptureUnjoined:
+    case cudaErrorStreamCaptureIsolation:
+    case cudaErrorStreamCaptureImplicit:
+    case cudaErrorStreamCaptureWrongThread:
+    case cudaErrorCapturedEvent:
         return true;
     default:
         return false;

@@ -240,8 +240,10 @@ static int wait_end(const struct end *end, const struct enso_pace *pace, uint64_
     nap_from_ns = now + POLL_NS;
     while ((code = query(end)) == cudaErrorNotReady) {
         now = now_ns();
-        if (now - start_ns > limit_ns)
+        if (now - start_ns > limit_ns) {
+            code = query(end); /* the time may have passed in between, with this process stopped */
             break;
+        }
         if (now > nap_from_ns)
             sleep_ns(ENSO_MIN(ENSO_MAX((now - start_ns) / 20, LEAST_NAP_NS), MOST_NAP_NS));
     }
