@@ -132,9 +132,11 @@ kernels_libcuda_host_a_CPPFLAGS = $(AM_CPPFLAGS) -isystem $(CUDA_INCLUDE)
 kernels_libcuda_host_a_CFLAGS = -std=gnu11 -pthread $(WARNING_CFLAGS) -O2 -fPIC -fvisibility=hidden
 kernels_libcuda_host_a_SOURCES = $(cuda_host_sources) $(kernel_nodes)
 
-# Spilled registers and warnings fail the build.
+# Spilled registers and warnings fail the build. Products and sums are fused where enso_fma or fmaf says
+# so and nowhere else: where is the compiler's choice otherwise, another one in each kernel, and with it a
+# row's bits.
 NVCCFLAGS = -O3
-cuda_nvcc_flags = -std=c++17 $(CUDA_CODE) -I$(top_srcdir) -I$(top_builddir) \
+cuda_nvcc_flags = -std=c++17 -fmad=false $(CUDA_CODE) -I$(top_srcdir) -I$(top_builddir) \
 	-Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra \
 	-Xptxas -warn-spills,-warn-lmem-usage -Werror all-warnings $(NVCCFLAGS)
 cuda_objects = $(patsubst %.cu,%-cuda.o,$(filter %.cu,$(cuda_kernel_sources)))

@@ -20,7 +20,8 @@ struct enso_device {
     char name[64]; /* "cuda:0" */
     char description[128];
     int ordinal;
-    int architecture; /* 80, 90, ... */
+    int architecture; /* that kernels may use, 80, 90, ...: of the card, of the code, as asked for
+                       */
     size_t memory_bytes;
     _Atomic int down;                 /* the sticky cudaError_t; 0: works */
     _Atomic bool hung;                /* down because it does not answer: waiting has no end */
