@@ -303,10 +303,12 @@ static int need_inputs(struct enso_context *c, struct enso_lane *lane, struct sl
 }
 
 /* What lies between the pieces comes down with them: a new block is filled, with NaN, which shows
- * if nobody wrote a piece. On the stream of the steps, so before they write. */
+ * if nobody wrote a piece. On the stream of the steps, so before they write; waited for, since
+ * whatever fails next may free the block. */
 static int need_outputs(struct enso_context *c, struct enso_lane *lane, struct slot *s,
                         struct enso_error *err)
 {
+    const struct enso_backend *backend = c->program->backend;
     size_t bytes = s->planned->plan->output_bytes;
     int st;
 
@@ -316,9 +318,9 @@ static int need_outputs(struct enso_context *c, struct enso_lane *lane, struct s
     if (st != ENSO_OK || on_host(c))
         return st;
     memset(s->outputs.host, 0xFF, bytes);
-    st = c->program->backend->upload(lane, s->outputs.device, s->outputs.host, bytes, err);
-    if (st == ENSO_OK) /* nobody else waits for it, and whatever fails next frees the block */
-        st = c->program->backend->drain(lane, err);
+    st = backend->upload(lane, s->outputs.device, s->outputs.host, bytes, err);
+    if (st == ENSO_OK && backend->drain != NULL)
+        st = backend->drain(lane, err);
     if (st != ENSO_OK)
         block_free(c, &s->outputs);
     return st;

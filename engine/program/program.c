@@ -441,7 +441,7 @@ static bool begins_with_items(const struct enso_program_io *io, size_t n)
     return n > 0;
 }
 
-static void note_facts(struct enso_program *p)
+static void note_facts(struct enso_program *p, bool wanted)
 {
     struct enso_device_info info = {0};
 
@@ -450,7 +450,7 @@ static void note_facts(struct enso_program *p)
     p->batched =
         begins_with_items(p->inputs, p->n_inputs) && begins_with_items(p->outputs, p->n_outputs);
     p->backend->device_info(p->device, &info);
-    p->batch_invariant = info.batch_invariant;
+    p->batch_invariant = info.batch_invariant || wanted;
 }
 
 static int make(struct maker *m)
@@ -476,7 +476,7 @@ static int make(struct maker *m)
         st = note_borders(m);
     if (st != ENSO_OK)
         return st;
-    note_facts(m->p);
+    note_facts(m->p, enso_graph_wants_batch_invariant(m->g));
     /* a view of a constant got its origin before constants had theirs */
     for (size_t i = 0; i < m->p->n_values; i++) {
         struct enso__program_value *v = &m->p->values[i];

@@ -49,7 +49,7 @@ static __device__ void add_keys(struct running<EACH> &r, const T *q, const T *ke
 
         score = 0;
         for (size_t d = 0; d < size; d++)
-            score += enso_to_float(q[d]) * enso_to_float(k[d]);
+            score = enso_fma(enso_to_float(q[d]), enso_to_float(k[d]), score);
         score *= scale;
     }
     /* weights of scores of minus infinity are 0 even when there is no other yet, where the
@@ -72,7 +72,7 @@ static __device__ void add_keys(struct running<EACH> &r, const T *q, const T *ke
         float part = 0;
 
         for (unsigned j = 0; j < n; j++)
-            part += weights[j] * enso_to_float(values[(key + j) * ld + place]);
+            part = enso_fma(weights[j], enso_to_float(values[(key + j) * ld + place]), part);
         r.value[i] = r.value[i] * shrink + part;
     }
 }

@@ -41,7 +41,7 @@ static __global__ void __launch_bounds__(BLOCK)
             enso_window_visit(
                 w, corner,
                 [&](uint32_t tap, uint32_t at) {
-                    part += enso_to_float(weight[tap]) * enso_to_float(x[at]);
+                    part = enso_fma(enso_to_float(weight[tap]), enso_to_float(x[at]), part);
                 },
                 [] {});
             sum += part;
@@ -94,7 +94,8 @@ static __global__ void __launch_bounds__(BLOCK)
                 float part = 0;
 
                 for (size_t k = 0; k < in_group; k++)
-                    part += enso_to_float(from[k]) * enso_to_float(weight[k * c.n_out]);
+                    part =
+                        enso_fma(enso_to_float(from[k]), enso_to_float(weight[k * c.n_out]), part);
                 sum += part;
             },
             [] {});

@@ -28,7 +28,7 @@ static __device__ __forceinline__ void add_products(const T *x, const T *weights
     enso_load_vector(weights, w);
 #pragma unroll
     for (int e = 0; e < EACH; e++)
-        sums[e] += v[e] * w[e];
+        sums[e] = enso_fma(v[e], w[e], sums[e]);
 }
 
 /* i: the first of the eight in y. */

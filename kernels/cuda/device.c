@@ -3,7 +3,7 @@
  * Opening a GPU, and what its failures mean: see device.h. Every refusal says what is missing and
  * what to do about it, since on most machines it is the driver or the build, not ensod, that has to
  * change. Last of all a probe kernel runs: only that shows whether the module holds code for this
- * card.
+ * card, and whether it was made for an older one, which then decides which kernels are chosen.
  */
 #include "ensod_build.h"
 
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/module.h"
 #include "kernels/cuda/watch.h"
@@ -183,6 +184,38 @@ static int parse_ordinal(const char *name, int *ret_ordinal, struct enso_error *
     return ENSO_OK;
 }
 
+/* The card is taken for one that is older than it is; one that it is not newer than changes
+ * nothing.
+ */
+static void take_as(struct enso_device *device, int architecture)
+{
+    size_t used = strlen(device->description);
+
+    if (architecture >= device->architecture)
+        return;
+    device->architecture = architecture;
+    snprintf(device->description + used, sizeof(device->description) - used, ", as sm_%d",
+             architecture);
+}
+
+/* ENSO_CUDA_ARCHITECTURE, for tests: with 75 a newer card runs what cards before 8.0 would. */
+static int take_as_asked(struct enso_device *device, struct enso_error *err)
+{
+    const char *text = getenv("ENSO_CUDA_ARCHITECTURE");
+    char *end;
+
+    if (text == NULL || text[0] == '\0')
+        return ENSO_OK;
+    long asked = strtol(text, &end, 10);
+    if (*end != '\0' || asked < 1 || asked > 999)
+        return enso_error_set(err, ENSO_INVALID,
+                              "ENSO_CUDA_ARCHITECTURE is '%.20s'; write a number such as 75, or "
+                              "unset it",
+                              text);
+    take_as(device, (int)asked);
+    return ENSO_OK;
+}
+
 static int describe(struct enso_device *device, struct enso_error *err)
 {
     struct cudaDeviceProp properties;
@@ -194,6 +227,9 @@ static int describe(struct enso_device *device, struct enso_error *err)
     device->memory_bytes = properties.totalGlobalMem;
     snprintf(device->description, sizeof(device->description), "%.80s, sm_%d, %zu MiB",
              properties.name, device->architecture, device->memory_bytes >> 20);
+    int st = take_as_asked(device, err);
+    if (st != ENSO_OK)
+        return st;
     if (device->architecture < OLDEST_ARCHITECTURE)
         return enso_error_set(err, ENSO_UNSUPPORTED,
                               "%s (%s) is too old: kernels need sm_%d or later; use --device cpu",
@@ -227,8 +263,8 @@ static int select_card(struct enso_device *device, struct enso_error *err)
 static int probe(struct enso_device *device, struct enso_error *err)
 {
     void *answer = NULL;
-    int got = 0, code;
-    int st = enso__cuda_alloc(device, sizeof(int), "a probe", &answer, err);
+    int got[2] = {0}, code;
+    int st = enso__cuda_alloc(device, sizeof(got), "a probe", &answer, err);
 
     if (st != ENSO_OK)
         return st;
@@ -244,12 +280,27 @@ static int probe(struct enso_device *device, struct enso_error *err)
         st = enso__cuda_failed(device, code, "a probe", err);
     }
     if (st == ENSO_OK)
-        st = enso__cuda_lane_download(device->loader, &got, answer, sizeof(got), err);
-    if (st == ENSO_OK && got != ENSO_CUDA_PROBE_ANSWER)
+        st = enso__cuda_lane_download(device->loader, got, answer, sizeof(got), err);
+    if (st == ENSO_OK && got[0] != ENSO_CUDA_PROBE_ANSWER)
         st = enso_error_set(err, ENSO_DEVICE,
                             "%s (%s) computes wrong: a probe answered %d; do not use it",
-                            device->name, device->description, got);
+                            device->name, device->description, got[0]);
+    if (st == ENSO_OK)
+        take_as(device, got[1]);
     enso__cuda_free(device, answer);
+    return st;
+}
+
+static int open_products(struct enso_device *device, const struct enso_device_options *options,
+                         struct enso_error *err)
+{
+    int st =
+        enso__cublaslt_open(device, options->cublaslt, options->state_dir, &device->cublaslt, err);
+    size_t at = strlen(device->description);
+
+    if (device->cublaslt != NULL)
+        snprintf(device->description + at, sizeof(device->description) - at, ", %s",
+                 enso__cublaslt_name(device->cublaslt));
     return st;
 }
 
@@ -287,6 +338,8 @@ int enso__cuda_device_open(const struct enso_device_options *options,
         st = probe(device, err);
     if (st == ENSO_OK)
         st = enso__cuda_watch_open(device, &device->watch, err);
+    if (st == ENSO_OK)
+        st = open_products(device, options, err);
     if (st != ENSO_OK) {
         enso__cuda_device_close(device);
         return st;
@@ -300,6 +353,7 @@ void enso__cuda_device_close(struct enso_device *device)
     if (device == NULL)
         return;
     enso__cuda_watch_close(device->watch);
+    enso__cublaslt_close(device->cublaslt);
     enso__cuda_lane_close(device->loader);
     enso__cuda_memory_close(device);
     pthread_mutex_destroy(&device->load_mutex);
@@ -319,7 +373,8 @@ void enso__cuda_device_state(const struct enso_device *device, struct enso_devic
 
 void enso__cuda_device_info(const struct enso_device *device, struct enso_device_info *ret_info)
 {
-    *ret_info = (struct enso_device_info){.n_threads = 0, .batch_invariant = true};
+    *ret_info =
+        (struct enso_device_info){.n_threads = 0, .batch_invariant = device->cublaslt == NULL};
     snprintf(ret_info->name, sizeof(ret_info->name), "%s", device->name);
     snprintf(ret_info->description, sizeof(ret_info->description), "%s", device->description);
 }

@@ -19,6 +19,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Compute capability that this code is compiled for, 80, 90, ...: the card's, or, where the driver
+ * makes code from PTX, an older one. */
+#ifdef ENSO_EMULATED
+#define ENSO_CODE_ARCHITECTURE (enso_emulated::code_architecture())
+#elif defined(__CUDA_ARCH__)
+#define ENSO_CODE_ARCHITECTURE (__CUDA_ARCH__ / 10)
+#else
+#define ENSO_CODE_ARCHITECTURE 0 /* the host's half of a kernel file */
+#endif
+
 /* More blocks than this bring nothing: kernels loop (ENSO_GRID_STRIDE). Tests lower it, so that
  * kernels loop over what a test has. */
 #ifdef ENSO_EMULATED
@@ -80,6 +90,19 @@ static inline unsigned enso_blocks(size_t n, unsigned block)
     for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x,                                 \
                 enso__step = gridDim.x * (size_t)blockDim.x;                                       \
          i < (size_t)(n); i += enso__step)
+
+/* a · b + c, rounded once: for the inner sums of products, which would take twice the time in two
+ * steps. nvcc fuses nothing by itself (-fmad=false in local.mk), so that the kernels among which a
+ * product's size chooses, and what a driver makes of PTX, have the same bits. The emulation rounds
+ * twice: its processors may have no such instruction. */
+static __device__ __forceinline__ float enso_fma(float a, float b, float c)
+{
+#ifdef ENSO_EMULATED
+    return a * b + c;
+#else
+    return fmaf(a, b, c);
+#endif
+}
 
 static __device__ inline float enso_warp_sum(float v)
 {

@@ -20,7 +20,8 @@ struct enso_device {
     char name[64]; /* "cuda:0" */
     char description[128];
     int ordinal;
-    int architecture; /* 80, 90, ... */
+    int architecture; /* that kernels may use, 80, 90, ...: of the card, of the code, as asked for
+                       */
     size_t memory_bytes;
     _Atomic int down;                 /* the sticky cudaError_t; 0: works */
     _Atomic bool hung;                /* down because it does not answer: waiting has no end */
@@ -30,6 +31,7 @@ struct enso_device {
     struct enso__cuda_watch *watch;   /* watch.h */
     pthread_mutex_t load_mutex;       /* guards loader */
     struct enso_lane *loader;         /* through which bind functions copy weights up */
+    struct enso__cublaslt *cublaslt;  /* cublaslt.h; NULL: our own kernels alone */
 };
 
 /* ENSO_NOT_FOUND: no driver, no card, not that many cards. ENSO_UNSUPPORTED: the card is too old,

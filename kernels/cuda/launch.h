@@ -28,7 +28,8 @@ enum enso_cuda_fault {
     ENSO_CUDA_FAULT_STARTS = 2, /* starts of sequences do not rise from 0 to the tokens */
 };
 
-/* probe.cu: *answer (an int) becomes ENSO_CUDA_PROBE_ANSWER. */
+/* probe.cu: of two ints, the first becomes ENSO_CUDA_PROBE_ANSWER, the second the architecture that
+ * the running code was compiled for: 80, 90, ... */
 #define ENSO_CUDA_PROBE_ANSWER 20640
 int enso_cuda_probe(void *answer, cudaStream_t stream);
 

@@ -134,7 +134,7 @@ static __device__ void one_tile(const struct enso_cuda_product &p, uint32_t matr
 
 #pragma unroll
                     for (unsigned j = 0; j < EACH; j++)
-                        part[i][j] += from_a * from_b[j];
+                        part[i][j] = enso_fma(from_a, from_b[j], part[i][j]);
                 }
             }
 #pragma unroll

@@ -115,7 +115,7 @@ static __device__ __forceinline__ void add_step(const float *a, const float *b, 
         for (int i = 0; i < 8; i++)
 #pragma unroll
             for (int j = 0; j < 8; j++)
-                part[i][j] += from_a[i] * from_b[j];
+                part[i][j] = enso_fma(from_a[i], from_b[j], part[i][j]);
     }
 #pragma unroll
     for (int i = 0; i < 8; i++)

@@ -144,6 +144,60 @@ START_TEST(test_module_old_card)
 }
 END_TEST
 
+/* A newer card computes in bfloat16; not where it is to be taken for an older one, nor where the
+ * module holds nothing newer than that one's code, which a driver makes run on any later card. */
+START_TEST(test_module_taken_as_older)
+{
+    static const struct {
+        const char *asked, *code, *said;
+        bool newer;
+    } rows[] = {
+        {"", "80", "sm_80, ", true},       {"75", "80", ", as sm_75", false},
+        {"", "75", ", as sm_75", false},   {"90", "80", "sm_80, ", true},
+        {"75", "75", ", as sm_75", false},
+    };
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(rows); i++) {
+        struct enso_device_info info;
+
+        setenv("ENSO_CUDA_ARCHITECTURE", rows[i].asked, 1);
+        setenv("ENSO_CUDA_EMULATED_CODE", rows[i].code, 1);
+        struct enso_device *device = device_new();
+        ck_assert_int_eq(rig_backend()->computes(device, ENSO_OP_LINEAR, ENSO_DTYPE_BF16),
+                         rows[i].newer);
+        rig_backend()->device_info(device, &info);
+        ENSO_TEST_CONTAINS(info.description, rows[i].said);
+        ck_assert_int_eq(strstr(info.description, ", as ") != NULL, !rows[i].newer);
+        rig_backend()->device_close(device);
+    }
+}
+END_TEST
+
+START_TEST(test_module_taken_as_nonsense)
+{
+    static const struct {
+        const char *asked;
+        enum enso_status status;
+        const char *word;
+    } rows[] = {
+        {"sm_75", ENSO_INVALID, "write a number such as 75"},
+        {"75x", ENSO_INVALID, "'75x'"},
+        {"-75", ENSO_INVALID, "ENSO_CUDA_ARCHITECTURE"},
+        {"70", ENSO_UNSUPPORTED, "as sm_70) is too old"},
+    };
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(rows); i++) {
+        struct enso_device *device;
+        struct enso_error err = {0};
+
+        setenv("ENSO_CUDA_ARCHITECTURE", rows[i].asked, 1);
+        ck_assert_int_eq(open_device("cuda", &device, &err), rows[i].status);
+        ENSO_TEST_CONTAINS(err.message, rows[i].word);
+        ck_assert_ptr_null(device);
+    }
+}
+END_TEST
+
 START_TEST(test_module_memory_has_an_end)
 {
     struct enso_device *device = device_new();
@@ -813,6 +867,8 @@ static Suite *suite(void)
     tcase_set_timeout(errors, 240); /* the sweeps */
     tcase_add_test(errors, test_module_refusals);
     tcase_add_test(errors, test_module_old_card);
+    tcase_add_test(errors, test_module_taken_as_older);
+    tcase_add_test(errors, test_module_taken_as_nonsense);
     tcase_add_test(errors, test_module_survives_any_failure);
     tcase_add_loop_test(errors, test_module_two_slots_survive_any_failure, 0, 3);
     tcase_add_test(errors, test_module_hangs);

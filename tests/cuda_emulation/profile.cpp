@@ -77,6 +77,13 @@ uint64_t seed(void)
     return value;
 }
 
+int code_architecture(void)
+{
+    const char *text = getenv("ENSO_CUDA_EMULATED_CODE");
+
+    return text != nullptr ? atoi(text) : device_profile().major * 10 + device_profile().minor;
+}
+
 unsigned max_blocks(void)
 {
     const char *text = getenv("ENSO_CUDA_EMULATED_BLOCKS");

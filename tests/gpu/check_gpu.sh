@@ -75,21 +75,8 @@ run_kernels() {
     [ "$bad" -eq 0 ] && [ "$checks" -gt 0 ]
 }
 
-card() {
-    [ -r "$module" ] || { echo "there is no $module; make it where nvcc is found"; return 1; }
-    [ -n "$emulated" ] || nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv ||
-        { echo "nvidia-smi does not work: there is no GPU here"; return 1; }
-    ENSOD_CUDA_MODULE=$module "$build/ensod" --device cuda:0 --check "$source_dir/models/intents"
-}
-
-twins() {
-    [ -x "$build/tests/twins/record" ] || { echo "SKIP: tests/twins/record is not built"; return 77; }
-    "$build/tests/twins/record" "$out/twins"
-}
-
-# with_fresh_cache COMMAND...: the driver's cache would hand out what another run compiled; without one, every
-# program would compile the same again.
-with_fresh_cache() {
+# What the driver compiles is compiled in this run, but once and not again by every program.
+with_own_cache() {
     local cache rc
     cache=$(mktemp -d) || return 1
     CUDA_CACHE_PATH=$cache CUDA_CACHE_MAXSIZE=1073741824 "$@"
@@ -98,10 +85,25 @@ with_fresh_cache() {
     return $rc
 }
 
+card() {
+    [ -r "$module" ] || { echo "there is no $module; make it where nvcc is found"; return 1; }
+    [ -n "$emulated" ] || nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv ||
+        { echo "nvidia-smi does not work: there is no GPU here"; return 1; }
+    ENSOD_CUDA_MODULE=$module "$build/ensod" --device cuda:0 --check "$source_dir/models/intents"
+}
+
+twins() {
+    # The one without -cuda answers by the emulation, wherever it runs.
+    local record=$build/tests/twins/record
+    [ -n "$emulated" ] || record=$record-cuda
+    [ -x "$record" ] || { echo "SKIP: $record is not built"; return 77; }
+    "$record" "$out/twins"
+}
+
 plain() {
     [ -r "$plain" ] || { echo "SKIP: there is no $plain (--with-cuda-arch=75 in a folder of its own)"; return 77; }
     local card=${emulated:+T4}
-    ENSO_CUDA_ARCHITECTURE=75 ENSO_CUDA_EMULATED=${card:-A100} with_fresh_cache run_kernels "$plain"
+    ENSO_CUDA_ARCHITECTURE=75 ENSO_CUDA_EMULATED=${card:-A100} with_own_cache run_kernels "$plain"
 }
 
 models() {
@@ -135,7 +137,7 @@ run_stage() {
     card) card ;;
     twins) twins ;;
     kernels) run_kernels "$module" ;;
-    jit) CUDA_FORCE_PTX_JIT=1 with_fresh_cache run_kernels "$module" ;;
+    jit) CUDA_FORCE_PTX_JIT=1 with_own_cache run_kernels "$module" ;;
     plain) plain ;;
     models) models ;;
     sanitizer) sanitizer ;;

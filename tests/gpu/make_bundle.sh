@@ -33,16 +33,16 @@ programs_of_tests() {
 rm -rf "$top"
 mkdir -p "$top/build/lib" "$top/build/kernels/cuda" "$top/build/tests/cuda_emulation"
 configured main "${ENSO_BUNDLE_ARCH:-80,90}"
-read -ra tests < <(programs_of_tests | tr '\n' ' ')
+mapfile -t tests < <(programs_of_tests | tr ' ' '\n')
 jobs=$(nproc)
 make -C "$work/main" -s -j"$jobs" ensod enso "${tests[@]}" kernels/cuda/ensod-cuda.so \
-    tests/cuda_emulation/ensod-cuda-emulated.so
+    tests/twins/record-cuda tests/cuda_emulation/ensod-cuda-emulated.so
 configured plain 75
 make -C "$work/plain" -s -j"$jobs" kernels/cuda/ensod-cuda.so
 
 (cd "$source_dir" && git ls-files -z | tar -c --null -T -) | tar -x -C "$top"
 for program in ensod enso "${tests[@]}" kernels/cuda/ensod-cuda.so \
-    tests/cuda_emulation/ensod-cuda-emulated.so; do
+    tests/twins/record-cuda tests/cuda_emulation/ensod-cuda-emulated.so; do
     install -D -s "$work/main/$program" "$top/build/$program"
 done
 install -s "$work/plain/kernels/cuda/ensod-cuda.so" "$top/build/kernels/cuda/ensod-cuda-75.so"
@@ -73,15 +73,17 @@ cat >"$top/rebuild.sh" <<'EOT'
 set -e
 cd "$(dirname "$0")"
 autoreconf -fi
-for arch in 75 native; do
-    rm -rf "build-$arch"
-    mkdir "build-$arch"
-    (cd "build-$arch" && ../configure --with-cuda=yes --with-cuda-arch=$arch)
-    make -C "build-$arch" -j"$(nproc)" kernels/cuda/ensod-cuda.so
+# Not native: such a module holds no PTX, which the stage jit wants.
+arch=${ENSO_BUNDLE_ARCH:-80,90}
+for folder in 75 all; do
+    rm -rf "build-$folder"
+    mkdir "build-$folder"
+    (cd "build-$folder" && ../configure --with-cuda=yes --with-cuda-arch="$([ $folder = 75 ] && echo 75 || echo "$arch")")
+    make -C "build-$folder" -j"$(nproc)" kernels/cuda/ensod-cuda.so
 done
-make -C build-native -j"$(nproc)" all check TESTS=
+make -C build-all -j"$(nproc)" all check TESTS= tests/twins/record-cuda
 rm -rf build
-mv build-native build
+mv build-all build
 cp build-75/kernels/cuda/ensod-cuda.so build/kernels/cuda/ensod-cuda-75.so
 EOT
 chmod +x "$top/rebuild.sh"

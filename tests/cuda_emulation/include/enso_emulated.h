@@ -128,6 +128,10 @@ bool counts_of(const char *kernel, counts *ret);
 /* Most blocks of a grid-stride launch: 65,535 * 16, or ENSO_CUDA_EMULATED_BLOCKS at the time. */
 unsigned max_blocks(void);
 
+/* What kernels are said to be compiled for: the card's own, or ENSO_CUDA_EMULATED_CODE at the time.
+ */
+int code_architecture(void);
+
 } // namespace enso_emulated
 
 #endif
