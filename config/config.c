@@ -49,6 +49,9 @@ static const struct {
      ENSO_CONFIG_CHECK_MODEL},
     {"--check-config", NULL, "Check the configuration, print all of it, and exit.",
      ENSO_CONFIG_CHECK_CONFIG},
+    {"--tune", NULL,
+     "Time the models' matrix products on the GPU, keep the fastest in state_dir, and exit.",
+     ENSO_CONFIG_TUNE},
     {"--help", NULL, "Print this and exit.", ENSO_CONFIG_HELP},
     {"--version", NULL, "Print the version and exit.", ENSO_CONFIG_VERSION},
 };

@@ -48,6 +48,7 @@ enum enso_config_action {
     ENSO_CONFIG_SERVE,
     ENSO_CONFIG_CHECK_MODEL,  /* --check DIR: check_dir is set */
     ENSO_CONFIG_CHECK_CONFIG, /* --check-config */
+    ENSO_CONFIG_TUNE,         /* --tune */
     ENSO_CONFIG_HELP,
     ENSO_CONFIG_VERSION,
 };
@@ -83,6 +84,7 @@ enum enso_config_gelu { ENSO_CONFIG_GELU_EXACT, ENSO_CONFIG_GELU_FAST };
 struct enso_config_arithmetic {
     int dtype; /* enum enso_config_dtype */
     int gelu;  /* enum enso_config_gelu */
+    bool batch_invariant;
 };
 
 /* A model to serve. */
@@ -123,6 +125,8 @@ struct enso_config {
     const char *device; /* "auto", "cpu" or "cuda:N" */
     int64_t threads;    /* 0 = as many as the process may use */
     const char *cuda_module;
+    const char *state_dir; /* "": $STATE_DIRECTORY */
+    const char *cublaslt;  /* a path, "none", or "": look for it */
     struct enso_config_arithmetic arithmetic;
     const char *gpu_memory; /* valid for enso_config_parse_gpu_memory */
     int on_device_lost;     /* enum enso_config_lost */

@@ -155,6 +155,12 @@ const size_t enso_n_option_sections = ENSO_ARRAY_SIZE(enso_option_sections);
     "How bf16 and fp16 compute the activation GELU: exact (by erf, as the model was made), or "    \
     "fast (by tanh, off by up to 0.0005). fp32 is always exact."
 
+#define INVARIANT_HELP                                                                             \
+    "Whether the same input gives the same bits whatever it is batched with. The processor and "   \
+    "our own kernels always do so; with yes, cuBLASLt computes a product by one algorithm for "    \
+    "all batches, one that does not split sums, or not at all. Costs speed on a GPU. "             \
+    "/v1/models says what holds."
+
 const struct enso_option enso_options[] = {
     {.section = "server",
      .name = "listen",
@@ -387,6 +393,30 @@ const struct enso_option enso_options[] = {
      .help = "Path of the GPU module, ensod-cuda.so; empty: where it is installed, else beside the "
              "executable."},
     {.section = "device",
+     .name = "cublaslt",
+     .type = ENSO_OPTION_STRING,
+     AT(cublaslt),
+     .default_text = "",
+     .environment = "ENSOD_CUBLASLT",
+     .help = "NVIDIA's library of matrix products for a GPU, libcublasLt.so.13 or .12: a path, or "
+             "none for our own kernels alone; empty: what the system, CUDA's toolkit or Python's "
+             "packages have, else our own kernels."},
+    {.section = "device",
+     .name = "state_dir",
+     .type = ENSO_OPTION_STRING,
+     AT(state_dir),
+     .default_text = "",
+     .environment = "ENSOD_STATE_DIR",
+     .help = "Folder in which ensod --tune keeps which matrix products were the fastest on this "
+             "GPU; empty: systemd's state directory of the service, else none."},
+    {.section = "device",
+     .name = "batch_invariant",
+     .type = ENSO_OPTION_BOOL,
+     AT(arithmetic.batch_invariant),
+     .default_text = "no",
+     .environment = "ENSOD_BATCH_INVARIANT",
+     .help = INVARIANT_HELP},
+    {.section = "device",
      .name = "dtype",
      .type = ENSO_OPTION_ENUM,
      AT(arithmetic.dtype),
@@ -566,6 +596,11 @@ const struct enso_option enso_options[] = {
      MODEL_AT(arithmetic.gelu),
      .choices = gelu_choices,
      .help = GELU_HELP},
+    {.section = "model",
+     .name = "batch_invariant",
+     .type = ENSO_OPTION_BOOL,
+     MODEL_AT(arithmetic.batch_invariant),
+     .help = INVARIANT_HELP},
 };
 const size_t enso_n_options = ENSO_ARRAY_SIZE(enso_options);
 _Static_assert(ENSO_ARRAY_SIZE(enso_options) <= sizeof((struct enso_config *)0)->origin,

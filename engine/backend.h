@@ -27,6 +27,7 @@
 
 #include "base/error.h"
 #include "engine/graph/graph.h"
+#include "engine/ops/ops.h"
 #include "engine/tensor.h"
 
 #define ENSO_BACKEND_ABI 3
@@ -51,13 +52,16 @@ struct enso_device_options {
      * (0: all of it). */
     uint64_t memory_bytes;
     unsigned memory_percent;
+    const char *cublaslt;  /* GPU: path of the library, "none"; NULL, "": look for it */
+    const char *state_dir; /* GPU: folder of what was timed by tune; NULL, "": none */
 };
 
 struct enso_device_info {
     char name[64];         /* "cpu", "cuda:0" */
     char description[128]; /* "AVX2+FMA, 2 threads", the card's name */
     unsigned n_threads;
-    bool batch_invariant; /* a row's bits do not depend on what it is batched with */
+    bool batch_invariant; /* a row's bits do not depend on what it is batched with, even when the
+                             graph does not ask for it */
 };
 
 /* Down is for good: nothing brings a device back for the life of the process. */
@@ -144,6 +148,22 @@ struct enso_lane_stats {
     uint64_t n_eager;          /* batches whose steps were launched one by one */
     uint64_t n_tokens;         /* computed, padding included */
     uint64_t n_padding_tokens; /* of those, the ones that belong to no sequence */
+};
+
+/* A product that was timed for so many rows: act(X[rows, k] · W[k, n] + bias + residual). */
+struct enso_tuned {
+    size_t rows, n, k;
+    enum enso_dtype dtype;
+    enum enso_activation activation;
+    bool bias, residual;
+    float own_us, first_us, best_us; /* our own kernel, what the heuristic chose, the fastest */
+    bool own;                        /* the fastest is our own */
+};
+
+struct enso_tuning {
+    size_t max_rows; /* about the most that a batch has */
+    void (*report)(void *context, const struct enso_tuned *tuned); /* after each */
+    void *context;
 };
 
 struct enso_backend {
@@ -241,6 +261,11 @@ struct enso_backend {
     /* NULL: nothing to tell. Any thread; what was read at most some seconds ago, waits for nothing.
      */
     void (*device_metrics)(struct enso_device *device, struct enso_device_metrics *ret_metrics);
+
+    /* NULL: nothing to choose. Time what can compute the products of the programs that are bound,
+     * and keep what was fastest for later starts (options.state_dir). The device does nothing else
+     * meanwhile. */
+    int (*tune)(struct enso_device *device, const struct enso_tuning *how, struct enso_error *err);
 };
 
 /* Sizes of all that daemon and module hand to each other, in one number: a module that was built
@@ -251,7 +276,8 @@ struct enso_backend {
                 4001 * sizeof(struct enso_device_options) +                                        \
                 5003 * sizeof(struct enso_device_info) + 6007 * sizeof(struct enso_lane_stats) +   \
                 12007 * sizeof(struct enso_device_state) +                                         \
-                13001 * sizeof(struct enso_device_metrics) + 7001 * sizeof(struct enso_error) +    \
+                13001 * sizeof(struct enso_device_metrics) + 14009 * sizeof(struct enso_tuned) +   \
+                15013 * sizeof(struct enso_tuning) + 7001 * sizeof(struct enso_error) +            \
                 8009 * sizeof(struct enso_node) + 9001 * sizeof(struct enso_value) +               \
                 10007 * sizeof(struct enso_constant) + 11003 * ENSO_N_OPS))
 

@@ -48,6 +48,7 @@
     X(void, enso_bf16_to_f32, (const uint16_t *x, float *y, size_t n), (x, y, n))                  \
     X(void, enso_f32_to_f16, (const float *x, uint16_t *y, size_t n), (x, y, n))                   \
     X(void, enso_f32_to_bf16, (const float *x, uint16_t *y, size_t n), (x, y, n))                  \
+    X(bool, enso_graph_wants_batch_invariant, (const struct enso_graph *g), (g))                   \
     X(struct enso_node *, enso_graph_node, (const struct enso_graph *g, int node), (g, node))      \
     X(struct enso_value *, enso_graph_value, (const struct enso_graph *g, int value), (g, value))  \
     X(bool, enso_graph_is_output, (const struct enso_graph *g, int value), (g, value))             \

@@ -61,6 +61,10 @@ endif
 # The CUDA module: the same files are compiled by nvcc (kernels/cuda/ensod-cuda.so) and, for tests, by
 # g++ with an emulated CUDA (tests/cuda_emulation/ensod-cuda-emulated.so).
 cuda_host_sources = \
+	kernels/cuda/algorithms.c kernels/cuda/algorithms.h \
+	kernels/cuda/cublaslt.c kernels/cuda/cublaslt.h \
+	kernels/cuda/cublaslt_api.h kernels/cuda/cublaslt_internal.h \
+	kernels/cuda/cublaslt_load.c kernels/cuda/cublaslt_open.c \
 	kernels/cuda/cuda_internal.h \
 	kernels/cuda/capture.c kernels/cuda/capture.h \
 	kernels/cuda/device.c kernels/cuda/device.h \
@@ -86,6 +90,7 @@ cuda_host_sources = \
 	kernels/cuda/node_window.h \
 	kernels/cuda/nvml.c kernels/cuda/nvml.h \
 	kernels/cuda/packed.c kernels/cuda/packed.h \
+	kernels/cuda/tune.c \
 	kernels/cuda/watch.c kernels/cuda/watch.h
 cuda_kernel_sources = \
 	kernels/cuda/activation.cuh \
@@ -147,7 +152,7 @@ cuda_module_objects = $(cuda_objects) $(kernels_libcuda_host_a_OBJECTS)
 kernels/cuda/ensod-cuda.so: $(cuda_module_objects) kernels/cuda/module.map
 	$(nvcc_verbose)$(NVCC) -shared -cudart static -o $@ $(cuda_module_objects) \
 		-Xlinker --version-script=$(top_srcdir)/kernels/cuda/module.map \
-		-Xlinker -z,defs -Xlinker -z,noexecstack -Xcompiler -static-libgcc,-static-libstdc++ -lpthread
+		-Xlinker -z,defs -Xlinker -z,noexecstack -Xcompiler -static-libgcc,-static-libstdc++ -ldl -lpthread
 
 -include $(cuda_objects:.o=.o.d)
 cudamoduledir = $(pkglibdir)

@@ -26,4 +26,8 @@ int enso_daemon_run(struct enso_config *config, const struct enso_reload_source 
 /* ensod --check DIR: load the model, print what it is to stdout. */
 int enso_daemon_check_model(const struct enso_config *config, struct enso_error *err);
 
+/* ensod --tune [DIR...]: time the models' matrix products on the GPU, print a table to stdout, keep
+ * the fastest in the state directory. */
+int enso_daemon_tune(const struct enso_config *config, struct enso_error *err);
+
 #endif

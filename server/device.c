@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -131,10 +132,19 @@ static int open_place(struct enso_devices *devices, const struct enso_backend *b
     return ENSO_OK;
 }
 
+/* systemd names the service's folder in the environment. */
+static const char *state_dir(const struct enso_config *config)
+{
+    bool given = config->state_dir != NULL && config->state_dir[0] != '\0';
+
+    return given ? config->state_dir : getenv("STATE_DIRECTORY");
+}
+
 static int open_gpu(const struct enso_config *config, const char *name,
                     struct enso_devices *devices, struct enso_error *err)
 {
-    struct enso_device_options options = {.name = name};
+    struct enso_device_options options = {
+        .name = name, .cublaslt = config->cublaslt, .state_dir = state_dir(config)};
     const struct enso_backend *backend = NULL;
     char path[PATH_SIZE];
     int st = find_module(config, path, err);
@@ -225,6 +235,7 @@ void enso_devices_arithmetic(const struct enso_config_arithmetic *config,
 
     options->dtype = dtypes[config->dtype];
     options->fast_gelu = config->gelu == ENSO_CONFIG_GELU_FAST;
+    options->batch_invariant = config->batch_invariant;
 }
 
 /* The processor instead of a GPU: what was wanted of the GPU's arithmetic is let go, and told. */

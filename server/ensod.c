@@ -34,6 +34,8 @@ static int run(struct enso_config *config, const struct enso_reload_source *sour
         return enso_daemon_run(config, source, ret_leave, err);
     case ENSO_CONFIG_CHECK_MODEL:
         return enso_daemon_check_model(config, err);
+    case ENSO_CONFIG_TUNE:
+        return enso_daemon_tune(config, err);
     case ENSO_CONFIG_CHECK_CONFIG:
         enso_config_write(config, &b);
         if (b.failed || fputs(b.data != NULL ? b.data : "", stdout) < 0)

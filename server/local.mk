@@ -46,6 +46,7 @@ server_libserver_a_SOURCES = \
 	server/service.c server/service.h \
 	server/socket_progress.c server/socket_progress.h \
 	server/tidy.c server/tidy.h \
+	server/tune.c \
 	server/tokenize.c
 
 # What /openapi.json takes over as it is, as a C string.

@@ -18,6 +18,16 @@ int enso__graph_fail(struct enso_graph *g, enum enso_status status)
     return status;
 }
 
+void enso_graph_want_batch_invariant(struct enso_graph *g)
+{
+    g->wants_batch_invariant = true;
+}
+
+bool enso_graph_wants_batch_invariant(const struct enso_graph *g)
+{
+    return g->wants_batch_invariant;
+}
+
 enum enso_status enso_graph_status(const struct enso_graph *g)
 {
     return g->status;

@@ -142,6 +142,11 @@ struct enso_graph; /* opaque */
 struct enso_graph *enso_graph_create(const char *name) ENSO_MUST_CHECK; /* NULL: no memory */
 void enso_graph_destroy(struct enso_graph *g);
 
+/* Whoever binds the graph shall choose kernels whose bits for an item do not depend on its batch
+ * (all of them can; where it costs nothing they do so anyway). */
+void enso_graph_want_batch_invariant(struct enso_graph *g);
+bool enso_graph_wants_batch_invariant(const struct enso_graph *g);
+
 /* First failure of an add or set function, ENSO_OK when there was none. */
 enum enso_status enso_graph_status(const struct enso_graph *g);
 

@@ -52,6 +52,7 @@ struct enso_graph {
     size_t n_outputs, output_capacity;
     int *table;        /* open addressing, value number + 1; 0 = free */
     size_t table_size; /* a power of two, at least twice n_values */
+    bool wants_batch_invariant;
 };
 
 /* Note a failure for enso_graph_status and give it back. */

@@ -223,13 +223,15 @@ static int bind_graph(struct enso_model *m, const struct enso_model_options *opt
         enso_graph_destroy(graph);
         return st;
     }
+    if (options->batch_invariant)
+        enso_graph_want_batch_invariant(graph);
     st = enso_program_create(m->backend, m->device, graph, &m->program, err);
     if (st != ENSO_OK)
         return st;
     m->backend->device_info(m->device, &device);
     (void)snprintf(m->info.device, sizeof m->info.device, "%s", device.name);
     m->info.weight_bytes = enso_program_weight_bytes(m->program);
-    m->info.batch_invariant = device.batch_invariant;
+    m->info.batch_invariant = enso_program_is_batch_invariant(m->program);
     return ENSO_OK;
 }
 

@@ -52,7 +52,8 @@ struct enso_model_options {
     struct enso_device *device;
     uint64_t max_pixels; /* of one encoded picture; 0 = 64 Mi */
     enum enso_model_dtype dtype;
-    bool fast_gelu; /* erf GELU by tanh where a half type computes it */
+    bool fast_gelu;       /* erf GELU by tanh where a half type computes it */
+    bool batch_invariant; /* an item's bits shall not depend on its batch, at the price of speed */
 };
 
 struct enso_tensor_info {

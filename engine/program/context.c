@@ -303,10 +303,12 @@ static int need_inputs(struct enso_context *c, struct enso_lane *lane, struct sl
 }
 
 /* What lies between the pieces comes down with them: a new block is filled, with NaN, which shows
- * if nobody wrote a piece. On the stream of the steps, so before they write. */
+ * if nobody wrote a piece. On the stream of the steps, so before they write; waited for, since
+ * whatever fails next may free the block. */
 static int need_outputs(struct enso_context *c, struct enso_lane *lane, struct slot *s,
                         struct enso_error *err)
 {
+    const struct enso_backend *backend = c->program->backend;
     size_t bytes = s->planned->plan->output_bytes;
     int st;
 
@@ -316,9 +318,9 @@ static int need_outputs(struct enso_context *c, struct enso_lane *lane, struct s
     if (st != ENSO_OK || on_host(c))
         return st;
     memset(s->outputs.host, 0xFF, bytes);
-    st = c->program->backend->upload(lane, s->outputs.device, s->outputs.host, bytes, err);
-    if (st == ENSO_OK) /* nobody else waits for it, and whatever fails next frees the block */
-        st = c->program->backend->drain(lane, err);
+    st = backend->upload(lane, s->outputs.device, s->outputs.host, bytes, err);
+    if (st == ENSO_OK && backend->drain != NULL)
+        st = backend->drain(lane, err);
     if (st != ENSO_OK)
         block_free(c, &s->outputs);
     return st;
@@ -641,12 +643,13 @@ static int take_inputs(struct enso_context *c, struct enso_lane *lane, struct sl
 }
 
 /* One bit an output: batches that want others have other places. */
+#define SHAPE_BITS 64
 static uint64_t shape_of(const bool *wanted, size_t n)
 {
-    uint64_t shape = 1;
+    uint64_t shape = 0;
 
     for (size_t i = 0; i < n; i++)
-        shape = shape * 31 + wanted[i];
+        shape = shape << 1 | wanted[i];
     return shape;
 }
 
@@ -675,7 +678,7 @@ int enso_context_begin(struct enso_context *context, struct enso_lane *lane, uns
         if (!on_host(context)) {
             run.up = (struct enso_copy){s->inputs.host, s->inputs.device, record_bytes};
             run.down = (struct enso_copy){s->outputs.host, s->outputs.device, fetch_bytes};
-            run.captures = &s->planned->captures;
+            run.captures = p->n_outputs <= SHAPE_BITS ? &s->planned->captures : NULL;
             run.shape = shape_of(wanted, p->n_outputs);
             run.n_padding_tokens = s->extents.n_tokens - s->asked.n_tokens;
         }

@@ -343,10 +343,25 @@ static int load_constants(struct maker *m)
     return st;
 }
 
+/* Some node computes in a half type: then weights of the graph may be stored in it. */
+static bool has_halves(const struct maker *m)
+{
+    for (size_t i = 0; i < m->n_order; i++) {
+        const struct enso_node *node = enso_graph_node(m->g, m->order[i]);
+
+        for (size_t k = 0; k < node->n_outputs; k++)
+            if (node->outputs[k] >= 0 &&
+                enso_dtype_is_half(enso_graph_value(m->g, node->outputs[k])->dtype))
+                return true;
+    }
+    return false;
+}
+
 /* Device memory that the weights take at least: constants that some node reads, none of them wider
  * than what kernels compute with. */
 static size_t least_weight_bytes(const struct maker *m)
 {
+    bool halves = has_halves(m);
     size_t total = 0;
 
     for (size_t i = 0; i < enso_graph_n_values(m->g); i++) {
@@ -356,6 +371,8 @@ static size_t least_weight_bytes(const struct maker *m)
         if (v->constant == NULL || m->readers[i] == 0)
             continue;
         dtype = v->dtype == ENSO_DTYPE_F64 ? ENSO_DTYPE_F32 : v->dtype;
+        if (halves && dtype == ENSO_DTYPE_F32)
+            dtype = ENSO_DTYPE_F16;
         if (!enso_size_add(total,
                            enso_dtype_row_bytes(dtype, (size_t)enso_constant_count(v->constant)),
                            &total))
@@ -424,7 +441,7 @@ static bool begins_with_items(const struct enso_program_io *io, size_t n)
     return n > 0;
 }
 
-static void note_facts(struct enso_program *p)
+static void note_facts(struct enso_program *p, bool wanted)
 {
     struct enso_device_info info = {0};
 
@@ -433,7 +450,7 @@ static void note_facts(struct enso_program *p)
     p->batched =
         begins_with_items(p->inputs, p->n_inputs) && begins_with_items(p->outputs, p->n_outputs);
     p->backend->device_info(p->device, &info);
-    p->batch_invariant = info.batch_invariant;
+    p->batch_invariant = info.batch_invariant || wanted;
 }
 
 static int make(struct maker *m)
@@ -459,7 +476,7 @@ static int make(struct maker *m)
         st = note_borders(m);
     if (st != ENSO_OK)
         return st;
-    note_facts(m->p);
+    note_facts(m->p, enso_graph_wants_batch_invariant(m->g));
     /* a view of a constant got its origin before constants had theirs */
     for (size_t i = 0; i < m->p->n_values; i++) {
         struct enso__program_value *v = &m->p->values[i];

@@ -10,6 +10,10 @@
 
 #define MOST_RECORDINGS 32 /* of a plan: a driver keeps some 100 KiB for each */
 
+/* A recording is worth more than a size that may never come again: it stays for so many uses of the
+ * plan more. Else sizes of which there are more than places would be recorded over and over. */
+#define RECORDED_STAYS 1024
+
 /* Steps in which tokens are rounded up. */
 #define TOKEN_STEP 64
 #define FINE_TOKEN_STEP 16
@@ -38,8 +42,14 @@ static void forget(struct enso_device *device, struct enso__recording *r)
     r->exec = NULL;
 }
 
-/* A place for one more: the one that was used longest ago goes. It is not on the lane: a lane holds
- * fewer batches than there are places. */
+/* By what a size is chosen to go: the smallest goes. */
+static uint64_t stays_until(const struct enso__recording *r)
+{
+    return r->last_use + (r->exec != NULL ? RECORDED_STAYS : 0);
+}
+
+/* A place for one more: the one that was used longest ago goes. If it was recorded it is not on the
+ * lane: a lane holds fewer batches than there are places, and those are its latest. */
 static struct enso__recording *free_place(struct enso_device *device, struct enso_captures *c)
 {
     struct enso__recording *oldest = &c->list[0];
@@ -47,7 +57,7 @@ static struct enso__recording *free_place(struct enso_device *device, struct ens
     if (c->n < MOST_RECORDINGS)
         return &c->list[c->n++];
     for (size_t i = 1; i < c->n; i++)
-        if (c->list[i].last_use < oldest->last_use)
+        if (stays_until(&c->list[i]) < stays_until(oldest))
             oldest = &c->list[i];
     forget(device, oldest);
     return oldest;

@@ -23,6 +23,8 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/nodes/node.h"
 
+struct enso__cublaslt_lane;
+
 /* What a run function gets for one step of one batch. */
 struct enso__cuda_call {
     const struct enso_bound *bound;
@@ -30,6 +32,7 @@ struct enso__cuda_call {
     struct enso_tensor *tensors;
     cudaStream_t stream;
     unsigned char *workspace; /* device memory: what the node's workspace function asked for */
+    struct enso__cublaslt_lane *cublaslt; /* cublaslt.h; NULL: none */
     int *fault; /* device memory, 0 before the step: kernels put an enum enso_cuda_fault there */
 };
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/module.h"
 #include "kernels/cuda/watch.h"
@@ -62,6 +63,15 @@ static bool ends_with_call(int code)
     case cudaErrorNotSupported:
     case cudaErrorInvalidDevice:
     case cudaErrorDevicesUnavailable:
+    case cudaErrorStreamCaptureUnsupported: /* these end with the recording at the latest */
+    case cudaErrorStreamCaptureInvalidated:
+    case cudaErrorStreamCaptureMerge:
+    case cudaErrorStreamCaptureUnmatched:
+    case cudaErrorStreamCaptureUnjoined:
+    case cudaErrorStreamCaptureIsolation:
+    case cudaErrorStreamCaptureImplicit:
+    case cudaErrorStreamCaptureWrongThread:
+    case cudaErrorCapturedEvent:
         return true;
     default:
         return false;
@@ -281,6 +291,19 @@ static int probe(struct enso_device *device, struct enso_error *err)
     return st;
 }
 
+static int open_products(struct enso_device *device, const struct enso_device_options *options,
+                         struct enso_error *err)
+{
+    int st =
+        enso__cublaslt_open(device, options->cublaslt, options->state_dir, &device->cublaslt, err);
+    size_t at = strlen(device->description);
+
+    if (device->cublaslt != NULL)
+        snprintf(device->description + at, sizeof(device->description) - at, ", %s",
+                 enso__cublaslt_name(device->cublaslt));
+    return st;
+}
+
 int enso__cuda_device_open(const struct enso_device_options *options,
                            struct enso_device **ret_device, struct enso_error *err)
 {
@@ -315,6 +338,8 @@ int enso__cuda_device_open(const struct enso_device_options *options,
         st = probe(device, err);
     if (st == ENSO_OK)
         st = enso__cuda_watch_open(device, &device->watch, err);
+    if (st == ENSO_OK)
+        st = open_products(device, options, err);
     if (st != ENSO_OK) {
         enso__cuda_device_close(device);
         return st;
@@ -328,6 +353,7 @@ void enso__cuda_device_close(struct enso_device *device)
     if (device == NULL)
         return;
     enso__cuda_watch_close(device->watch);
+    enso__cublaslt_close(device->cublaslt);
     enso__cuda_lane_close(device->loader);
     enso__cuda_memory_close(device);
     pthread_mutex_destroy(&device->load_mutex);
@@ -347,7 +373,8 @@ void enso__cuda_device_state(const struct enso_device *device, struct enso_devic
 
 void enso__cuda_device_info(const struct enso_device *device, struct enso_device_info *ret_info)
 {
-    *ret_info = (struct enso_device_info){.n_threads = 0, .batch_invariant = true};
+    *ret_info =
+        (struct enso_device_info){.n_threads = 0, .batch_invariant = device->cublaslt == NULL};
     snprintf(ret_info->name, sizeof(ret_info->name), "%s", device->name);
     snprintf(ret_info->description, sizeof(ret_info->description), "%s", device->description);
 }

@@ -31,6 +31,7 @@ struct enso_device {
     struct enso__cuda_watch *watch;   /* watch.h */
     pthread_mutex_t load_mutex;       /* guards loader */
     struct enso_lane *loader;         /* through which bind functions copy weights up */
+    struct enso__cublaslt *cublaslt;  /* cublaslt.h; NULL: our own kernels alone */
 };
 
 /* ENSO_NOT_FOUND: no driver, no card, not that many cards. ENSO_UNSUPPORTED: the card is too old,

@@ -24,6 +24,7 @@
 #include <time.h>
 
 #include "kernels/cuda/capture.h"
+#include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/module.h"
 
 #define STAGING_BYTES ((size_t)4 << 20)
@@ -65,6 +66,7 @@ struct enso_lane {
                                outputs block */
     struct slot slots[ENSO_MAX_SLOTS];
     _Atomic uint64_t n_captures, n_graph_launches, n_eager, n_tokens, n_padding_tokens;
+    struct enso__cublaslt_lane *cublaslt; /* NULL: none */
 };
 
 static void settle(struct enso_lane *lane);
@@ -124,6 +126,8 @@ int enso__cuda_lane_open(struct enso_device *device, struct enso_lane **ret_lane
     if (st == ENSO_OK)
         st = enso__cuda_alloc_for_lane(device, ENSO_MAX_SLOTS * FAULT_BYTES, &faults, err);
     lane->faults = faults;
+    if (st == ENSO_OK)
+        st = enso__cublaslt_lane_open(device->cublaslt, &lane->cublaslt, err);
     if (st != ENSO_OK) {
         enso__cuda_lane_close(lane);
         return st;
@@ -153,6 +157,7 @@ void enso__cuda_lane_close(struct enso_lane *lane)
     /* failures of a teardown change nothing: what is lost is the device, which others will tell */
     if (lane->down != NULL)
         settle(lane);
+    enso__cublaslt_lane_close(lane->cublaslt);
     enso__cuda_free(lane->device, lane->faults);
     destroy_events(lane);
     for (size_t i = 0; i < ENSO_ARRAY_SIZE(streams); i++)
@@ -235,8 +240,10 @@ static int wait_end(const struct end *end, const struct enso_pace *pace, uint64_
     nap_from_ns = now + POLL_NS;
     while ((code = query(end)) == cudaErrorNotReady) {
         now = now_ns();
-        if (now - start_ns > limit_ns)
+        if (now - start_ns > limit_ns) {
+            code = query(end); /* the time may have passed in between, with this process stopped */
             break;
+        }
         if (now > nap_from_ns)
             sleep_ns(ENSO_MIN(ENSO_MAX((now - start_ns) / 20, LEAST_NAP_NS), MOST_NAP_NS));
     }
@@ -409,6 +416,7 @@ static int enqueue(struct enso_lane *lane, const struct enso_run *run, int *faul
             .tensors = run->tensors,
             .stream = lane->stream,
             .workspace = run->workspace,
+            .cublaslt = lane->cublaslt,
             .fault = faults + ENSO_MIN(i, (size_t)MAX_FAULTS - 1),
         };
         bool empty = true;

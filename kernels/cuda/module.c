@@ -81,6 +81,7 @@ const struct enso_backend *enso_backend_entry(const struct enso_host *given)
         .done = enso__cuda_lane_done,
         .drain = enso__cuda_lane_drain,
         .run = enso__cuda_lane_run,
+        .tune = enso__cuda_tune,
         .computes = enso__cuda_computes,
         .round_up = enso__captures_round_up,
         .captures_free = enso__captures_free,

@@ -41,6 +41,9 @@ int enso__cuda_lane_finish(struct enso_lane *lane, unsigned slot, uint64_t *ret_
 bool enso__cuda_lane_done(struct enso_lane *lane, unsigned slot);
 int enso__cuda_lane_run(struct enso_lane *lane, const struct enso_run *run,
                         struct enso_error *err) ENSO_MUST_CHECK;
+/* tune.c: the contract of engine/backend.h. */
+int enso__cuda_tune(struct enso_device *device, const struct enso_tuning *how,
+                    struct enso_error *err) ENSO_MUST_CHECK;
 void enso__cuda_lane_stats(const struct enso_lane *lane, struct enso_lane_stats *ret_stats);
 /* Sleep until all that was put on the lane's stream is done: copies and steps, not the large copies
  * of batches. */

@@ -6,11 +6,16 @@
  * constant weights are rounded and packed as gemm.cu reads them, and cards from 8.0 on multiply
  * them on tensor cores; the plain kernel takes older cards and factors that both come at run time.
  * A constant bias is F32 in any case. MatMul also of F64 and of integers.
+ *
+ * Products with constant weights go to cuBLASLt where it has an algorithm (cublaslt.h), but for
+ * those with an activation that it lacks or computes less exactly. It reads the same weights, but
+ * wants a bias in the type of the result.
  */
 #include "ensod_build.h"
 
 #include "kernels/cuda/cuda_internal.h"
 
+#include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/launch_gemm.h"
 #include "kernels/cuda/launch_network.h"
@@ -29,6 +34,8 @@ struct linear {
     bool a_transposed;         /* Gemm */
     float alpha, beta;         /* Gemm */
     struct enso_activation_args activation;
+    const struct enso__cublaslt_choice *library; /* NULL: our own kernels */
+    void *library_bias; /* device memory, of out_dtype; NULL: none, or bias is of that type */
 };
 
 static void linear_release(struct enso_bound *bound)
@@ -37,6 +44,7 @@ static void linear_release(struct enso_bound *bound)
 
     enso__cuda_free(bound->device, l->weights);
     enso__cuda_free(bound->device, l->bias);
+    enso__cuda_free(bound->device, l->library_bias);
 }
 
 /* Tensor cores multiply by these weights. */
@@ -111,6 +119,65 @@ static int bind_bias(const struct enso__bind *b, struct linear *l, struct enso_e
     return ENSO_OK;
 }
 
+/* The bias once more, rounded to a half type; one that does not hold it makes no library product.
+ */
+static int bind_library_bias(const struct enso__bind *b, struct linear *l, struct enso_error *err)
+{
+    struct enso__packed packed;
+    float *data = NULL;
+    size_t count;
+    int st = enso__constant_floats(b, 2, 1, &data, &count, err);
+
+    if (st != ENSO_OK)
+        return st;
+    st = enso__cuda_pack(b, l->out_dtype, data, 1, l->n, l->n, 1, 1, &packed, NULL);
+    enso_free(data);
+    if (st == ENSO_UNSUPPORTED) {
+        l->library = NULL;
+        return ENSO_OK;
+    }
+    if (st != ENSO_OK)
+        return enso_error_set(err, (enum enso_status)st, "%s: no room for a bias", l->bound.node);
+    l->library_bias = packed.data;
+    l->bound.bytes += packed.bytes;
+    return ENSO_OK;
+}
+
+/* Let cuBLASLt have products by weights that are known, if it has an algorithm for them. */
+static int bind_library(const struct enso__bind *b, struct linear *l, bool residual,
+                        struct enso_error *err)
+{
+    enum enso_activation kind = l->activation.kind;
+    unsigned epilogue = (l->bias != NULL ? ENSO__CUBLASLT_BIAS : 0u) |
+                        (kind == ENSO_ACTIVATION_RELU ? ENSO__CUBLASLT_RELU : 0u) |
+                        (kind == ENSO_ACTIVATION_GELU_TANH ? ENSO__CUBLASLT_GELU_TANH : 0u);
+    bool packed = l->stride != 0;
+
+    if (l->weights == NULL || l->a_transposed ||
+        (kind != ENSO_ACTIVATION_NONE && epilogue <= ENSO__CUBLASLT_BIAS) ||
+        (residual && l->out_dtype != l->dtype)) /* it would have to be of Y's type */
+        return ENSO_OK;
+    const struct enso__cublaslt_product product = {.dtype = l->dtype,
+                                                   .out_dtype = l->out_dtype,
+                                                   .epilogue = epilogue,
+                                                   .w_transposed = packed || l->transposed,
+                                                   .residual = residual,
+                                                   .invariant =
+                                                       enso_graph_wants_batch_invariant(b->graph),
+                                                   .n = l->n,
+                                                   .k = l->k,
+                                                   .ld_x = l->k,
+                                                   .ld_w = packed          ? l->stride
+                                                           : l->transposed ? l->k
+                                                                           : l->n,
+                                                   .ld_residual = l->n,
+                                                   .ld_y = l->n};
+    int st = enso__cublaslt_choose(b->device->cublaslt, &product, &l->library, err);
+    if (st == ENSO_OK && l->library != NULL && l->bias != NULL && enso_dtype_is_half(l->out_dtype))
+        st = bind_library_bias(b, l, err);
+    return st;
+}
+
 /* Sizes of a product at run: B [k, n], from the weights or the tensor. */
 static bool factor_sizes(const struct linear *l, const struct enso_tensor *w, size_t *k, size_t *n)
 {
@@ -154,12 +221,40 @@ static struct enso_cuda_product plain_product(const struct enso__cuda_call *call
                                       .activation = l->activation};
 }
 
+/* Put the product on the stream by cuBLASLt; *ret_taken false: it does not compute this one. */
+static int launch_library(const struct enso__cuda_call *call, const struct enso_cuda_product *p,
+                          bool *ret_taken, struct enso_error *err)
+{
+    const struct linear *l = (const struct linear *)call->bound;
+    const struct enso__cublaslt_operands o = {.x = p->a,
+                                              .w = p->b,
+                                              .bias = l->library_bias != NULL ? l->library_bias
+                                                                              : p->bias,
+                                              .residual = p->residual,
+                                              .y = p->y,
+                                              .m = p->m,
+                                              .alpha = p->alpha,
+                                              .beta = p->beta};
+    struct enso_error why = {0};
+
+    *ret_taken = enso__cublaslt_takes(l->library, &o);
+    if (!*ret_taken)
+        return ENSO_OK;
+    int st = enso__cublaslt_run(call->cublaslt, l->library, &o, call->stream, &why);
+    return st == ENSO_OK ? ENSO_OK
+                         : enso__cuda_error(call, err, (enum enso_status)st, "%s", why.message);
+}
+
 /* Launch one product where it is fastest. */
 static int launch(const struct enso__cuda_call *call, const struct enso_cuda_product *p,
                   struct enso_error *err)
 {
     const struct linear *l = (const struct linear *)call->bound;
+    bool taken;
+    int st = launch_library(call, p, &taken, err);
 
+    if (st != ENSO_OK || taken)
+        return st;
     if (!on_tensor_cores(l))
         return enso__cuda_launched(call, enso_cuda_product(p, call->stream), err);
     const struct enso_cuda_gemm g = {.dtype = p->dtype,
@@ -264,6 +359,8 @@ int enso__cuda_bind_linear(const struct enso__bind *b, struct enso_bound **ret,
     st = bind_factor(b, l, err);
     if (st == ENSO_OK)
         st = bind_bias(b, l, err);
+    if (st == ENSO_OK && (bias == NULL || l->bias != NULL))
+        st = bind_library(b, l, residual != NULL, err);
     if (st != ENSO_OK) {
         enso__cuda_bound_free(&l->bound);
         return st;
@@ -328,6 +425,8 @@ int enso__cuda_bind_gemm(const struct enso__bind *b, struct enso_bound **ret,
         st = bind_bias(b, l, err);
     if (st == ENSO_OK && c != NULL && l->bias == NULL && c->dtype != dtype)
         st = enso__unsupported(b, err, "C of type %s", enso_dtype_name(c->dtype));
+    if (st == ENSO_OK && (c == NULL || l->bias != NULL))
+        st = bind_library(b, l, false, err);
     if (st != ENSO_OK) {
         enso__cuda_bound_free(&l->bound);
         return st;
@@ -383,6 +482,8 @@ int enso__cuda_bind_matmul(const struct enso__bind *b, struct enso_bound **ret,
     l->dtype = l->out_dtype = dtype;
     int st =
         dtype == ENSO_DTYPE_F32 || enso_dtype_is_half(dtype) ? bind_factor(b, l, err) : ENSO_OK;
+    if (st == ENSO_OK)
+        st = bind_library(b, l, false, err);
     if (st != ENSO_OK) {
         enso__cuda_bound_free(&l->bound);
         return st;

@@ -38,7 +38,8 @@ static void read_now(struct enso__cuda_watch *w, bool device_works)
 {
     struct enso_device_metrics read = {.idle_bytes = NAN};
 
-    if (device_works)
+    /* enter, or the runtime asks card 0 on behalf of a thread that never chose one */
+    if (device_works && enso__cuda_enter(w->device, NULL) == ENSO_OK)
         read.idle_bytes = (double)enso__cuda_memory_idle(w->device);
     enso__nvml_read(w->nvml, &read);
     pthread_mutex_lock(&w->mutex);
@@ -71,29 +72,35 @@ static void sleep_on(struct enso__cuda_watch *w)
         rc = pthread_cond_timedwait(&w->wake, &w->mutex, &until);
 }
 
+/* Under the mutex, which is let go meanwhile. False: somebody has asked the thread to stop, and the
+ * device may be gone. */
+static bool work(struct enso__cuda_watch *w, bool trim)
+{
+    struct enso_device_state state;
+
+    enso__cuda_device_state(w->device, &state);
+    pthread_mutex_unlock(&w->mutex);
+    if (trim && !state.down)
+        enso__cuda_memory_trim(w->device);
+    else if (!trim)
+        read_now(w, !state.down);
+    pthread_mutex_lock(&w->mutex);
+    return !w->stop;
+}
+
 static void *watch_main(void *arg)
 {
     struct enso__cuda_watch *w = arg;
-    struct enso_device_state state;
     bool trim;
 
     (void)prctl(PR_SET_NAME, "gpu watch");                            /* for top and gdb only */
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE); /* a refusal does no harm */
     pthread_mutex_lock(&w->mutex);
-    for (;;) {
+    do {
         sleep_on(w);
-        if (w->stop)
-            break;
         trim = w->trim;
         w->trim = false;
-        enso__cuda_device_state(w->device, &state);
-        pthread_mutex_unlock(&w->mutex);
-        if (trim && !state.down)
-            enso__cuda_memory_trim(w->device);
-        if (w->nvml != NULL)
-            read_now(w, !state.down);
-        pthread_mutex_lock(&w->mutex);
-    }
+    } while (!w->stop && (!trim || work(w, true)) && (w->nvml == NULL || work(w, false)));
     pthread_mutex_unlock(&w->mutex);
     enso__nvml_close(w->nvml);
     w->nvml = NULL;

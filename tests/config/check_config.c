@@ -294,6 +294,10 @@ START_TEST(test_config_command_line)
     ck_assert_uint_eq(config.n_model_entries, 2);
     ck_assert_str_eq(config.model_entries[1].path, "--b");
     enso_config_done(&config);
+    ENSO_TEST_OK(load(ARGUMENTS("--tune", "a", "b"), NULL), &err);
+    ck_assert_int_eq(config.action, ENSO_CONFIG_TUNE);
+    ck_assert_uint_eq(config.n_model_entries, 2);
+    enso_config_done(&config);
     ENSO_TEST_OK(load(ARGUMENTS("--help", "--config", "/nowhere"), NULL), &err);
     ck_assert_int_eq(config.action, ENSO_CONFIG_HELP);
     enso_config_done(&config);

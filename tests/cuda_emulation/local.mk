@@ -11,6 +11,7 @@ emulator_cxxflags += -DENSO_EMULATED_TSAN
 endif
 
 emulator_sources = \
+	tests/cuda_emulation/door.cpp tests/cuda_emulation/door.h \
 	tests/cuda_emulation/emulator.h \
 	tests/cuda_emulation/fiber.cpp tests/cuda_emulation/fiber.h \
 	tests/cuda_emulation/block.cpp \
@@ -70,10 +71,20 @@ emulated_wrapped = cudaGetDeviceCount cudaGetDeviceProperties cudaSetDevice cuda
 	cudaStreamBeginCapture cudaStreamEndCapture cudaGraphInstantiate cudaGraphUpload \
 	cudaGraphLaunch cudaGraphExecDestroy cudaGraphDestroy
 check_DATA = tests/cuda_emulation/ensod-cuda-emulated.so
-tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) kernels/cuda/module.map
+tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) \
+		tests/cuda_emulation/module.map
 	$(emulated_verbose)$(CXX) -shared $(emulation_cxxflags) $(CXXFLAGS) -o $@ \
-		$(emulated_module_parts) -Wl,--version-script=$(top_srcdir)/kernels/cuda/module.map \
+		$(emulated_module_parts) -Wl,--version-script=$(top_srcdir)/tests/cuda_emulation/module.map \
 		$(addprefix -Wl$(comma)--wrap=,$(emulated_wrapped)) -Wl,-z,noexecstack -lm
+
+# cuBLASLt for it, a library of its own as the real one is. Hidden from the race detector.
+check_DATA += tests/cuda_emulation/libcublasLt-emulated.so
+tests/cuda_emulation/libcublasLt-emulated.so: tests/cuda_emulation/cublaslt.cpp
+	@$(MKDIR_P) $(@D)
+	$(emulated_verbose)$(CXX) -shared -I$(top_srcdir) -I$(top_builddir) $(emulation_include) \
+		$(emulator_cxxflags) $(CXXFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< -Wl,-z,noexecstack -ldl -lm
+-include tests/cuda_emulation/libcublasLt-emulated.so.d
+CLEANFILES += tests/cuda_emulation/libcublasLt-emulated.so tests/cuda_emulation/libcublasLt-emulated.so.d
 
 # The driver's management library as tests/end_to_end/check_cuda.py wants it.
 check_DATA += tests/cuda_emulation/libfake-nvml.so
@@ -91,6 +102,14 @@ tests_cuda_emulation_check_module_SOURCES = tests/cuda_emulation/check_module.c
 tests_cuda_emulation_check_module_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_module_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_module_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/cuda_emulation/check_cublaslt
+TESTS += tests/cuda_emulation/check_cublaslt
+tests_cuda_emulation_check_cublaslt_SOURCES = tests/cuda_emulation/check_cublaslt.c \
+	kernels/cuda/cublaslt_load.c
+tests_cuda_emulation_check_cublaslt_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_cublaslt_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_cublaslt_LDADD = $(KERNEL_TEST_LIBS)
 
 # Device memory of whole models.
 check_PROGRAMS += tests/cuda_emulation/check_memory
@@ -193,6 +212,8 @@ EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
 	tests/cuda_emulation/check_memory.c tests/cuda_emulation/fake_nvml.c \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
+	tests/cuda_emulation/check_cublaslt.c tests/cuda_emulation/cublaslt.cpp \
+	tests/cuda_emulation/module.map \
 	tests/cuda_emulation/include/cuda_bf16.h \
 	tests/cuda_emulation/include/cuda_fp16.h \
 	tests/cuda_emulation/include/cuda_runtime.h \

@@ -309,7 +309,7 @@ class Memory(unittest.TestCase):
 
     def test_model_that_fits_serves_beside_one_that_does_not(self):
         config = (f"[server]\nmodels = {BUNDLED}\n[device]\ndevice = cuda:0\ncuda_module = {MODULE}\n"
-                  "gpu_memory = 24MiB\n")
+                  "gpu_memory = 24MiB\ndtype = fp32\n")
         d = Daemon(models=(), config=config)
         answer = {m["id"]: m for m in OnTheGpu.models(d)}
         self.assertEqual(answer["intents"]["state"], "failed")

@@ -26,6 +26,11 @@ tests_fuzz_fuzz_onnx_SOURCES = tests/fuzz/fuzz_onnx.c
 tests_fuzz_fuzz_onnx_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_onnx_LDADD = engine/libengine.a $(PROTOBUF_C_LIBS) $(BASE_LIBS)
 
+FUZZERS += tests/fuzz/fuzz_algorithms
+tests_fuzz_fuzz_algorithms_SOURCES = tests/fuzz/fuzz_algorithms.c kernels/cuda/algorithms.c
+tests_fuzz_fuzz_algorithms_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_algorithms_LDADD = engine/libengine.a $(BASE_LIBS)
+
 FUZZERS += tests/fuzz/fuzz_image
 tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c
 tests_fuzz_fuzz_image_LDFLAGS = $(FUZZER_LINK)

@@ -76,12 +76,30 @@ tests_kernels_check_network_corners_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_network_corners_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_network_corners_LDADD = $(KERNEL_TEST_LIBS)
 
+# Loading cuBLASLt touches no device: the module's file is compiled into its test.
+check_PROGRAMS += tests/kernels/check_cublaslt_load
+TESTS += tests/kernels/check_cublaslt_load
+tests_kernels_check_cublaslt_load_SOURCES = tests/kernels/check_cublaslt_load.c \
+	kernels/cuda/cublaslt_load.c kernels/cuda/cublaslt_api.h
+tests_kernels_check_cublaslt_load_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_cublaslt_load_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_cublaslt_load_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+
 check_PROGRAMS += tests/kernels/check_types
 TESTS += tests/kernels/check_types
 tests_kernels_check_types_SOURCES = tests/kernels/check_types.c $(GRAPH_TEST_HELPERS)
 tests_kernels_check_types_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_types_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_types_LDADD = $(KERNEL_TEST_LIBS)
+
+# The same with the table of timed algorithms.
+check_PROGRAMS += tests/kernels/check_algorithms
+TESTS += tests/kernels/check_algorithms
+tests_kernels_check_algorithms_SOURCES = tests/kernels/check_algorithms.c \
+	kernels/cuda/algorithms.c kernels/cuda/algorithms.h
+tests_kernels_check_algorithms_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_algorithms_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_algorithms_LDADD = $(TEST_LIBS) $(ENGINE_LIBS) $(CHECK_LIBS)
 
 check_PROGRAMS += tests/kernels/check_half_ragged
 TESTS += tests/kernels/check_half_ragged
