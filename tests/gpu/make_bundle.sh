@@ -33,7 +33,7 @@ programs_of_tests() {
 rm -rf "$top"
 mkdir -p "$top/build/lib" "$top/build/kernels/cuda" "$top/build/tests/cuda_emulation"
 configured main "${ENSO_BUNDLE_ARCH:-80,90}"
-read -ra tests < <(programs_of_tests | tr '\n' ' ')
+mapfile -t tests < <(programs_of_tests | tr ' ' '\n')
 jobs=$(nproc)
 make -C "$work/main" -s -j"$jobs" ensod enso "${tests[@]}" kernels/cuda/ensod-cuda.so \
     tests/twins/record-cuda tests/cuda_emulation/ensod-cuda-emulated.so
