@@ -440,11 +440,12 @@ static void publish(struct enso_registry *r, struct enso_entry *e, struct enso_s
     if (s != NULL) {
         const struct enso_model_info *info = enso_model_info(s->model);
 
-        enso_log(
-            ENSO_LOG_NOTICE, "model ready",
-            "model=%s task=%s architecture=%s device=%s dtype=%s weight_bytes=%llu seconds=%.3f",
-            e->id, enso_task_name(info->task), info->architecture, info->device, info->dtype,
-            (unsigned long long)info->weight_bytes, info->load_seconds);
+        enso_log(ENSO_LOG_NOTICE, "model ready",
+                 "model=%s task=%s architecture=%s device=%s dtype=%s batched=%s weight_bytes=%llu "
+                 "seconds=%.3f",
+                 e->id, enso_task_name(info->task), info->architecture, info->device, info->dtype,
+                 info->batched ? "yes" : "no", (unsigned long long)info->weight_bytes,
+                 info->load_seconds);
         if (info->dtype_reason != NULL)
             enso_log(ENSO_LOG_WARNING, "model computes in fp32", "model=%s reason=%s", e->id,
                      info->dtype_reason);

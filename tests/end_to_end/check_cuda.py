@@ -70,12 +70,27 @@ class OnTheGpu(unittest.TestCase):
             self.assertEqual(model["dtype"], "float32")
             self.assertNotIn("device_fallback", model)
             self.assertGreater(model["weight_bytes"], 0)
+        self.assertEqual(OnTheGpu.batched(self.gpu), OnTheGpu.batched(self.cpu))
         self.assertTrue(all(v == 0 for k, v in self.gpu.metrics().items()
                             if k.startswith("ensod_model_device_fallback")))
+
+    def test_what_the_card_tells(self):
+        if MODULE == EMULATED:
+            self.skipTest("on the emulated card: see Metrics")
+        told = {k.partition("{")[0]: v for k, v in self.gpu.metrics().items() if k.startswith("ensod_device_")}
+        self.assertEqual(told["ensod_device_up"], 1)
+        for name, least, most in (("temperature_celsius", 1, 120), ("power_watts", 1, 3000),
+                                  ("memory_total_bytes", 1 << 30, 1 << 40)):
+            self.assertTrue(least <= told["ensod_device_" + name] <= most, (name, told))
 
     @staticmethod
     def models(d):
         return json.loads(d.get("/v1/models")[2])["data"]
+
+    @staticmethod
+    def batched(d):
+        """Of a model whose rows are not the same in a batch, each item is run alone."""
+        return {m["id"]: m["batched"] for m in OnTheGpu.models(d)}
 
     def test_sentences(self):
         """Alone, and all in one ragged batch."""
@@ -135,6 +150,7 @@ class InAHalf:
         for model in OnTheGpu.models(self.gpu):
             self.assertEqual((model["id"], model["device"], model["dtype"], model.get("dtype_reason")),
                              (model["id"], NAME, self.NAME, None))
+        self.assertEqual(OnTheGpu.batched(self.gpu), OnTheGpu.batched(self.cpu))
         self.assertTrue(self.gpu.logged(f"dtype={self.NAME}"))
 
     def near_rows(self, gpu, cpu):

@@ -55,11 +55,17 @@ kernel_tests() {
     done
 }
 
-# run_kernels MODULE: every test program over a module.
+# run_kernels MODULE: every test program over a module. All tests of a program in one process, over one opened
+# card: a process for each would spend the time on making contexts and, from PTX, on compiling the same again.
 run_kernels() {
     local over=$1 path said n f e checks=0 bad=0
     while read -r path; do
-        said=$(ENSO_TEST_BACKEND=$over timeout 400 "$path" 2>&1) || { bad=$((bad + 1)); printf '%s\n' "$said" | tail -n 60; }
+        said=$(CK_FORK=no ENSO_TEST_KEEP_DEVICE=1 ENSO_TEST_BACKEND=$over timeout 400 "$path" 2>&1) || {
+            bad=$((bad + 1))
+            # A card that is lost fails all that comes behind: which test it was shows in a process for each.
+            ! grep -q 'stays down' <<<"$said" || said=$(ENSO_TEST_BACKEND=$over timeout 400 "$path" 2>&1)
+            printf '%s\n' "$said" | tail -n 60
+        }
         read -r n f e < <(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\)$/\1 \2 \3/p' <<<"$said" | tail -n 1) ||
             { printf '%s: no count\n' "${path##*/}"; bad=$((bad + 1)); continue; }
         printf '%-24s %5d checks %3d failures %3d errors\n' "${path##*/}" "$n" "$f" "$e"
@@ -69,8 +75,7 @@ run_kernels() {
     [ "$bad" -eq 0 ] && [ "$checks" -gt 0 ]
 }
 
-# What the driver compiles is compiled in this run, but once and not again by every test, each of which is a
-# process of its own.
+# What the driver compiles is compiled in this run, but once and not again by every program.
 with_own_cache() {
     local cache rc
     cache=$(mktemp -d) || return 1
@@ -116,7 +121,7 @@ sanitizer() {
     for kind in memcheck racecheck synccheck; do
         echo "== $kind"
         # One test program in one process; its slow cases are left out by the time limit of the stage.
-        CK_FORK=no CK_DEFAULT_TIMEOUT=0 ENSO_TEST_BACKEND=$module timeout 150 \
+        CK_FORK=no CK_DEFAULT_TIMEOUT=0 ENSO_TEST_KEEP_DEVICE=1 ENSO_TEST_BACKEND=$module timeout 150 \
             compute-sanitizer --tool "$kind" --error-exitcode 99 "$build/tests/kernels/check_fused" >"$out/sanitizer-$kind.log" 2>&1
         case $? in
         0) echo "nothing found" ;;

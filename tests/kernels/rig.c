@@ -62,6 +62,10 @@ const char *const *rig_sets(void)
     return sets;
 }
 
+/* With ENSO_TEST_KEEP_DEVICE a GPU stays open from rig to rig: there are thousands, and opening a
+ * real card (its memory pool, pinned memory, NVML) takes longer than what they do with it. */
+static struct enso_device *kept;
+
 int rig_try_init(struct rig *r, const char *isa, unsigned n_threads)
 {
     const char *library = getenv("ENSO_TEST_CUBLASLT");
@@ -70,10 +74,15 @@ int rig_try_init(struct rig *r, const char *isa, unsigned n_threads)
                                           .n_threads = n_threads,
                                           .isa = isa,
                                           .cublaslt = library != NULL ? library : "none"};
+    int st = ENSO_OK;
 
-    *r = (struct rig){.graph = enso_graph_create("test")};
+    *r = (struct rig){.graph = enso_graph_create("test"), .device = kept};
     ck_assert_ptr_nonnull(r->graph);
-    return rig_backend()->device_open(&options, &r->device, &r->err);
+    if (kept == NULL)
+        st = rig_backend()->device_open(&options, &r->device, &r->err);
+    if (st == ENSO_OK && rig_on_gpu() && getenv("ENSO_TEST_KEEP_DEVICE") != NULL)
+        kept = r->device;
+    return st;
 }
 
 void rig_init(struct rig *r, const char *isa, unsigned n_threads)
@@ -350,7 +359,8 @@ void rig_done(struct rig *r)
             enso_test_guard_free(r->outputs[i].data, enso_tensor_bytes(&r->outputs[i]));
     backend->lane_close(r->lane);
     backend->unbind(r->device, r->bound);
-    backend->device_close(r->device);
+    if (r->device != kept)
+        backend->device_close(r->device);
     enso_graph_destroy(r->graph);
 }
 
