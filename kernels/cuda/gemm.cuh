@@ -24,6 +24,8 @@
  *
  * Shapes. Large: 128 x 128, four warps of 64 x 64 (32 mma for 8 ldmatrix in a step of 16; registers
  * for two blocks on a multiprocessor), three stages, 48 KiB: what every card gives without asking.
+ * Tall: 128 x 64, four warps of 64 x 32, four stages, 48 KiB: where half of the last large tile's
+ * columns or more would stand outside, as with the 64 channels of many an image network.
  * Medium: 64 x 64, four warps of 32 x 32, four stages, 32 KiB. Small: 32 x 32, four warps of 16 x
  * 16, eight stages, 32 KiB: for a single sentence or picture, whose few tiles wait for memory more
  * than they multiply. The largest that still gives most multiprocessors a tile is taken. Considered
@@ -65,6 +67,7 @@ template <int TILE_M, int TILE_N, int DOWN_, int ACROSS_, int STAGES_> struct en
     static_assert(BYTES <= 48 * 1024, "what a launch may have without asking");
 };
 typedef enso_gemm_shape<128, 128, 2, 2, 3> enso_gemm_large;
+typedef enso_gemm_shape<128, 64, 2, 2, 4> enso_gemm_tall;
 typedef enso_gemm_shape<64, 64, 2, 2, 4> enso_gemm_medium;
 typedef enso_gemm_shape<32, 32, 2, 2, 8> enso_gemm_small;
 
@@ -325,7 +328,7 @@ enso_gemm_multiply(const uint16_t *a, const uint16_t *b,
 
 /* ---- results ---- */
 
-/* Four neighbours of a row: all that is done to sums, and the stores. `vectors`: y, the residual
+/* Four neighbours of a row: all that is done to sums, and the stores. `vectors`: y, bias, residual
  * and n let them be read and written at once. */
 template <typename T>
 static __device__ __forceinline__ void enso_gemm_finish(const struct enso_cuda_gemm &g, size_t row,
@@ -352,7 +355,11 @@ static __device__ __forceinline__ void enso_gemm_finish(const struct enso_cuda_g
 #pragma unroll
     for (unsigned e = 0; e < 4; e++)
         v[e] *= g.alpha;
-    if (g.bias != NULL) {
+    if (g.bias != NULL && vectors) {
+        const float4 four = *reinterpret_cast<const float4 *>(g.bias + column);
+
+        v[0] += four.x, v[1] += four.y, v[2] += four.z, v[3] += four.w;
+    } else if (g.bias != NULL) {
 #pragma unroll
         for (unsigned e = 0; e < 4; e++)
             v[e] += e < n ? g.bias[column + e] : 0.0f;
@@ -400,6 +407,7 @@ static __device__ __forceinline__ bool enso_gemm_vectors(const struct enso_cuda_
     const uintptr_t y = (uintptr_t)g.y, r = (uintptr_t)g.residual;
 
     return g.n % 4 == 0 && y % (g.out_dtype == ENSO_DTYPE_F32 ? 16 : 8) == 0 &&
+           (uintptr_t)g.bias % 16 == 0 &&
            (g.residual == NULL ||
             (r % 8 == 0 && g.residual_column == 1 && g.residual_row % 4 == 0));
 }
@@ -574,11 +582,21 @@ static inline int enso_gemm_launch(const struct enso_cuda_gemm *g,
                        (uint32_t)(enso_gemm_tiles(steps, splits) * ENSO_GEMM_STEP));
 }
 
+/* Half of a large tile would be outside of the result's last columns. */
+static inline bool enso_gemm_is_narrow(const struct enso_cuda_gemm *g)
+{
+    const size_t rest = g->n % enso_gemm_large::N;
+
+    return rest != 0 && rest <= enso_gemm_tall::N;
+}
+
 /* In the largest shape that keeps a card busy. */
 template <typename T, template <typename> class Loader, typename Source>
 static inline int enso_gemm_choose(const struct enso_cuda_gemm *g, const Source &source,
                                    cudaStream_t stream)
 {
+    if (enso_gemm_is_narrow(g) && enso_gemm_is_busy<enso_gemm_tall>(g))
+        return enso_gemm_launch<T, enso_gemm_tall, Loader<enso_gemm_tall>>(g, source, stream);
     if (enso_gemm_is_busy<enso_gemm_large>(g))
         return enso_gemm_launch<T, enso_gemm_large, Loader<enso_gemm_large>>(g, source, stream);
     if (enso_gemm_is_busy<enso_gemm_medium>(g))

@@ -16,6 +16,7 @@
 
 #include <math.h>
 
+#include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/half.cuh"
 
 #define BLOCK 128
@@ -73,20 +74,17 @@ static __global__ void __launch_bounds__(BLOCK)
     pool(const T *x, T *y, size_t n, size_t n_channels, bool nhwc, bool max, bool include_pad,
          Wide lowest, const struct enso_cuda_window w)
 {
+    const bool small = enso_small(n);
+
     ENSO_GRID_STRIDE(i, n)
     {
-        if (nhwc) {
-            const size_t pixel = i / n_channels, image = pixel / w.n_out;
+        uint64_t channel = 0, place;
+        const uint64_t pixel = nhwc ? enso_divide(i, n_channels, small, &channel) : i;
+        const uint64_t image = enso_divide(pixel, w.n_out, small, &place); /* or plane */
+        const size_t step = nhwc ? n_channels : 1;
 
-            y[i] = pool_one<T, Wide>(x + image * w.n_in * n_channels + (i - pixel * n_channels),
-                                     n_channels, w, (uint32_t)(pixel - image * w.n_out), max,
-                                     include_pad, lowest);
-        } else {
-            const size_t plane = i / w.n_out;
-
-            y[i] = pool_one<T, Wide>(x + plane * w.n_in, 1, w, (uint32_t)(i - plane * w.n_out), max,
-                                     include_pad, lowest);
-        }
+        y[i] = pool_one<T, Wide>(x + image * w.n_in * step + channel, step, w, (uint32_t)place, max,
+                                 include_pad, lowest);
     }
 }
 

@@ -220,3 +220,12 @@ EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/include/cuda_runtime_api.h \
 	tests/cuda_emulation/include/enso_emulated.h \
 	tests/cuda_emulation/include/vector_types.h
+
+# All that the GPU's part can show without a card, alone; check-long adds what takes minutes.
+.PHONY: check-cuda-emulation check-long
+cuda_emulation_tests = $(filter tests/cuda_emulation/% tests/twins/% tests/end_to_end/check_cuda% \
+	tests/end_to_end/check_cublaslt%,$(TESTS))
+check-cuda-emulation:
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(cuda_emulation_tests)'
+check-long:
+	ENSOD_TEST_LONG=yes $(MAKE) $(AM_MAKEFLAGS) check

@@ -7,8 +7,8 @@
  * "ldmatrix"; tests/twins checks them against a second source. Nothing here uses the index
  * arithmetic of a kernel. Not known and so not shown: the order and width in which a card's mma
  * adds. The twin adds products, which are exact, to C in float, k rising. A NaN keeps its bits
- * here; a card makes it 0x7fffffff. No card has answered yet: tests/twins/record makes the files
- * that would anchor this.
+ * here; a card makes it 0x7fffffff. No card has answered yet: tests/twins/record-cuda makes the
+ * files that would anchor this.
  *
  * Asynchronous copies are as late as PTX allows: the target holds poison from the copy's issue and
  * its bytes from the moment the issuing thread waits for the group; other threads may look only

@@ -17,7 +17,8 @@ import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "examples")]
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "bench")]
+import harness  # noqa: E402
 from daemon import (BUILD, BUNDLED, ENSOD, MODELS, PATIENCE, SANITIZED, SOURCE, Daemon,  # noqa: E402
                     main)
 
@@ -192,6 +193,38 @@ class InBf16(InAHalf, unittest.TestCase):
 
 class InFp16(InAHalf, unittest.TestCase):
     DTYPE, NAME, NEAR = "fp16", "float16", 4e-3
+
+
+class Shapes(unittest.TestCase):
+    """Encoders of the sizes that people serve, random weights: vectors of the GPU against the processor's."""
+
+    def same(self, shape, texts, dtype, near):
+        with tempfile.TemporaryDirectory(prefix="ensod-shape-") as folder:
+            harness.write_bert(folder, shape)
+            daemons = [gpu("--device", "cuda:0", "--dtype", dtype, models=(folder,),
+                           config="[server]\ndefault_timeout = 0\n"), Daemon("--device", "cpu", models=(folder,))]
+            model = OnTheGpu.models(daemons[0])[0]
+            self.assertEqual((model["device"], model["dtype"]), (NAME, {"bf16": "bfloat16", "fp32": "float32"}[dtype]))
+            asked = [d.post("/v1/embeddings", {"model": model["id"], "input": texts}, timeout=20 * PATIENCE)
+                     for d in daemons]
+            self.assertEqual([a[0] for a in asked], [200, 200], asked[0][2])
+            for g, c in zip(asked[0][2]["data"], asked[1][2]["data"]):
+                largest = max(map(abs, c["embedding"]))
+                for a, b in zip(g["embedding"], c["embedding"]):
+                    self.assertAlmostEqual(a, b, delta=near * largest)
+            self.assertEqual([d.stop() for d in daemons], [0, 0])
+
+    def test_minilm(self):
+        """Six layers of 384 in twelve heads, as all-MiniLM-L6-v2."""
+        shape = harness.Shape(6, 384, 12, 1536, vocabulary=3000)
+        self.same(shape, ["where is my new card", "love"], "bf16", 2e-2)
+        if not SANITIZED:
+            self.same(shape, ["where is my new card", "love"], "fp32", 1e-4)
+
+    def test_bert_base(self):
+        if not os.environ.get("ENSOD_TEST_LONG"):
+            self.skipTest("takes minutes; make check-long")
+        self.same(harness.BERT_BASE, [SENTENCES[0], SENTENCES[3]], "bf16", 2e-2)
 
 
 class OfTheirOwn(unittest.TestCase):

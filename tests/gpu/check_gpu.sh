@@ -84,7 +84,7 @@ run_kernels() {
 with_own_cache() {
     local cache rc
     cache=$(mktemp -d) || return 1
-    CUDA_CACHE_PATH=$cache CUDA_CACHE_MAXSIZE=1073741824 "$@"
+    CUDA_CACHE_PATH=$cache CUDA_CACHE_MAXSIZE=1073741824 CK_TIMEOUT_MULTIPLIER=$((4 * CK_TIMEOUT_MULTIPLIER)) "$@"
     rc=$?
     rm -rf "$cache"
     return $rc

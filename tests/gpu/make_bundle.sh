@@ -62,7 +62,7 @@ done
 find "$top/build/lib" -type f | while read -r library; do
     patchelf --set-rpath "\$ORIGIN" "$library"
 done
-if find "$top/build/lib" | grep -qiE 'cuda|cublas|nvidia'; then
+if find "$top/build/lib" | grep -qE '/lib(cuda|cublas|cudnn|nv|nccl)'; then
     echo "make_bundle.sh: a CUDA library is in the bundle" >&2
     exit 1
 fi

@@ -30,6 +30,21 @@
 
 static const enum enso_dtype types[] = {BF16, F16};
 
+/* A T4 computes no BF16. Asked once: opening a card takes a while. */
+static bool passed_over(enum enso_dtype dtype)
+{
+    static enum { UNKNOWN, TAKEN, PASSED_OVER } answers[2];
+    struct rig r;
+
+    if (answers[dtype == BF16] == UNKNOWN) {
+        rig_init(&r, rig_sets()[0], 1);
+        answers[dtype == BF16] =
+            rig_backend()->computes(r.device, ENSO_OP_LINEAR, dtype) ? TAKEN : PASSED_OVER;
+        rig_done(&r);
+    }
+    return answers[dtype == BF16] == PASSED_OVER;
+}
+
 /* ---- numbers ---- */
 
 /* Random numbers that are of the type. */
@@ -171,6 +186,8 @@ static void build_linear(struct rig *r, const struct linear *z, const struct num
 
 static void one_linear(const struct linear *z)
 {
+    if (passed_over(z->dtype))
+        return;
     struct numbers x = numbers_new(z->dtype, z->m * z->k, 1);
     struct numbers w = numbers_new(z->dtype, z->k * z->n, 2);
     struct numbers residual = numbers_new(z->dtype, z->m * z->n, 4);
@@ -272,9 +289,18 @@ START_TEST(test_linear_activations)
 }
 END_TEST
 
-/* More than 95 tiles of 128 x 128, and of 64 x 64 (gemm.cuh). */
+/* More than 95 tiles of 128 x 128, of 64 x 64, and of 128 x 64 (gemm.cuh). */
 START_TEST(test_linear_larger_tiles)
 {
+    one_linear(&(struct linear){.m = 4200,
+                                .k = 72,
+                                .n = 168,
+                                .dtype = types[_i],
+                                .out = types[_i],
+                                .stored = F32,
+                                .activation = ENSO_ACTIVATION_RELU,
+                                .bias = true,
+                                .residual = true});
     one_linear(&(struct linear){.m = 700,
                                 .k = 72,
                                 .n = 604,
@@ -329,6 +355,8 @@ static float *run_rows(const struct linear *z, const struct numbers *x, const st
 
 static void check_rows_alone(size_t m, size_t k, size_t n, enum enso_dtype dtype)
 {
+    if (passed_over(dtype))
+        return;
     struct linear z = {.m = m, .k = k, .n = n, .dtype = dtype, .out = F32, .stored = F32};
     struct numbers x = numbers_new(dtype, m * k, 21), w = numbers_new(dtype, k * n, 22);
     const size_t rows[] = {0, 1, m / 2, m - 2, m - 1};
@@ -357,12 +385,15 @@ START_TEST(test_rows_have_their_bits_alone)
     check_rows_alone(6, 4104, 30, types[_i]);     /* in parts */
     check_rows_alone(1600, 104, 1000, types[_i]); /* large tiles against small ones */
     check_rows_alone(700, 104, 600, types[_i]);   /* medium tiles */
+    check_rows_alone(12300, 24, 40, types[_i]);   /* tall tiles */
 }
 END_TEST
 
 /* Infinities and NaN in the rows beside it. */
 static void check_neighbours(size_t m, size_t k, size_t n, enum enso_dtype dtype)
 {
+    if (passed_over(dtype))
+        return;
     struct linear z = {.m = m, .k = k, .n = n, .dtype = dtype, .out = F32, .stored = F32};
     struct numbers x = numbers_new(dtype, m * k, 23), w = numbers_new(dtype, k * n, 24);
     const size_t row = m / 2;
@@ -402,6 +433,8 @@ struct gemm {
 
 static void one_gemm(const struct gemm *z, enum enso_dtype dtype)
 {
+    if (passed_over(dtype))
+        return;
     struct numbers a = numbers_new(dtype, z->m * z->k, 5), b = numbers_new(dtype, z->k * z->n, 6);
     size_t c_count = ENSO_MAX(z->c_rows, (size_t)1) * z->c_columns;
     struct numbers c = numbers_new(dtype, c_count, 7);
@@ -473,6 +506,8 @@ END_TEST
 static void one_matmul(enum enso_dtype dtype, size_t a_batch, size_t b_batch, size_t m, size_t k,
                        size_t n, bool constant)
 {
+    if (passed_over(dtype))
+        return;
     size_t batch = ENSO_MAX(a_batch, ENSO_MAX(b_batch, (size_t)1));
     struct numbers a = numbers_new(dtype, ENSO_MAX(a_batch, (size_t)1) * m * k, 8);
     struct numbers b = numbers_new(dtype, ENSO_MAX(b_batch, (size_t)1) * k * n, 9);
@@ -609,6 +644,8 @@ static double conv_reference(const struct conv *z, bool planes, const struct con
 
 static void one_conv(const struct conv *z, enum enso_dtype dtype, bool planes)
 {
+    if (passed_over(dtype))
+        return;
     struct conv_data d;
     size_t channels = z->channels / z->group, k = channels * z->kh * z->kw;
     struct rig r;
@@ -674,14 +711,17 @@ START_TEST(test_conv_fused_geometries)
 }
 END_TEST
 
-/* More than 95 tiles of 128 x 128, and of 64 x 64. */
+/* More than 95 tiles of 128 x 128, of 64 x 64, and of 128 x 64. */
 START_TEST(test_conv_fused_larger_tiles)
 {
+    static const struct conv tall = {
+        2, 79, 80, 8, 56, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, ENSO_ACTIVATION_RELU, true, true};
     static const struct conv medium = {
         2, 40, 41, 8, 100, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, ENSO_ACTIVATION_RELU, true, false};
     static const struct conv z = {
         3, 64, 65, 8, 128, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, ENSO_ACTIVATION_RELU, true, true};
 
+    one_conv(&tall, types[_i], false);
     one_conv(&medium, types[_i], false);
     one_conv(&z, types[_i], false);
 }
@@ -702,6 +742,8 @@ END_TEST
 /* An image has the same bits alone and in a batch. */
 START_TEST(test_conv_fused_images_have_their_bits_alone)
 {
+    if (passed_over(types[_i]))
+        return;
     struct conv z = {33,    60,   32, 8, 128, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, ENSO_ACTIVATION_NONE,
                      false, false};
     size_t image = z.h * z.w * z.channels, out = z.h * z.w * z.out, n = 8;
@@ -741,7 +783,7 @@ START_TEST(test_weights_beyond_fp16_are_refused)
     struct linear z = {.m = 2, .k = 8, .n = 3, .stored = F32};
 
     for (size_t t = 0; t < 2; t++)
-        for (size_t i = 0; i < ENSO_ARRAY_SIZE(large); i++) {
+        for (size_t i = 0; i < ENSO_ARRAY_SIZE(large) && !passed_over(types[t]); i++) {
             struct numbers x = numbers_new(types[t], 16, 1), w = numbers_new(types[t], 24, 2);
             struct rig r;
 
@@ -762,21 +804,21 @@ END_TEST
 
 START_TEST(test_parameters_that_come_at_run_time_are_refused)
 {
-    struct numbers x = numbers_new(BF16, 64, 1);
+    struct numbers x = numbers_new(F16, 64, 1);
     struct rig r;
 
     rig_init(&r, NULL, 1);
-    rig_input(&r, BF16, 2, DIMS(2, 4), x.halves);
+    rig_input(&r, F16, 2, DIMS(2, 4), x.halves);
     rig_constant(&r, F32, 2, DIMS(3, 4), x.floats);
-    rig_input(&r, BF16, 1, DIMS(3), x.halves);
+    rig_input(&r, F16, 1, DIMS(3), x.halves);
     rig_node(&r, ENSO_OP_LINEAR, 1);
     ck_assert_int_eq(rig_try_bind(&r), ENSO_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(r.err.message, "must be constant"));
     rig_done(&r);
 
     rig_init(&r, NULL, 1);
-    rig_input(&r, BF16, 4, DIMS(1, 2, 3, 3), x.halves);
-    rig_input(&r, BF16, 4, DIMS(2, 2, 1, 1), x.halves);
+    rig_input(&r, F16, 4, DIMS(1, 2, 3, 3), x.halves);
+    rig_input(&r, F16, 4, DIMS(2, 2, 1, 1), x.halves);
     rig_node(&r, ENSO_OP_CONV, 1);
     ck_assert_int_eq(rig_try_bind(&r), ENSO_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(r.err.message, "must be constant"));

@@ -37,7 +37,8 @@ static const enum enso_dtype types[] = {F16, BF16, F32};
 /* BF16 is none of sm_75's. */
 static bool computes(enum enso_dtype dtype)
 {
-    const struct enso_device_options options = {.name = "cuda:0", .n_threads = 1};
+    const struct enso_device_options options = {
+        .name = "cuda:0", .n_threads = 1, .cublaslt = "none"};
     struct enso_device *device;
     struct enso_error err = {0};
 

@@ -190,7 +190,7 @@ static int try_bind(struct enso_device *device, const char *text, struct enso_er
 START_TEST(test_types_promises)
 {
     const struct enso_device_options options = {
-        .name = rig_on_gpu() ? "cuda:0" : "cpu", .n_threads = 1, .isa = "auto"};
+        .name = rig_on_gpu() ? "cuda:0" : "cpu", .n_threads = 1, .isa = "auto", .cublaslt = "none"};
     struct enso_device *device;
     struct enso_error err = {0};
     char text[1024];
