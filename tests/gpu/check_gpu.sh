@@ -57,12 +57,11 @@ kernel_tests() {
     done
 }
 
-# run_kernels MODULE [PATTERN]: every test program (whose name matches) over a module, with our own products
-# unless ENSO_TEST_CUBLASLT says otherwise: else the library would take them. All tests of a program in one process, over one opened
-# card: a process for each would spend the time on making contexts and, from PTX, on compiling the same again.
+# run_kernels MODULE [PATTERN]: every test program (whose name matches) over a module. All tests of a program in
+# one process, over one opened card: a process for each would spend the time on making contexts and, from PTX, on
+# compiling the same again.
 run_kernels() {
     local over=$1 only=${2:-check_} path said n f e checks=0 bad=0
-    local -x ENSO_TEST_CUBLASLT=${ENSO_TEST_CUBLASLT-none}
     while read -r path; do
         [[ ${path##*/} =~ ^($only) ]] || continue
         said=$(CK_FORK=no ENSO_TEST_KEEP_DEVICE=1 ENSO_TEST_BACKEND=$over timeout 400 "$path" 2>&1) || {
