@@ -11,6 +11,8 @@
 #   jit        the same from PTX, which the driver compiles (CUDA_FORCE_PTX_JIT=1)
 #   plain      the same with the module of compute_75 (ensod-cuda-75.so) and the kernels that cards without
 #              bf16 get
+#   library    fp32 products by cuBLASLt where it is found, as batch_invariant = yes has them (in halves it rounds
+#              before an activation: models and parity see to those)
 #   models     the bundled models over HTTP against the processor (check_cuda.py, parity.py)
 #   sanitizer  kernels under compute-sanitizer, where it starts
 #
@@ -30,12 +32,12 @@ while [ $# -gt 0 ]; do
     case $1 in
     --out) out=$2; shift ;;
     --emulated) emulated=yes ;;
-    -*) sed -n '3,22s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    -*) sed -n '3,24s/^# \{0,1\}//p' "$0"; exit 2 ;;
     *) stages+=("$1") ;;
     esac
     shift
 done
-[ ${#stages[@]} -gt 0 ] || stages=(card twins kernels jit plain models)
+[ ${#stages[@]} -gt 0 ] || stages=(card twins kernels library jit plain models)
 if [ -n "$emulated" ]; then
     module=$build/tests/cuda_emulation/ensod-cuda-emulated.so
     plain=$module
@@ -55,11 +57,13 @@ kernel_tests() {
     done
 }
 
-# run_kernels MODULE: every test program over a module. All tests of a program in one process, over one opened
-# card: a process for each would spend the time on making contexts and, from PTX, on compiling the same again.
+# run_kernels MODULE [PATTERN]: every test program (whose name matches) over a module. All tests of a program in
+# one process, over one opened card: a process for each would spend the time on making contexts and, from PTX, on
+# compiling the same again.
 run_kernels() {
-    local over=$1 path said n f e checks=0 bad=0
+    local over=$1 only=${2:-check_} path said n f e checks=0 bad=0
     while read -r path; do
+        [[ ${path##*/} =~ ^($only) ]] || continue
         said=$(CK_FORK=no ENSO_TEST_KEEP_DEVICE=1 ENSO_TEST_BACKEND=$over timeout 400 "$path" 2>&1) || {
             bad=$((bad + 1))
             # A card that is lost fails all that comes behind: which test it was shows in a process for each.
@@ -139,6 +143,7 @@ run_stage() {
     kernels) run_kernels "$module" ;;
     jit) CUDA_FORCE_PTX_JIT=1 with_own_cache run_kernels "$module" ;;
     plain) plain ;;
+    library) ENSO_TEST_CUBLASLT='' ENSO_TEST_BATCH_INVARIANT=1 run_kernels "$module" 'check_fused|check_network' ;;
     models) models ;;
     sanitizer) sanitizer ;;
     *) echo "check_gpu.sh: there is no stage '$1'; --help names them"; return 2 ;;

@@ -78,6 +78,8 @@ int rig_try_init(struct rig *r, const char *isa, unsigned n_threads)
 
     *r = (struct rig){.graph = enso_graph_create("test"), .device = kept};
     ck_assert_ptr_nonnull(r->graph);
+    if (getenv("ENSO_TEST_BATCH_INVARIANT") != NULL)
+        enso_graph_want_batch_invariant(r->graph);
     if (kept == NULL)
         st = rig_backend()->device_open(&options, &r->device, &r->err);
     if (st == ENSO_OK && rig_on_gpu() && getenv("ENSO_TEST_KEEP_DEVICE") != NULL)

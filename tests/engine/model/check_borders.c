@@ -283,6 +283,62 @@ START_TEST(test_borders_batches)
 }
 END_TEST
 
+/* A device whose batches come out by the factor 1 + noise. */
+static float noise;
+static bool invariant;
+
+static void uneven_info(const struct enso_device *device, struct enso_device_info *ret)
+{
+    enso_backend_cpu()->device_info(device, ret);
+    ret->batch_invariant = invariant;
+}
+
+static int uneven_begin(struct enso_lane *lane, unsigned slot, const struct enso_run *batch,
+                        struct enso_error *err)
+{
+    int st = enso_backend_cpu()->begin(lane, slot, batch, err);
+    const struct enso_step *last = &batch->steps[batch->n_steps - 1];
+    const struct enso_tensor *y = &batch->tensors[last->outputs[0]];
+
+    for (int64_t i = 0; st == ENSO_OK && batch->extents->n_items > 1 && i < enso_tensor_count(y);
+         i++)
+        ((float *)y->data)[i] *= 1 + noise;
+    return st;
+}
+
+/* Rounding is no reason to run items one by one where the device says that it rounds by the size
+ * of the batch; rows that know of each other are. */
+START_TEST(test_borders_batches_that_round_otherwise)
+{
+    static const struct {
+        float noise;
+        bool invariant, batched;
+    } rows[] = {{0, true, true}, {1e-5f, true, false}, {1e-5f, false, true}, {0.1f, false, false}};
+    const struct enso_device_options how = {.name = "cpu", .n_threads = 1, .isa = "generic"};
+    struct enso_buffer graph = ENSO_BUFFER_INIT;
+    struct enso_backend uneven = *enso_backend_cpu();
+    struct enso_model_options options = {.path = dir, .id = "m", .backend = &uneven};
+    struct enso_error err = {0};
+    struct enso_model *model;
+
+    uneven.device_info = uneven_info;
+    uneven.begin = uneven_begin;
+    put_node(&graph, "Neg", "x", NULL, "y", NULL, 0, NULL);
+    put_border(&graph, 11, "x", DIMS(-1, 4));
+    put_border(&graph, 12, "y", DIMS(-1, 4));
+    write_model(dir, &graph);
+    ENSO_TEST_OK(uneven.device_open(&how, &options.device, &err), &err);
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(rows); i++) {
+        noise = rows[i].noise;
+        invariant = rows[i].invariant;
+        ENSO_TEST_OK(enso_model_load(&options, &model, &err), &err);
+        ck_assert_msg(enso_model_info(model)->batched == rows[i].batched, "row %zu", i);
+        enso_model_unref(model);
+    }
+    uneven.device_close(options.device);
+}
+END_TEST
+
 /* The scores are the second output, raw or not; the graph's own outputs are both. */
 START_TEST(test_borders_scores_in_the_second_output)
 {
@@ -388,6 +444,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_borders_rows_that_multiply);
     tcase_add_test(core, test_borders_batch_in_the_last_dimension);
     tcase_add_test(core, test_borders_batches);
+    tcase_add_test(core, test_borders_batches_that_round_otherwise);
     tcase_add_test(core, test_borders_scores_in_the_second_output);
     tcase_add_test(errors, test_borders_pictures_by_fours);
     tcase_add_test(errors, test_borders_of_gigabytes);
