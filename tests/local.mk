@@ -4,10 +4,10 @@ TEST_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 TEST_CPPFLAGS = $(AM_CPPFLAGS) -DENSO_ALLOW_BANNED -DENSO_TOP_SRCDIR='"$(abs_top_srcdir)"'
 # Instrumented builds tell the scripts, which then say nothing of time and memory.
 if ENABLE_ASAN
-TESTS_SANITIZED = ENSOD_TEST_SANITIZED=yes; export ENSOD_TEST_SANITIZED;
+TESTS_SANITIZED = ENSOD_TEST_SANITIZED=address; export ENSOD_TEST_SANITIZED;
 endif
 if ENABLE_TSAN
-TESTS_SANITIZED = ENSOD_TEST_SANITIZED=yes; export ENSOD_TEST_SANITIZED;
+TESTS_SANITIZED = ENSOD_TEST_SANITIZED=thread; export ENSOD_TEST_SANITIZED;
 endif
 AM_TESTS_ENVIRONMENT = top_srcdir='$(top_srcdir)'; export top_srcdir; \
 	top_builddir='$(top_builddir)'; export top_builddir; \
