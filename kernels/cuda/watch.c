@@ -31,7 +31,8 @@ struct enso__cuda_watch {
     pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t wake;   /* its clock is CLOCK_MONOTONIC */
     bool stop, trim;
-    bool ended;                      /* the thread does nothing any more */
+    bool in_driver;                  /* the thread is where it may be stuck */
+    bool ended;                      /* it does nothing any more */
     struct enso_device_metrics read; /* idle_bytes and what NVML tells */
 };
 
@@ -80,12 +81,14 @@ static bool work(struct enso__cuda_watch *w, bool trim)
     struct enso_device_state state;
 
     enso__cuda_device_state(w->device, &state);
+    w->in_driver = true;
     pthread_mutex_unlock(&w->mutex);
     if (trim && !state.down)
         enso__cuda_memory_trim(w->device);
     else if (!trim)
         read_now(w, !state.down);
     pthread_mutex_lock(&w->mutex);
+    w->in_driver = false;
     return !w->stop;
 }
 
@@ -102,6 +105,7 @@ static void *watch_main(void *arg)
         trim = w->trim;
         w->trim = false;
     } while (!w->stop && (!trim || work(w, true)) && (w->nvml == NULL || work(w, false)));
+    w->in_driver = true;
     pthread_mutex_unlock(&w->mutex);
     enso__nvml_close(w->nvml);
     pthread_mutex_lock(&w->mutex);
@@ -179,17 +183,19 @@ int enso__cuda_watch_open(struct enso_device *device, struct enso__cuda_watch **
 
 void enso__cuda_watch_close(struct enso__cuda_watch *w)
 {
-    struct timespec until = in_seconds(END_WAIT_S);
     bool ended;
-    int rc = 0;
 
     if (w == NULL)
         return;
     pthread_mutex_lock(&w->mutex);
     w->stop = true;
     (void)pthread_cond_signal(&w->wake);
-    while (!w->ended && rc == 0)
-        rc = pthread_cond_timedwait(&w->wake, &w->mutex, &until);
+    while (!w->ended) { /* outside of the driver it needs no more than its turn on the processor */
+        struct timespec until = in_seconds(END_WAIT_S);
+
+        if (pthread_cond_timedwait(&w->wake, &w->mutex, &until) != 0 && w->in_driver)
+            break;
+    }
     ended = w->ended;
     pthread_mutex_unlock(&w->mutex);
     if (ended) { /* joined as such, which sanitizers follow: they lose sight of a timed join */

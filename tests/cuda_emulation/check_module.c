@@ -74,11 +74,12 @@ END_TEST
 
 START_TEST(test_module_other_version)
 {
-    /* all that a daemon with ABI 2 had before its functions: nothing behind it may be read */
-    const uint32_t two = 2;
+    /* all that a daemon with ABI 2 had before its functions, and what aligns them: nothing behind
+     * it may be read */
+    const uint32_t two[2] = {2, 0};
     struct enso_host old = *enso_host();
 
-    ck_assert_ptr_null(rig_entry()((const struct enso_host *)(const void *)&two));
+    ck_assert_ptr_null(rig_entry()((const struct enso_host *)(const void *)two));
     old.abi = ENSO_BACKEND_ABI + 1;
     ck_assert_ptr_null(rig_entry()(&old));
     old = *enso_host();

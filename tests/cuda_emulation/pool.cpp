@@ -34,7 +34,8 @@ struct block {
 
 std::map<const void *, block> blocks;
 CUmemPoolHandle_st default_pool;
-std::vector<CUmemPoolHandle_st *> pools = {&default_pool};
+/* Never taken down, as the handles (stream.cpp). */
+std::vector<CUmemPoolHandle_st *> &pools = *new std::vector<CUmemPoolHandle_st *>{&default_pool};
 
 uint64_t round_up(uint64_t n, uint64_t to)
 {

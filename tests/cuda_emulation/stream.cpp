@@ -31,7 +31,8 @@ namespace
 /* As many launches as a card's queue holds; the host waits then. */
 constexpr size_t MAX_PENDING = 1024;
 
-std::set<const void *> handles;
+/* Never taken down: what a lost device leaves behind is the process's to the end, no leak. */
+std::set<const void *> &handles = *new std::set<const void *>;
 std::vector<CUstream_st *> streams; /* destroyed ones too while something waits in them */
 double clock_now;
 
