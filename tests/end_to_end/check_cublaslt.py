@@ -12,7 +12,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE]
 import check_cuda  # noqa: E402
-from daemon import BUILD, BUNDLED, ENSOD, MODELS, PATIENCE, Daemon, main  # noqa: E402
+from daemon import THREAD_SANITIZED, BUILD, BUNDLED, ENSOD, MODELS, PATIENCE, Daemon, main  # noqa: E402
 
 LIBRARY = os.path.join(BUILD, "tests", "cuda_emulation", "libcublasLt-emulated.so")
 
@@ -136,6 +136,9 @@ class Tuning(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    if THREAD_SANITIZED:
+        print("SKIP: an emulated card takes too long under ThreadSanitizer; check_cuda.py has some of it")
+        sys.exit(77)
     if not os.path.exists(LIBRARY):
         print(f"SKIP: {LIBRARY} was not built (it needs a C++ compiler)")
         sys.exit(77)

@@ -19,7 +19,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "bench")]
 import harness  # noqa: E402
-from daemon import (BUILD, BUNDLED, ENSOD, MODELS, PATIENCE, SANITIZED, SOURCE, Daemon,  # noqa: E402
+from daemon import (THREAD_SANITIZED, BUILD, BUNDLED, ENSOD, MODELS, PATIENCE, SANITIZED, SOURCE, Daemon,  # noqa: E402
                     main)
 
 EMULATED = os.path.join(BUILD, "tests", "cuda_emulation", "ensod-cuda-emulated.so")
@@ -487,4 +487,6 @@ if __name__ == "__main__":
     if not os.path.exists(MODULE):
         print(f"SKIP: {MODULE} was not built (it needs a C++ compiler)")
         sys.exit(77)
+    if THREAD_SANITIZED and len(sys.argv) == 1:
+        sys.argv += ["WithoutOne"]
     main(sys.modules["__main__"])

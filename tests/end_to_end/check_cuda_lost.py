@@ -14,7 +14,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from daemon import BUILD, MODELS, PATIENCE, SANITIZED, Daemon, main  # noqa: E402
+from daemon import THREAD_SANITIZED, BUILD, MODELS, PATIENCE, SANITIZED, Daemon, main  # noqa: E402
 
 MODULE = os.path.join(BUILD, "tests", "cuda_emulation", "ensod-cuda-emulated.so")
 NAME = "cuda-emulated:0"
@@ -210,6 +210,9 @@ class Lost(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    if THREAD_SANITIZED:
+        print("SKIP: an emulated card takes too long under ThreadSanitizer; check_cuda.py has some of it")
+        sys.exit(77)
     if not os.path.exists(MODULE):
         print(f"SKIP: {MODULE} was not built (it needs a C++ compiler)")
         sys.exit(77)

@@ -27,6 +27,8 @@ make_models.make(MODELS)
 # Sanitizers make everything several times slower.
 PATIENCE = float(os.environ.get("ENSOD_TEST_PATIENCE", "60"))
 SANITIZED = "ENSOD_TEST_SANITIZED" in os.environ  # memory and time say nothing about ensod then
+# ThreadSanitizer sees every emulated thread of a GPU as one of its own: minutes for what takes a second.
+THREAD_SANITIZED = os.environ.get("ENSOD_TEST_SANITIZED") == "thread"
 
 
 class Daemon:
