@@ -4,8 +4,8 @@
 # The tests of kernels (tests/kernels), with their references in double, over the CUDA kernels on each
 # emulated card: shared memory, block and grid limits differ between them. Sanitized builds take one
 # card, since they look for what is the same on all, and ThreadSanitizer's some of the tests.
-# ENSO_TEST_CARDS names others. As many at a time as
-# there are cores: one after the other they would be the longest test by far.
+# ENSO_TEST_CARDS names others. As many at a time as there are cores: one after the other they would be
+# the longest test by far.
 set -u
 # Each test is a process that ThreadSanitizer would let wait a second at its end.
 export TSAN_OPTIONS="atexit_sleep_ms=0 ${TSAN_OPTIONS:-}"

@@ -137,7 +137,7 @@ class Tuning(unittest.TestCase):
 
 if __name__ == "__main__":
     if THREAD_SANITIZED:
-        print("SKIP: an emulated card takes too long under ThreadSanitizer; check_cuda.py has some of it")
+        print("SKIP: an emulated card takes too long under ThreadSanitizer")
         sys.exit(77)
     if not os.path.exists(LIBRARY):
         print(f"SKIP: {LIBRARY} was not built (it needs a C++ compiler)")
