@@ -511,11 +511,12 @@ class Life(unittest.TestCase):
         d.stop()
 
     def test_wrong_flags_and_folders(self):
-        for args, code, word in ((["--liste", "x"], 2, "--listen"), (["/does/not/exist"], 1, "/does/not/exist"),
-                                 (["--device", "cuda:0", MODELS], 1, "GPU"), (["--check", "/tmp"], 1, "/tmp")):
-            run = subprocess.run([ENSOD] + args, capture_output=True, text=True, timeout=PATIENCE)
-            self.assertEqual(run.returncode, code, run.stderr)
-            self.assertIn(word, run.stderr)
+        with tempfile.TemporaryDirectory() as empty:
+            for args, code, word in ((["--liste", "x"], 2, "--listen"), (["/does/not/exist"], 1, "/does/not/exist"),
+                                     (["--device", "cuda:0", MODELS], 1, "GPU"), (["--check", empty], 1, empty)):
+                run = subprocess.run([ENSOD] + args, capture_output=True, text=True, timeout=PATIENCE)
+                self.assertEqual(run.returncode, code, f"{args}: {run.stdout}{run.stderr}")
+                self.assertIn(word, run.stderr)
 
     def test_check_help_version(self):
         run = subprocess.run([ENSOD, "--check", os.path.join(MODELS, "intents")], capture_output=True, text=True,
