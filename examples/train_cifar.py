@@ -57,6 +57,7 @@ def augmented(x):
 
 def main():
     parser = training.arguments(__doc__, epochs=40, rate=3e-3, decay=0.05, validation=2500)
+    training.checkpoint_option(parser)
     parser.add_argument("--hidden", type=int, default=256, help="width of the first linear layer")
     args = parser.parse_args()
     training.begin(args)

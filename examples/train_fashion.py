@@ -56,7 +56,9 @@ def augmented(x):
 
 
 def main():
-    args = training.arguments(__doc__, epochs=40, rate=4e-3, decay=0.02, validation=5000).parse_args()
+    parser = training.arguments(__doc__, epochs=40, rate=4e-3, decay=0.02, validation=5000)
+    training.checkpoint_option(parser)
+    args = parser.parse_args()
     training.begin(args)
     images = datasets.find(args.data, "train-images-idx3-ubyte.gz", "train-images-idx3-ubyte")
     pictures, labels = datasets.read_idx(images)

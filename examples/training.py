@@ -41,6 +41,12 @@ def arguments(doc, **defaults):
     return p
 
 
+def checkpoint_option(parser):
+    """Of the trainings that use fit()."""
+    parser.add_argument("--checkpoint", metavar="FILE",
+                        help="kept after each epoch; a start that finds it goes on there, with the same result")
+
+
 def begin(args):
     """Seeds, threads and precision, before anything is drawn or computed."""
     random.seed(args.seed)
@@ -86,6 +92,13 @@ class Average:
             else:
                 mine.copy_(new)
 
+    def state_dict(self):
+        return {"net": self.net.state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.net.load_state_dict(state["net"])
+        self.steps = state["steps"]
+
 
 @torch.no_grad()
 def accuracy(net, x, y, prepare, batch=500):
@@ -93,6 +106,46 @@ def accuracy(net, x, y, prepare, batch=500):
     right = sum((net(prepare(a)).argmax(1) == b).sum().item()
                 for a, b in zip(x.split(batch), y.split(batch)))
     return right / len(y)
+
+
+class Progress:
+    """How far a training has come: what has been found best, and the seconds it took until now."""
+
+    def __init__(self):
+        self.epoch, self.best, self.best_epoch, self.best_state = 0, -1.0, 0, None
+        self.start = time.time()
+
+    def seconds(self):
+        return time.time() - self.start
+
+    def save(self, path, args, parts):
+        """Write all that the next epoch starts from, random numbers too, in one step: a file that is
+        there is whole. `parts` have state_dict()."""
+        state = {"settings": settings(args), "epoch": self.epoch, "seconds": self.seconds(), "best": self.best,
+                 "best_epoch": self.best_epoch, "best_state": self.best_state, "random": torch.get_rng_state(),
+                 "parts": [part.state_dict() for part in parts]}
+        torch.save(state, path + ".part")
+        os.replace(path + ".part", path)
+
+    def load(self, path, args, parts):
+        """Go on from the file, if there is one; a file of other settings ends the program."""
+        if not os.path.exists(path):
+            return
+        state = torch.load(path, map_location=args.device, weights_only=True)
+        if state["settings"] != settings(args):
+            sys.exit(f"{path} is of a training with other options: {state['settings']}; remove it, or give those")
+        for part, known in zip(parts, state["parts"]):
+            part.load_state_dict(known)
+        torch.set_rng_state(state["random"].cpu())
+        self.epoch, self.best, self.best_epoch = state["epoch"], state["best"], state["best_epoch"]
+        self.best_state, self.start = state["best_state"], time.time() - state["seconds"]
+        print(f"goes on after epoch {self.epoch}", flush=True)
+
+
+def settings(args):
+    """The options that a training's result depends on."""
+    apart = {"data", "out", "golden", "checkpoint", "device"}
+    return {key: value for key, value in vars(args).items() if key not in apart}
 
 
 def fit(net, train, validation, augment, prepare, args, smoothing=0.1):
@@ -106,10 +159,12 @@ def fit(net, train, validation, augment, prepare, args, smoothing=0.1):
     steps = -(-len(x) // args.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.rate, pct_start=0.2,
                                                    total_steps=steps * args.epochs)
-    best, best_epoch, best_state, start = -1.0, 0, None, time.time()
+    progress, parts = Progress(), (net, average, optimiser, schedule)
     print(f"{sum(p.numel() for p in net.parameters()):,} parameters, {len(x)} items to learn from, "
           f"{len(vx)} to judge by, {args.precision}, {args.threads} threads", flush=True)
-    for epoch in range(1, args.epochs + 1):
+    if args.checkpoint:
+        progress.load(args.checkpoint, args, parts)
+    while progress.epoch < args.epochs and progress.epoch - progress.best_epoch < args.patience:
         net.train()
         total, right = 0.0, 0
         for picked in torch.randperm(len(x)).split(args.batch):
@@ -128,26 +183,27 @@ def fit(net, train, validation, augment, prepare, args, smoothing=0.1):
             average.update(net)
             total += loss.item() * len(truth)
             right += (answers.argmax(1) == truth).sum().item()
-        judged = accuracy(average.net, vx, vy, prepare)
-        mark = ""
-        if judged > best:
-            best, best_epoch, mark = judged, epoch, "  *"
-            best_state = copy.deepcopy(average.net.state_dict())
-        print(f"epoch {epoch:3d}  loss {total / len(x):.4f}  train {right / len(x):.4f}  "
-              f"validation {judged:.4f}  {time.time() - start:6.0f} s{mark}", flush=True)
-        if epoch - best_epoch >= args.patience:
-            print(f"no gain for {args.patience} epochs: stopped")
-            break
-    average.net.load_state_dict(best_state)
+        judged, mark = accuracy(average.net, vx, vy, prepare), ""
+        progress.epoch += 1
+        if judged > progress.best:
+            progress.best, progress.best_epoch, mark = judged, progress.epoch, "  *"
+            progress.best_state = copy.deepcopy(average.net.state_dict())
+        print(f"epoch {progress.epoch:3d}  loss {total / len(x):.4f}  train {right / len(x):.4f}  "
+              f"validation {judged:.4f}  {progress.seconds():6.0f} s{mark}", flush=True)
+        if args.checkpoint:
+            progress.save(args.checkpoint, args, parts)
+    if progress.epoch < args.epochs:
+        print(f"no gain for {args.patience} epochs: stopped")
+    average.net.load_state_dict(progress.best_state)
     net = average.net.to("cpu", memory_format=torch.contiguous_format).eval()
     return net, {
         "seed": args.seed,
         "command": " ".join(["python3"] + sys.argv),
-        "seconds": round(time.time() - start),
-        "epochs": epoch,
-        "best_epoch": best_epoch,
+        "seconds": round(progress.seconds()),
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
         "validation_items": len(vx),
-        "validation_accuracy": round(best, 4),
+        "validation_accuracy": round(progress.best, 4),
         "parameters": sum(p.numel() for p in net.parameters()),
         "torch": torch.__version__.split("+")[0],
         "threads": args.threads,
