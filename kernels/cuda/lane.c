@@ -480,8 +480,11 @@ static void count(_Atomic uint64_t *counter, int64_t n)
 static void record(struct enso_lane *lane, const struct enso_run *run, int *faults,
                    struct enso__recording *r)
 {
-    int code = enso__capture_begin(lane->stream);
+    int code;
 
+    if (!enso__capture_reserve(lane->device, *run->captures, r, run->n_steps))
+        return;
+    code = enso__capture_begin(lane->stream);
     if (code != cudaSuccess) {
         enso__capture_refuse(lane->device, r, code);
         return;
