@@ -770,6 +770,47 @@ START_TEST(test_module_hangs)
 }
 END_TEST
 
+struct stuck {
+    struct two *two;
+    struct enso_error err;
+};
+
+static void *begin_and_stick(void *arg)
+{
+    struct stuck *s = arg;
+
+    if (two_begin(s->two, 0, 2, 1, &s->err) == ENSO_OK)
+        (void)two_finish(s->two, 0, 2, 1, &s->err);
+    return NULL;
+}
+
+/* A launch that does not come back: whoever asks sees that the device is lost. */
+START_TEST(test_module_stuck_in_a_launch)
+{
+    struct enso_device_state state = {0};
+    struct enso_error err = {0};
+    struct stuck stuck;
+    pthread_t thread;
+    struct two t;
+
+    ENSO_TEST_OK((enum enso_status)two_open(&t, 10, ALWAYS, &err), &err);
+    two_batch(&t, 0, 2, 1);
+    stuck = (struct stuck){.two = &t};
+    setenv("ENSO_CUDA_EMULATED_HANG_MS", "3000", 1);
+    setenv("ENSO_CUDA_EMULATED_FAIL", "launch:stuck", 1);
+    ck_assert_int_eq(pthread_create(&thread, NULL, begin_and_stick, &stuck), 0);
+    for (int i = 0; i < 250 && !state.down; i++) {
+        (void)usleep(10000);
+        rig_backend()->device_state(t.device, &state);
+    }
+    ck_assert(state.down);
+    ck_assert_int_eq(stuck.err.message[0], 0); /* it is still in there */
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ENSO_TEST_CONTAINS(stuck.err.message, "stays down");
+    two_close(&t);
+}
+END_TEST
+
 /* A lane goes on after a refused launch, and after a batch that is too large. */
 START_TEST(test_module_lane_goes_on)
 {
@@ -903,6 +944,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_module_graphs);
     tcase_add_loop_test(core, test_module_graph_refused, 0, 3);
     tcase_add_test(core, test_module_graphs_stay);
+    tcase_add_test(core, test_module_stuck_in_a_launch);
     tcase_add_loop_test(core, test_module_graphs_in_little_memory, 0, 2);
     tcase_add_test(core, test_module_no_graphs_for_long);
     tcase_add_test(core, test_module_rounds_up);

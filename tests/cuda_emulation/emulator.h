@@ -279,6 +279,8 @@ bool stream_reach(const point_ref &at);
 bool stream_finish(cudaStream_t stream);
 /* Something that hangs is in some stream. */
 bool stream_hangs(void);
+/* What a thread does that waits for it: sleep for a while. Not under the lock. */
+void nap_in_vain(void);
 /* Nothing that waits will ever run: nobody waits for it any more either. */
 void stream_drop_all(void);
 /* fn(op) for everything that waits in any stream. */
