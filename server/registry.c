@@ -71,6 +71,8 @@ void enso_served_unref(struct enso_served *s)
     enso_queue_destroy(s->queue);
     enso_meters_model_done(&s->meters);
     enso_model_unref(s->model);
+    if (s->place != NULL)
+        enso_place_release(s->place, s->promised_bytes);
     enso_free(s);
 }
 
@@ -137,6 +139,7 @@ static int add_entry(struct enso_registry *r, const char *id, const char *path,
         return enso_error_no_memory(err, "the list of models");
     e->batching = config->batching;
     e->arithmetic = config->arithmetic;
+    e->device = config->device;
     e->required = config->required;
     r->entries[r->n_entries++] = e;
     return ENSO_OK;
@@ -307,6 +310,8 @@ static int apply_settings(struct enso_registry *r, const struct enso_config_mode
                                   config->name);
         e->batching = config->batching;
         e->arithmetic = config->arithmetic;
+        if (config->device != NULL)
+            e->device = config->device;
         e->required = e->required || config->required;
         if (config->served_name != NULL) {
             int st = rename_entry(r, e, config->served_name, err);
@@ -331,6 +336,23 @@ static int apply_settings(struct enso_registry *r, const struct enso_config_mode
             return enso_error_no_memory(err, "the list of aliases");
         r->aliases = more;
         r->aliases[r->n_aliases++] = (struct alias){name, e};
+    }
+    return ENSO_OK;
+}
+
+/* "auto" may have found no GPU; what else could be wrong the configuration has refused. */
+static int check_devices(const struct enso_registry *r, struct enso_error *err)
+{
+    for (size_t i = 0; i < r->n_entries; i++) {
+        const struct enso_entry *e = r->entries[i];
+        const char *why = r->app->devices->fallback.message;
+
+        if (e->device == NULL || enso_devices_find(r->app->devices, e->device) != NULL)
+            continue;
+        return enso_error_set(err, ENSO_INVALID,
+                              "model '%s' shall run on %s, which is not there (%s); leave device "
+                              "out of its section, or make that GPU work",
+                              e->id, e->device, why[0] != '\0' ? why : "no GPU was found");
     }
     return ENSO_OK;
 }
@@ -390,8 +412,9 @@ static void queue_limits(const struct enso_entry *e, const struct enso_model_inf
     };
 }
 
-static int load(struct enso_registry *r, struct enso_entry *e, struct enso_served **ret,
-                struct enso_error *err)
+/* device: as for enso_devices_load */
+static int load(struct enso_registry *r, struct enso_entry *e, const char *device,
+                struct enso_served **ret, struct enso_error *err)
 {
     struct enso_model_options options = {
         .path = e->path, .id = e->id, .max_pixels = (uint64_t)r->app->config->max_image_pixels};
@@ -406,7 +429,10 @@ static int load(struct enso_registry *r, struct enso_entry *e, struct enso_serve
     s->id = e->id;
     s->truncate = e->batching.truncate;
     s->created = enso_clock_wall_seconds();
-    st = enso_devices_load(r->app->devices, &options, &s->model, &s->place, &s->fallback, err);
+    st = enso_devices_load(r->app->devices, device, &options, &s->model, &s->place, &s->fallback,
+                           err);
+    if (st == ENSO_OK)
+        st = enso_place_promise(s->place, s->model, &e->batching, &s->promised_bytes, err);
     if (st == ENSO_OK)
         st = enso_meters_model(r->app->meters, enso_model_info(s->model), &s->meters, err);
     if (st == ENSO_OK) {
@@ -455,8 +481,8 @@ static void publish(struct enso_registry *r, struct enso_entry *e, struct enso_s
     enso_wakeup_send(r->bell);
 }
 
-/* A model of a lost device loads again elsewhere. Requests that wait for it fail, and those that
- * come hear that it is loading. */
+/* A model of a lost device loads again: onto that device, which fails and tells why, hence onto the
+ * processor. Requests that wait for it fail, and those that come hear that it is loading. */
 static void move(struct enso_registry *r, struct enso_entry *e)
 {
     struct enso_served *old, *s = NULL;
@@ -473,7 +499,7 @@ static void move(struct enso_registry *r, struct enso_entry *e)
     (void)pthread_mutex_unlock(&r->lock);
     enso_scheduler_close_queue(old->place->scheduler, old->queue);
     enso_meters_model_replaced(&old->meters);
-    (void)load(r, e, &s, &err); /* err tells */
+    (void)load(r, e, old->place->name, &s, &err); /* err tells */
     publish(r, e, s, &err);
     enso_scheduler_remove_queue(old->place->scheduler, old->queue, enso_clock_now_ns());
     enso_served_unref(old);
@@ -509,7 +535,7 @@ static void *loader_main(void *arg)
         struct enso_served *s = NULL;
         struct enso_error err = {0};
 
-        (void)load(r, r->entries[i], &s, &err); /* err tells */
+        (void)load(r, r->entries[i], r->entries[i]->device, &s, &err); /* err tells */
         publish(r, r->entries[i], s, &err);
         /* From the first model that serves on, requests come first. Linux gives each thread its own
          * nice value. Refusal does no harm. */
@@ -546,6 +572,8 @@ int enso_registry_create(const struct enso_registry_options *options,
         st = add_default(r, config, err);
     for (size_t i = 0; st == ENSO_OK && i < config->n_model_entries; i++)
         st = apply_settings(r, &config->model_entries[i], err);
+    if (st == ENSO_OK)
+        st = check_devices(r, err);
     if (st == ENSO_OK) {
         r->bell = enso_wakeup_create(r->app->loop, on_bell, r, err);
         st = r->bell != NULL ? ENSO_OK : ENSO_NO_MEMORY;

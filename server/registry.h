@@ -32,7 +32,8 @@ struct enso_registry;
 struct enso_served {
     atomic_uint refs;
     struct enso_model *model;
-    const struct enso_place *place;
+    struct enso_place *place;
+    uint64_t promised_bytes;    /* of the place's memory, for its batches */
     struct enso_error fallback; /* why it is not where it was wanted, or empty */
     struct enso_queue *queue;   /* on the place's scheduler */
     struct enso_observer observer;
@@ -51,6 +52,7 @@ struct enso_entry {
     const char *id, *path;
     struct enso_config_batching batching;
     struct enso_config_arithmetic arithmetic;
+    const char *device; /* that it shall run on; NULL: any. The configuration's string */
     bool required;
     /* under the registry's lock */
     enum enso_entry_state state;
@@ -64,12 +66,13 @@ struct enso_registry_options {
     void (*on_change)(struct enso_app *app);
 };
 
-/* Reads the configuration's model entries and the folders they name (not the models). */
+/* Reads the configuration's model entries and the folders they name (not the models). ENSO_INVALID
+ * also when a model's device is not open. */
 int enso_registry_create(const struct enso_registry_options *options,
                          struct enso_registry **ret_registry, struct enso_error *err);
 /* Stops the loader (after the model it is at), removes queues, frees models. NULL is fine. */
 void enso_registry_destroy(struct enso_registry *registry);
-/* Models that are on a lost device load again, onto the next one, by the loader; until then they
+/* Models that are on a lost device load again, onto the processor, by the loader; until then they
  * are loading. Loop thread. */
 void enso_registry_move_lost(struct enso_registry *registry);
 /* At the end: load no more models. True when the loader is at one that takes longer than half a

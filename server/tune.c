@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ensod --tune [MODEL_DIR...]: load the models as the daemon would, let the GPU time what can
- * compute their matrix products, print a table, and keep what was fastest in the state directory,
- * where later starts find it. The GPU should have nothing else to do meanwhile.
+ * ensod --tune [MODEL_DIR...]: load the models as the daemon would, let each GPU time what can
+ * compute the matrix products of its models, print a table, and keep what was fastest in the state
+ * directory, where later starts find it. The GPU should have nothing else to do meanwhile.
  */
 #include <stdio.h>
 #include <string.h>
@@ -44,16 +44,18 @@ static void print_tuned(void *context, const struct enso_tuned *t)
     r->best_us += (double)t->best_us;
 }
 
-/* Every model that is named, onto the GPU; the rest of the array stays NULL. */
-static int load_models(const struct enso_config *config, const struct enso_devices *devices,
-                       struct enso_model **models, struct enso_error *err)
+/* Every model that is named, onto its GPU, which is noted as one to tune; the rest of the array
+ * stays NULL. */
+static int load_models(const struct enso_config *config, struct enso_devices *devices,
+                       struct enso_model **models, bool has_models[ENSO_MAX_PLACES],
+                       struct enso_error *err)
 {
     int st = ENSO_OK;
     size_t n = 0;
 
     for (size_t i = 0; st == ENSO_OK && i < config->n_model_entries; i++) {
         const struct enso_config_model *m = &config->model_entries[i];
-        const struct enso_place *place;
+        struct enso_place *place;
         struct enso_error fallback = {0};
         char id[256];
 
@@ -63,11 +65,14 @@ static int load_models(const struct enso_config *config, const struct enso_devic
         struct enso_model_options options = {
             .path = m->path, .id = id, .max_pixels = (uint64_t)config->max_image_pixels};
         enso_devices_arithmetic(&m->arithmetic, &options);
-        st = enso_devices_load(devices, &options, &models[n], &place, &fallback, err);
-        if (st == ENSO_OK && place != &devices->places[0])
-            (void)fprintf(stderr, "ensod: '%s' does not run on the GPU: %s\n", id,
-                          fallback.message);
-        n += st == ENSO_OK;
+        st = enso_devices_load(devices, m->device, &options, &models[n], &place, &fallback, err);
+        if (st != ENSO_OK)
+            break;
+        if (place->backend->tune == NULL)
+            (void)fprintf(stderr, "ensod: '%s' does not run on the GPU%s%s\n", id,
+                          fallback.message[0] != '\0' ? ": " : "", fallback.message);
+        has_models[place - devices->places] = true;
+        n++;
     }
     if (st == ENSO_OK && n == 0)
         st = enso_error_set(err, ENSO_INVALID, "name the models to tune for: ensod --tune DIR");
@@ -95,6 +100,7 @@ static int tune(const struct enso_config *config, const struct enso_place *place
 int enso_daemon_tune(const struct enso_config *config, struct enso_error *err)
 {
     struct enso_devices devices = {0};
+    bool has_models[ENSO_MAX_PLACES] = {false};
     struct enso_model **models = enso_alloc_zero(config->n_model_entries + 1, sizeof(*models));
 
     if (models == NULL)
@@ -107,9 +113,14 @@ int enso_daemon_tune(const struct enso_config *config, struct enso_error *err)
                             devices.fallback.message[0] != '\0' ? ": " : "",
                             devices.fallback.message);
     if (st == ENSO_OK)
-        st = load_models(config, &devices, models, err);
-    if (st == ENSO_OK)
-        st = tune(config, &devices.places[0], err);
+        st = load_models(config, &devices, models, has_models, err);
+    for (size_t i = 0; st == ENSO_OK && i < devices.n; i++) {
+        if (!has_models[i] || devices.places[i].backend->tune == NULL)
+            continue;
+        if (devices.n > 2) /* GPUs and the processor */
+            (void)printf("%s\n", devices.places[i].name);
+        st = tune(config, &devices.places[i], err);
+    }
     for (size_t i = 0; i < config->n_model_entries; i++)
         if (models[i] != NULL)
             enso_model_unref(models[i]);
