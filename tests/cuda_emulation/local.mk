@@ -146,6 +146,16 @@ tests_cuda_emulation_check_streams_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_streams_CXXFLAGS = $(emulation_cxxflags)
 tests_cuda_emulation_check_streams_LDADD = $(emulator_test_libs)
 
+check_PROGRAMS += tests/cuda_emulation/check_devices
+TESTS += tests/cuda_emulation/check_devices
+tests_cuda_emulation_check_devices_SOURCES = tests/cuda_emulation/check_devices.c \
+	$(emulator_test_sources)
+nodist_EXTRA_tests_cuda_emulation_check_devices_SOURCES = tests/cuda_emulation/none.cpp
+tests_cuda_emulation_check_devices_CPPFLAGS = $(emulator_test_cppflags)
+tests_cuda_emulation_check_devices_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_devices_CXXFLAGS = $(emulation_cxxflags)
+tests_cuda_emulation_check_devices_LDADD = $(emulator_test_libs)
+
 check_PROGRAMS += tests/cuda_emulation/check_graphs
 TESTS += tests/cuda_emulation/check_graphs
 tests_cuda_emulation_check_graphs_SOURCES = tests/cuda_emulation/check_graphs.c \

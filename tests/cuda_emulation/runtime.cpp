@@ -20,7 +20,7 @@ namespace
 {
 
 /* Nobody comes back from a wait for what hangs; here the device is lost instead, after a while. */
-cudaError_t wait_in_vain(runtime_hold *hold)
+cudaError_t wait_in_vain(runtime_hold *hold, int device)
 {
     const char *text = getenv("ENSO_CUDA_EMULATED_HANG_MS");
     const long ms = text != nullptr ? strtol(text, nullptr, 10) : 1000;
@@ -29,16 +29,18 @@ cudaError_t wait_in_vain(runtime_hold *hold)
     hold->unlock();
     nanosleep(&nap, nullptr);
     hold->lock();
-    device_lost(cudaErrorLaunchTimeout);
-    return device_error();
+    device_lost(device, cudaErrorLaunchTimeout);
+    return device_error(device);
 }
 
 cudaError_t finish(runtime_hold *hold, cudaStream_t stream)
 {
+    const int device = stream->device;
+
     if (!stream_finish(stream))
-        return wait_in_vain(hold);
+        return wait_in_vain(hold, device);
     pool_settle();
-    return device_error();
+    return device_error(device);
 }
 
 /* What a call that concerns the stream says before it does anything. */
@@ -75,6 +77,7 @@ cudaError_t release(memory_kind kind, void *memory)
 {
     runtime_hold hold(runtime_lock);
     cudaError_t state = device_state(), forbidden = cudaSuccess;
+    memory_info info;
 
     if (memory == nullptr)
         return answer(state);
@@ -82,8 +85,10 @@ cudaError_t release(memory_kind kind, void *memory)
         forbidden = capture_forbids();
     if (forbidden != cudaSuccess)
         return answer(forbidden);
-    if (stream_hangs())
-        state = wait_in_vain(&hold);
+    if (!memory_lookup(memory, &info))
+        info.device = device_current();
+    if (stream_hangs(info.device))
+        state = wait_in_vain(&hold, info.device);
     check_unused(memory);
     if (!memory_delete(kind, memory) && state == cudaSuccess)
         state = cudaErrorInvalidValue;
@@ -130,7 +135,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
     if (state != cudaSuccess)
         return answer(state);
     *total_bytes = device_profile().memory_bytes;
-    *free_bytes = *total_bytes - memory_used();
+    *free_bytes = *total_bytes - memory_used(device_current());
     return cudaSuccess;
 }
 
@@ -220,6 +225,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
         report_launch("a stream is made that waits for the default stream and holds it up");
     *stream = new CUstream_st();
     (*stream)->number = ++n_made;
+    (*stream)->device = device_current();
     handle_add(*stream);
     stream_all().push_back(*stream);
     return cudaSuccess;
@@ -276,10 +282,11 @@ cudaError_t cudaStreamQuery(cudaStream_t stream)
         stream->patience--;
         return cudaErrorNotReady;
     }
+    const int device = stream->device;
     if (!stream_finish(stream))
         return cudaErrorNotReady;
     pool_settle();
-    return answer(device_error());
+    return answer(device_error(device));
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
@@ -315,6 +322,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
         return answer(state);
     *event = new CUevent_st();
     (*event)->flags = flags;
+    (*event)->device = device_current();
     handle_add(*event);
     return cudaSuccess;
 }
@@ -345,6 +353,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
         error = cudaErrorInvalidResourceHandle;
     if (error != cudaSuccess)
         return answer(error);
+    if (event->device != stream->device)
+        report_launch("an event of device %d is recorded in a stream of device %d", event->device,
+                      stream->device);
     if (stream->capturing != nullptr)
         return answer(capture_record(stream, event));
     op.what = action::record;
@@ -356,13 +367,16 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
     return answer(stream_put(stream, std::move(op)));
 }
 
-/* What a call that looks at an event says before it does anything. */
+/* What a call that looks at an event says before it does anything. Any thread may, whatever device
+ * it has chosen. */
 static cudaError_t check_event(cudaEvent_t event)
 {
-    cudaError_t error = device_state();
+    cudaError_t error = cudaSuccess;
 
-    if (error == cudaSuccess && !handle_lives(event))
-        return cudaErrorInvalidResourceHandle;
+    clock_tick();
+    if (!handle_lives(event))
+        return device_state() != cudaSuccess ? device_state() : cudaErrorInvalidResourceHandle;
+    error = device_missing() != cudaSuccess ? device_missing() : device_error(event->device);
     if (error == cudaSuccess && event->captured != nullptr) {
         event->captured->invalid = true;
         return cudaErrorCapturedEvent;
@@ -378,10 +392,11 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     if (error != cudaSuccess || event->at == nullptr)
         return answer(error);
     const point_ref at = event->at;
+    const int device = event->device;
     if (!stream_reach(at))
-        return answer(wait_in_vain(&hold));
+        return answer(wait_in_vain(&hold, device));
     pool_settle();
-    return answer(device_error());
+    return answer(device_error(device));
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event)
@@ -396,10 +411,11 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
         return cudaErrorNotReady;
     }
     const point_ref at = event->at;
+    const int device = event->device;
     if (!stream_reach(at))
         return cudaErrorNotReady;
     pool_settle();
-    return answer(device_error());
+    return answer(device_error(device));
 }
 
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
@@ -410,7 +426,8 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
     if (error != cudaSuccess)
         return answer(error);
     if (ms == nullptr || !handle_lives(start) || !handle_lives(end) || start->at == nullptr ||
-        end->at == nullptr || ((start->flags | end->flags) & cudaEventDisableTiming) != 0)
+        end->at == nullptr || start->device != end->device ||
+        ((start->flags | end->flags) & cudaEventDisableTiming) != 0)
         return answer(cudaErrorInvalidResourceHandle);
     if (!start->at->reached || !end->at->reached)
         return cudaErrorNotReady;
