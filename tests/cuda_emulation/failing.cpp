@@ -102,7 +102,8 @@ extern "C" cudaError_t __wrap_cudaSetDevice(int device)
     if (device >= 0 && device < device_count())
         device_choose(device);
     failure = failure_now(false);
-    device_choose(before);
+    if (stuck[device_current()] == cudaSuccess) /* else as the runtime does it (device.cpp) */
+        device_choose(before);
     return failure != cudaSuccess ? failure : __real_cudaSetDevice(device);
 }
 WRAP(cudaMalloc, (void **memory, size_t size), (memory, size))

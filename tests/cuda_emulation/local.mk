@@ -111,6 +111,14 @@ tests_cuda_emulation_check_cublaslt_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_cublaslt_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_cublaslt_LDADD = $(KERNEL_TEST_LIBS)
 
+# Several lanes, several cards.
+check_PROGRAMS += tests/cuda_emulation/check_several
+TESTS += tests/cuda_emulation/check_several
+tests_cuda_emulation_check_several_SOURCES = tests/cuda_emulation/check_several.c
+tests_cuda_emulation_check_several_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_several_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_several_LDADD = $(KERNEL_TEST_LIBS)
+
 # Device memory of whole models.
 check_PROGRAMS += tests/cuda_emulation/check_memory
 TESTS += tests/cuda_emulation/check_memory
@@ -223,6 +231,7 @@ EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_memory.c tests/cuda_emulation/fake_nvml.c \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
 	tests/cuda_emulation/check_cublaslt.c tests/cuda_emulation/cublaslt.cpp \
+	tests/cuda_emulation/check_several.c \
 	tests/cuda_emulation/module.map \
 	tests/cuda_emulation/include/cuda_bf16.h \
 	tests/cuda_emulation/include/cuda_fp16.h \
