@@ -317,7 +317,7 @@ class Metrics(unittest.TestCase):
         self.assertEqual(set(self.told(d)), {"up", "memory_bytes/weights", "memory_bytes/arenas",
                                              "memory_bytes/lanes", "memory_limit_bytes", "allocations",
                                              "batches_total/graph", "batches_total/eager",
-                                             "graph_captures_total", "tokens_total/input",
+                                             "lane_batches_total/0", "graph_captures_total", "tokens_total/input",
                                              "tokens_total/padding"})
         told = [line for line in d.log if "no metrics of the GPU" in line]
         self.assertEqual(len(told), 1, d.log)
