@@ -345,10 +345,11 @@ static int check_devices(const struct enso_registry *r, struct enso_error *err)
 {
     for (size_t i = 0; i < r->n_entries; i++) {
         const struct enso_entry *e = r->entries[i];
-        const char *why = r->app->devices->fallback.message;
+        const char *why;
 
         if (e->device == NULL || enso_devices_find(r->app->devices, e->device) != NULL)
             continue;
+        why = r->app->devices->fallback.message;
         return enso_error_set(err, ENSO_INVALID,
                               "model '%s' shall run on %s, which is not there (%s); leave device "
                               "out of its section, or make that GPU work",
