@@ -724,8 +724,8 @@ static enum enso_status check_names(const struct loader *l, struct enso_error *e
     return ENSO_OK;
 }
 
-/* A model's device is one that will be open. Of "auto" that is known at the start only, but no more
- * than the first GPU. */
+/* A model's devices are such as will be open. Of "auto" that is known at the start only, but no
+ * more than the first GPU. */
 static enum enso_status check_devices(const struct loader *l, struct enso_error *err)
 {
     const char *given = l->config.device;
@@ -737,23 +737,26 @@ static enum enso_status check_devices(const struct loader *l, struct enso_error 
         n = 1;
     for (size_t i = 0; i < l->n_models; i++) {
         const struct enso_config_model *m = &l->models[i];
-        bool found = false;
 
         if (m->device == NULL)
             continue;
         (void)enso_config_parse_device(m->device, wanted, &n_wanted, NULL); /* it was checked */
-        for (size_t k = 0; k < n; k++)
-            found = found || (n_wanted == 1 && gpus[k] == wanted[0]);
-        if (found || n_wanted == 0)
-            continue;
-        return enso_error_set(err, ENSO_INVALID,
-                              "%s:%u: [model %s] device: %s is not one of [device] device = %s; "
-                              "write %s%scuda:%d there",
-                              l->file, m->line, m->name, m->device, given,
-                              strncmp(given, "cuda", 4) == 0 ? given
-                              : strcmp(given, "auto") == 0   ? "cuda:0"
-                                                             : "",
-                              strcmp(given, "cpu") == 0 ? "" : ",", wanted[0]);
+        for (size_t k = 0; k < n_wanted; k++) {
+            bool found = false;
+
+            for (size_t g = 0; g < n; g++)
+                found = found || gpus[g] == wanted[k];
+            if (found)
+                continue;
+            return enso_error_set(err, ENSO_INVALID,
+                                  "%s:%u: [model %s] device: cuda:%d is not one of [device] device "
+                                  "= %s; write %s%scuda:%d there",
+                                  l->file, m->line, m->name, wanted[k], given,
+                                  strncmp(given, "cuda", 4) == 0 ? given
+                                  : strcmp(given, "auto") == 0   ? "cuda:0"
+                                                                 : "",
+                                  strcmp(given, "cpu") == 0 ? "" : ",", wanted[k]);
+        }
     }
     return ENSO_OK;
 }

@@ -97,8 +97,9 @@ struct enso_config_model {
     bool from_command_line;
     struct enso_config_batching batching;
     struct enso_config_arithmetic arithmetic;
-    const char *device; /* "cpu" or "cuda:N"; NULL: the GPU with the fewest bytes of weights */
-    unsigned line;      /* in the file, 0 for others */
+    const char
+        *device;   /* "cpu" or "cuda:N,cuda:M"; NULL: the GPU with the fewest bytes of weights */
+    unsigned line; /* in the file, 0 for others */
 };
 
 struct enso_config {

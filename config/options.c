@@ -33,17 +33,16 @@ static enum enso_status check_device(const char *value, struct enso_error *err)
     return enso_config_parse_device(value, gpus, &n, err);
 }
 
-/* One that stands for itself: no list, and not whatever there is. */
+/* Not whatever there is. */
 static enum enso_status check_model_device(const char *value, struct enso_error *err)
 {
     int gpus[ENSO_CONFIG_MAX_GPUS];
     size_t n;
 
-    if (strcmp(value, "auto") != 0 && enso_config_parse_device(value, gpus, &n, NULL) == ENSO_OK &&
-        n <= 1)
-        return ENSO_OK;
-    return enso_error_set(err, ENSO_INVALID, "'%.60s' is no device of a model; use cpu or cuda:N",
-                          value);
+    if (strcmp(value, "auto") == 0)
+        return enso_error_set(err, ENSO_INVALID,
+                              "'auto' is no device of a model; use cpu or cuda:N");
+    return enso_config_parse_device(value, gpus, &n, err);
 }
 
 static enum enso_status check_gpu_memory(const char *value, struct enso_error *err)
@@ -119,7 +118,7 @@ const struct enso_option_section enso_option_sections[] = {
                  " section, too."},
     {"device",
      "Where models run, and in what arithmetic. The keys dtype and gelu may be set for one "
-     "model in its [model NAME] section, too. device stands there for one of those named here."},
+     "model in its [model NAME] section, too. device stands there for some of those named here."},
     {"log", "Messages go to standard error, one logfmt line each."},
     {"shutdown", "What happens at SIGTERM and SIGINT; a second signal stops at once."},
     {"model", "One section for each model that needs settings of its own: [model NAME], where NAME"
@@ -573,8 +572,9 @@ const struct enso_option enso_options[] = {
      .type = ENSO_OPTION_STRING,
      MODEL_AT(device),
      .check = check_model_device,
-     .help = "Where it runs: cpu, or one of the GPUs that [device] device names. Left out: the GPU "
-             "that holds the fewest bytes of weights when it is loaded."},
+     .help = "Where it runs: cpu, or one of the GPUs that [device] device names, or several: then "
+             "each holds a copy, and a request goes to the one that should answer first. Left out: "
+             "the GPU that holds the fewest bytes of weights when it is loaded."},
     {.section = "model",
      .name = "max_batch_items",
      .type = ENSO_OPTION_INT,
@@ -896,7 +896,7 @@ void enso_option_describe(const struct enso_option *o, struct enso_buffer *b)
         break;
     case ENSO_OPTION_STRING:
         enso_buffer_puts(b, o->check == check_device         ? "auto, cpu or cuda:N[,cuda:M...]"
-                            : o->check == check_model_device ? "cpu or cuda:N"
+                            : o->check == check_model_device ? "cpu or cuda:N[,cuda:M...]"
                             : o->check == check_gpu_memory   ? "1% to 100%, or a size"
                                                              : "text");
         break;

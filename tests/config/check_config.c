@@ -240,7 +240,10 @@ START_TEST(test_config_file_errors)
         {"[device]\nlanes = 0\n", "[device] lanes: '0' is out of range; use 1 to 8"},
         {"[device]\nlanes = 9\n", "[device] lanes: '9' is out of range; use 1 to 8"},
         {"[model a]\ndevice = auto\n", "'auto' is no device of a model; use cpu or cuda:N"},
-        {"[model a]\ndevice = cuda:0,cuda:1\n", "is no device of a model; use cpu or cuda:N"},
+        {"[model a]\ndevice = cuda:0,cpu\n", "'cuda:0,cpu' is no device"},
+        {"[device]\ndevice = cuda:0,cuda:1\n[model a]\ndevice = cuda:1,cuda:2\n",
+         "[model a] device: cuda:2 is not one of [device] device = cuda:0,cuda:1; write "
+         "cuda:0,cuda:1,cuda:2 there"},
         {"[device]\ndevice = cuda:0\n[model a]\npath = /a\ndevice = cuda:1\n",
          "t.conf:3: [model a] device: cuda:1 is not one of [device] device = cuda:0; write "
          "cuda:0,cuda:1 there"},
@@ -248,7 +251,7 @@ START_TEST(test_config_file_errors)
          "t.conf:1: [model a] device: cuda:1 is not one of [device] device = auto; write "
          "cuda:0,cuda:1 there"},
         {"[device]\ndevice = cpu\n[model a]\ndevice = cuda\n",
-         "[model a] device: cuda is not one of [device] device = cpu; write cuda:0 there"},
+         "[model a] device: cuda:0 is not one of [device] device = cpu; write cuda:0 there"},
         {"[device]\ngpu_memory = 101%\n", "'101%' is no amount of GPU memory; write 1% to 100%"},
         {"[device]\ngpu_memory = %\n", "'%' is no amount of GPU memory"},
         {"[device]\ngpu_memory = 1000000000%\n", "is no amount of GPU memory"},

@@ -145,20 +145,71 @@ class Several(unittest.TestCase):
         self.assertEqual(self.ask(d, "hello", "b")[0], 200)
         self.assertEqual(d.stop(), 0)
 
+    # ---- one model on two
+
+    def test_model_on_both(self):
+        """Two copies: both GPUs take batches, alone each of them answers as the processor does."""
+        cpu = Daemon("--device", "cpu", models=[path_of("intents")])
+        d = self.start("device = cuda:0,cuda:1\n" + model("intents", device="cuda:1, cuda:0"),
+                       models=[path_of("intents")])
+        found = self.models(d)["intents"]
+        self.assertEqual((found["device"], found["devices"]), (GPUS[1], [GPUS[1], GPUS[0]]))
+        metrics = d.metrics()
+        for gpu in GPUS:
+            self.assertEqual(metrics['ensod_model_device{model="intents",device="%s"}' % gpu], 1)
+        self.assertEqual(metrics['ensod_model_bytes{model="intents"}'], 2 * found["weight_bytes"])
+        before = [self.lane_batches(d, gpu)[0] for gpu in GPUS]
+        for text in TEXTS:  # one after the other: equals take turns
+            self.same(self.ask(d, text), self.ask(cpu, text))
+        after = [self.lane_batches(d, gpu)[0] for gpu in GPUS]
+        self.assertEqual(sum(after) - sum(before), len(TEXTS))
+        self.assertEqual(sorted(a - b for a, b in zip(after, before)), [2, 3])
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            texts = [text + f" {i}" for i in range(8) for text in TEXTS]
+            for text, got in zip(texts, pool.map(lambda text: self.ask(d, text), texts)):
+                self.same(got, self.ask(cpu, text))
+        for gpu, count in zip(GPUS, after):
+            self.assertGreater(self.lane_batches(d, gpu)[0], count)
+        self.assertEqual((d.stop(), cpu.stop()), (0, 0))
+
+    def test_model_on_both_outlives_one(self):
+        """What was on the lost GPU is told to come again, what comes goes to the other; nothing moves."""
+        for policy in ("stay", "cpu"):
+            d, lose = self.may_lose("device = cuda:0,cuda:1\non_device_lost = %s\n" % policy
+                                    + model("intents", device="cuda:0,cuda:1"), models=[path_of("intents")])
+            self.assertEqual(self.ask(d, "hello")[0], 200)
+            lose()
+            self.assertEqual(self.ask(d, "hello")[0], 503)
+            for _ in range(5):
+                self.assertEqual(self.ask(d, "hello")[0], 200)
+            self.assertEqual(sorted(d.metrics()['ensod_device_up{device="%s"}' % gpu] for gpu in GPUS), [0, 1])
+            self.assertEqual(d.get("/ready")[0], 200)
+            self.assertEqual(self.models(d)["intents"]["state"], "ready")
+            self.assertNotIn("device_fallback", self.models(d)["intents"])
+            self.assertEqual(d.stop(), 0)
+
     # ---- one is lost
 
-    def lose_second(self, policy):
-        """A daemon with intents on the first GPU and embeddings on the second, which has just failed."""
+    def may_lose(self, config, **kw):
+        """A daemon, and what makes the next launch on any of its GPUs end that GPU."""
         folder = tempfile.mkdtemp(prefix="ensod-lanes-")
         self.addCleanup(shutil.rmtree, folder)
         wish = os.path.join(folder, "wish")
-        d = self.start("lanes = 2\ndevice = cuda:0,cuda:1\non_device_lost = %s\n" % policy
-                       + model("intents", device="cuda:0") + model("embeddings", device="cuda:1")
-                       + model("fashion", device="cuda:0"), ENSO_CUDA_EMULATED_FAIL="@" + wish)
+
+        def lose():
+            with open(wish + ".new", "w") as f:
+                f.write("launch:700")
+            os.rename(wish + ".new", wish)
+
+        return self.start(config, ENSO_CUDA_EMULATED_FAIL="@" + wish, **kw), lose
+
+    def lose_second(self, policy):
+        """A daemon with intents on the first GPU and embeddings on the second, which has just failed."""
+        d, lose = self.may_lose("lanes = 2\ndevice = cuda:0,cuda:1\non_device_lost = %s\n" % policy
+                                + model("intents", device="cuda:0") + model("embeddings", device="cuda:1")
+                                + model("fashion", device="cuda:0"))
         self.assertEqual(self.embed(d, "hello")[0], 200)
-        with open(wish + ".new", "w") as f:
-            f.write("launch:700")
-        os.rename(wish + ".new", wish)
+        lose()
         status, head, answer = self.embed(d, "hello")
         self.assertEqual(status, 503, answer)
         self.assertGreaterEqual(int(head["Retry-After"]), 1)
