@@ -258,10 +258,24 @@ void enso_devices_close(struct enso_devices *devices)
 
 /* ---- models ---- */
 
+size_t enso_devices_list(const char *device,
+                         char ret_names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE])
+{
+    int gpus[ENSO_CONFIG_MAX_GPUS];
+    size_t n = 0;
+
+    if (device == NULL)
+        return 0;
+    (void)enso_config_parse_device(device, gpus, &n, NULL); /* it was checked */
+    for (size_t i = 0; i < n; i++)
+        (void)snprintf(ret_names[i], ENSO_PLACE_NAME_SIZE, "cuda:%d", gpus[i]);
+    if (n == 0)
+        (void)snprintf(ret_names[n++], ENSO_PLACE_NAME_SIZE, "%s", device);
+    return n;
+}
+
 struct enso_place *enso_devices_find(struct enso_devices *devices, const char *name)
 {
-    if (strcmp(name, "cuda") == 0)
-        name = "cuda:0";
     for (size_t i = 0; i < devices->n; i++)
         if (strcmp(devices->places[i].name, name) == 0)
             return &devices->places[i];

@@ -5,8 +5,8 @@
  * daemon itself knows nothing of CUDA). Beside GPUs the processor is open too: a model with an
  * operator that its GPU lacks runs there as a whole, never node by node.
  *
- * A model runs on one device: the one that its section names, else the GPU that holds the fewest
- * bytes of weights when it is loaded.
+ * A model runs on the devices that its section names, a copy on each (registry.h), else on the GPU
+ * that holds the fewest bytes of weights when it is loaded.
  */
 #ifndef ENSO_SERVER_DEVICE_H
 #define ENSO_SERVER_DEVICE_H
@@ -22,10 +22,11 @@ struct enso_lanes;
 struct enso_scheduler;
 
 #define ENSO_MAX_PLACES (ENSO_CONFIG_MAX_GPUS + 1)
+#define ENSO_PLACE_NAME_SIZE 16
 
 /* An open device. */
 struct enso_place {
-    char name[16]; /* in the configuration's words: "cpu", "cuda:1" */
+    char name[ENSO_PLACE_NAME_SIZE]; /* in the configuration's words: "cpu", "cuda:1" */
     const struct enso_backend *backend;
     struct enso_device *device;       /* owned */
     unsigned n_lanes;                 /* wanted; 0 is 1 */
@@ -57,7 +58,11 @@ void enso_devices_stop(struct enso_devices *devices);
 /* Lanes and devices; no model must be left. What was never opened is fine. */
 void enso_devices_close(struct enso_devices *devices);
 
-/* The place of that name ("cuda" is "cuda:0"); NULL: it is not open. */
+/* The names of the devices of a model's section, "cpu" or "cuda:N,cuda:M", one by one; 0 for NULL.
+ */
+size_t enso_devices_list(const char *device,
+                         char ret_names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE]);
+/* The place of such a name; NULL: it is not open. */
 struct enso_place *enso_devices_find(struct enso_devices *devices, const char *name);
 
 /* The configuration's arithmetic as a model's options. */

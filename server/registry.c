@@ -373,31 +373,13 @@ static int apply_settings(struct enso_registry *r, const struct enso_config_mode
     return ENSO_OK;
 }
 
-#define DEVICE_NAME_SIZE 16
-
-/* The devices that a model's section names; none for NULL. */
-static size_t list_devices(const char *device, char names[ENSO_CONFIG_MAX_GPUS][DEVICE_NAME_SIZE])
-{
-    int gpus[ENSO_CONFIG_MAX_GPUS];
-    size_t n = 0;
-
-    if (device == NULL)
-        return 0;
-    (void)enso_config_parse_device(device, gpus, &n, NULL); /* it was checked */
-    for (size_t i = 0; i < n; i++)
-        (void)snprintf(names[i], DEVICE_NAME_SIZE, "cuda:%d", gpus[i]);
-    if (n == 0)
-        (void)snprintf(names[n++], DEVICE_NAME_SIZE, "%s", device);
-    return n;
-}
-
 /* "auto" may have found no GPU; what else could be wrong the configuration has refused. */
 static int check_devices(const struct enso_registry *r, struct enso_error *err)
 {
     for (size_t i = 0; i < r->n_entries; i++) {
         const struct enso_entry *e = r->entries[i];
-        char names[ENSO_CONFIG_MAX_GPUS][DEVICE_NAME_SIZE];
-        size_t n = list_devices(e->device, names);
+        char names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE];
+        size_t n = enso_devices_list(e->device, names);
 
         for (size_t k = 0; k < n; k++) {
             const char *why = r->app->devices->fallback.message;
@@ -513,8 +495,8 @@ static int load_replica(struct enso_registry *r, const struct enso_entry *e, con
 static int load(struct enso_registry *r, const struct enso_entry *e, const char *device,
                 struct enso_served **ret, struct enso_error *err)
 {
-    char names[ENSO_CONFIG_MAX_GPUS][DEVICE_NAME_SIZE];
-    size_t n = list_devices(device, names);
+    char names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE];
+    size_t n = enso_devices_list(device, names);
     struct enso_served *s = enso_alloc_zero(1, sizeof *s);
     int st;
 

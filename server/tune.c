@@ -44,8 +44,31 @@ static void print_tuned(void *context, const struct enso_tuned *t)
     r->best_us += (double)t->best_us;
 }
 
-/* Every model that is named, onto its GPU, which is noted as one to tune; the rest of the array
- * stays NULL. */
+/* A copy of the model on the device as for enso_devices_load, which is noted as one to tune. */
+static int load_copy(const struct enso_config *config, const struct enso_config_model *m,
+                     struct enso_devices *devices, const char *device,
+                     struct enso_model **ret_model, bool has_models[ENSO_MAX_PLACES],
+                     struct enso_error *err)
+{
+    struct enso_error fallback = {0};
+    struct enso_place *place;
+    char id[256];
+
+    enso_registry_default_id(m->path, id, sizeof id);
+    struct enso_model_options options = {
+        .path = m->path, .id = id, .max_pixels = (uint64_t)config->max_image_pixels};
+    enso_devices_arithmetic(&m->arithmetic, &options);
+    int st = enso_devices_load(devices, device, &options, ret_model, &place, &fallback, err);
+    if (st != ENSO_OK)
+        return st;
+    if (place->backend->tune == NULL)
+        (void)fprintf(stderr, "ensod: '%s' does not run on the GPU%s%s\n", id,
+                      fallback.message[0] != '\0' ? ": " : "", fallback.message);
+    has_models[place - devices->places] = true;
+    return ENSO_OK;
+}
+
+/* Every model that is named, onto its GPUs; the rest of the array stays NULL. */
 static int load_models(const struct enso_config *config, struct enso_devices *devices,
                        struct enso_model **models, bool has_models[ENSO_MAX_PLACES],
                        struct enso_error *err)
@@ -55,24 +78,14 @@ static int load_models(const struct enso_config *config, struct enso_devices *de
 
     for (size_t i = 0; st == ENSO_OK && i < config->n_model_entries; i++) {
         const struct enso_config_model *m = &config->model_entries[i];
-        struct enso_place *place;
-        struct enso_error fallback = {0};
-        char id[256];
+        char names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE];
+        size_t n_names = enso_devices_list(m->device, names);
 
         if (m->path == NULL)
             continue;
-        enso_registry_default_id(m->path, id, sizeof id);
-        struct enso_model_options options = {
-            .path = m->path, .id = id, .max_pixels = (uint64_t)config->max_image_pixels};
-        enso_devices_arithmetic(&m->arithmetic, &options);
-        st = enso_devices_load(devices, m->device, &options, &models[n], &place, &fallback, err);
-        if (st != ENSO_OK)
-            break;
-        if (place->backend->tune == NULL)
-            (void)fprintf(stderr, "ensod: '%s' does not run on the GPU%s%s\n", id,
-                          fallback.message[0] != '\0' ? ": " : "", fallback.message);
-        has_models[place - devices->places] = true;
-        n++;
+        for (size_t k = 0; st == ENSO_OK && k < ENSO_MAX(n_names, (size_t)1); k++)
+            st = load_copy(config, m, devices, n_names != 0 ? names[k] : NULL, &models[n++],
+                           has_models, err);
     }
     if (st == ENSO_OK && n == 0)
         st = enso_error_set(err, ENSO_INVALID, "name the models to tune for: ensod --tune DIR");
@@ -101,7 +114,8 @@ int enso_daemon_tune(const struct enso_config *config, struct enso_error *err)
 {
     struct enso_devices devices = {0};
     bool has_models[ENSO_MAX_PLACES] = {false};
-    struct enso_model **models = enso_alloc_zero(config->n_model_entries + 1, sizeof(*models));
+    size_t most = config->n_model_entries * ENSO_CONFIG_MAX_GPUS;
+    struct enso_model **models = enso_alloc_zero(most + 1, sizeof(*models));
 
     if (models == NULL)
         return enso_error_no_memory(err, "models");
@@ -121,7 +135,7 @@ int enso_daemon_tune(const struct enso_config *config, struct enso_error *err)
             (void)printf("%s\n", devices.places[i].name);
         st = tune(config, &devices.places[i], err);
     }
-    for (size_t i = 0; i < config->n_model_entries; i++)
+    for (size_t i = 0; i < most; i++)
         if (models[i] != NULL)
             enso_model_unref(models[i]);
     enso_free(models);

@@ -186,6 +186,19 @@ class Several(unittest.TestCase):
             self.assertEqual(d.get("/ready")[0], 200)
             self.assertEqual(self.models(d)["intents"]["state"], "ready")
             self.assertNotIn("device_fallback", self.models(d)["intents"])
+            lose("launch:0700")  # the other one, too
+            self.assertEqual(self.ask(d, "hello")[0], 503)
+            self.assertEqual([d.metrics()['ensod_device_up{device="%s"}' % gpu] for gpu in GPUS], [0, 0])
+            if policy == "stay":
+                self.assertEqual(d.get("/ready")[0], 503)
+                self.assertEqual(self.models(d)["intents"]["state"], "failed")
+            else:
+                end = time.monotonic() + PATIENCE
+                while d.get("/ready")[0] != 200:
+                    self.assertLess(time.monotonic(), end)
+                self.assertEqual(self.devices(d), {"intents": "cpu"})
+                self.assertNotIn("devices", self.models(d)["intents"])
+                self.assertEqual(self.ask(d, "hello")[0], 200)
             self.assertEqual(d.stop(), 0)
 
     # ---- one is lost
@@ -196,9 +209,9 @@ class Several(unittest.TestCase):
         self.addCleanup(shutil.rmtree, folder)
         wish = os.path.join(folder, "wish")
 
-        def lose():
+        def lose(wanted="launch:700"):
             with open(wish + ".new", "w") as f:
-                f.write("launch:700")
+                f.write(wanted)
             os.rename(wish + ".new", wish)
 
         return self.start(config, ENSO_CUDA_EMULATED_FAIL="@" + wish, **kw), lose

@@ -306,7 +306,7 @@ START_TEST(test_device_several)
     ck_assert_uint_eq(goes_to(&fallback), 0);
     wanted = "cuda:1";
     ck_assert_uint_eq(goes_to(&fallback), 1);
-    wanted = "cuda";
+    wanted = "cuda:0";
     ck_assert_uint_eq(goes_to(&fallback), 0);
     ck_assert_int_eq(fallback.status, ENSO_OK);
 
@@ -338,7 +338,7 @@ START_TEST(test_device_processor_on_purpose)
     ck_assert_int_eq(load(&model, &place, &fallback), ENSO_INVALID);
     ENSO_TEST_CONTAINS(err.message, "use dtype fp32 or auto");
     ck_assert_ptr_eq(enso_devices_find(&devices, "cpu"), &devices.places[1]);
-    ck_assert_ptr_eq(enso_devices_find(&devices, "cuda"), &devices.places[0]);
+    ck_assert_ptr_eq(enso_devices_find(&devices, "cuda:0"), &devices.places[0]);
     ck_assert_ptr_null(enso_devices_find(&devices, "cuda:1"));
 }
 END_TEST
@@ -406,6 +406,21 @@ START_TEST(test_device_lanes)
     ck_assert_ptr_nonnull(devices.places[1].scheduler);
     ck_assert_ptr_ne(devices.places[0].scheduler, devices.places[1].scheduler);
     enso_devices_stop(&devices);
+}
+END_TEST
+
+START_TEST(test_device_list)
+{
+    char names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE];
+
+    ck_assert_uint_eq(enso_devices_list(NULL, names), 0);
+    ck_assert_uint_eq(enso_devices_list("cpu", names), 1);
+    ck_assert_str_eq(names[0], "cpu");
+    ck_assert_uint_eq(enso_devices_list("cuda", names), 1);
+    ck_assert_str_eq(names[0], "cuda:0");
+    ck_assert_uint_eq(enso_devices_list("cuda:07, cuda:1023", names), 2);
+    ck_assert_str_eq(names[0], "cuda:7");
+    ck_assert_str_eq(names[1], "cuda:1023");
 }
 END_TEST
 
@@ -614,6 +629,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_device_several);
     tcase_add_test(core, test_device_processor_on_purpose);
     tcase_add_test(core, test_device_several_lanes);
+    tcase_add_test(core, test_device_list);
     tcase_add_test(core, test_device_warms_up);
     suite_add_tcase(s, core);
     TCase *errors = tcase_create("errors");
