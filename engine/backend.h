@@ -257,7 +257,7 @@ struct enso_backend {
     int (*program_begin)(struct enso_device *device, size_t least_bytes, struct enso_error *err);
     void (*program_end)(struct enso_device *device);
     /* NULL: a device that cannot be lost. Any thread; an atomic read, waits for nothing. */
-    void (*device_state)(const struct enso_device *device, struct enso_device_state *ret_state);
+    void (*device_state)(struct enso_device *device, struct enso_device_state *ret_state);
     /* NULL: nothing to tell. Any thread; what was read at most some seconds ago, waits for nothing.
      */
     void (*device_metrics)(struct enso_device *device, struct enso_device_metrics *ret_metrics);

@@ -7,8 +7,13 @@
 #include "kernels/cuda/capture.h"
 
 #include "base/log.h"
+#include "kernels/cuda/memory.h"
 
-#define MOST_RECORDINGS 32 /* of a plan: a driver keeps some 100 KiB for each */
+#define MOST_RECORDINGS 32 /* of a plan */
+
+/* What a driver keeps for a graph: an order of magnitude, to be held against a card. */
+#define RECORDING_BYTES ((size_t)64 << 10)
+#define STEP_BYTES ((size_t)1 << 10)
 
 /* A recording is worth more than a size that may never come again: it stays for so many uses of the
  * plan more. Else sizes of which there are more than places would be recorded over and over. */
@@ -40,6 +45,8 @@ static void forget(struct enso_device *device, struct enso__recording *r)
     if (r->exec != NULL && !atomic_load(&device->hung)) /* it would wait */
         (void)cudaGraphExecDestroy(r->exec);
     r->exec = NULL;
+    enso__cuda_memory_unreserve(device, ENSO__CUDA_LANES, r->bytes);
+    r->bytes = 0;
 }
 
 /* By what a size is chosen to go: the smallest goes. */
@@ -89,6 +96,38 @@ struct enso__recording *enso__capture_find(struct enso_device *device, const str
 bool enso__capture_is_due(const struct enso__recording *r)
 {
     return r->exec == NULL && !r->refused && r->n_uses >= 2;
+}
+
+/* Of the recorded ones of a slot, but for `r`, the one that was used longest ago. */
+static struct enso__recording *oldest_recorded(struct enso_captures *c,
+                                               const struct enso__recording *r)
+{
+    struct enso__recording *oldest = NULL;
+
+    for (size_t i = 0; i < c->n; i++) {
+        struct enso__recording *o = &c->list[i];
+
+        if (o != r && o->exec != NULL && o->slot == r->slot &&
+            (oldest == NULL || o->last_use < oldest->last_use))
+            oldest = o;
+    }
+    return oldest;
+}
+
+bool enso__capture_reserve(struct enso_device *device, struct enso_captures *c,
+                           struct enso__recording *r, size_t n_steps)
+{
+    size_t bytes = RECORDING_BYTES + n_steps * STEP_BYTES;
+
+    while (!enso__cuda_memory_reserve(device, ENSO__CUDA_LANES, bytes)) {
+        struct enso__recording *oldest = oldest_recorded(c, r);
+
+        if (oldest == NULL)
+            return false;
+        forget(device, oldest);
+    }
+    r->bytes = bytes;
+    return true;
 }
 
 int enso__capture_begin(cudaStream_t stream)

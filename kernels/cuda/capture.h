@@ -9,6 +9,10 @@
  * kernels, which a recording refuses. So that sizes come again they are rounded up (round_up). A
  * plan whose batches keep the device four times as long as launching them keeps the thread gains
  * nothing: it is not recorded, and not rounded up.
+ *
+ * What the driver keeps for a graph counts as the lane's memory (gpu_memory). Where it does not fit
+ * the plan's recording that was used longest ago in that slot makes room; where there is none the
+ * batch runs launch by launch.
  */
 #ifndef ENSO_KERNELS_CUDA_CAPTURE_H
 #define ENSO_KERNELS_CUDA_CAPTURE_H
@@ -23,12 +27,17 @@ struct enso__recording {
     uint64_t n_uses, last_use;
     bool refused;         /* it could not be recorded: launch by launch for ever */
     cudaGraphExec_t exec; /* NULL: not recorded */
+    size_t bytes;         /* of the device that the recording is reckoned at */
 };
 
 /* The run's size, counted as used once more; NULL: it is not to be recorded. */
 struct enso__recording *enso__capture_find(struct enso_device *device, const struct enso_run *run,
                                            unsigned slot);
 bool enso__capture_is_due(const struct enso__recording *r);
+/* Count the memory of a recording of so many steps. False: there is no room for it now. The slot
+ * must be free, so that none of its recordings is on the lane. */
+bool enso__capture_reserve(struct enso_device *device, struct enso_captures *captures,
+                           struct enso__recording *r, size_t n_steps);
 
 /* From begin to end, what is put on the stream is recorded and not run. begin returns a
  * cudaError_t; after its success end must be called. end makes the graph if `complete`, or gives

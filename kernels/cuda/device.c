@@ -10,11 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/module.h"
 #include "kernels/cuda/watch.h"
+
+/* Putting a batch on the device takes microseconds; a driver that makes code for it first, a minute
+ * or two. */
+#define LAUNCH_FACTOR 30
 
 /* Compute capability of the oldest cards that kernels are built for. */
 #define OLDEST_ARCHITECTURE 75
@@ -107,6 +112,25 @@ int enso__cuda_failed(struct enso_device *device, int code, const char *what,
     return enso_error_set(err, ENSO_UNAVAILABLE,
                           "%s failed during %s (%s) and stays down; restart ensod", device->name,
                           what, error_text(code));
+}
+
+int enso__cuda_hung(struct enso_device *device, struct enso_error *err)
+{
+    int works = 0;
+
+    atomic_store(&device->hung, true);
+    if (atomic_compare_exchange_strong(&device->down, &works, cudaErrorLaunchTimeout))
+        enso_log(ENSO_LOG_ERROR, "device down", "%s does not answer", device->name);
+    return enso_error_set(err, ENSO_UNAVAILABLE, "%s does not answer and stays down; restart ensod",
+                          device->name);
+}
+
+uint64_t enso__cuda_now_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 int enso__cuda_enter(struct enso_device *device, struct enso_error *err)
@@ -358,9 +382,30 @@ void enso__cuda_device_close(struct enso_device *device)
     enso_free(device);
 }
 
-void enso__cuda_device_state(const struct enso_device *device, struct enso_device_state *ret_state)
+/* Is one of its lanes stuck in a call of the driver? */
+static bool is_stuck(struct enso_device *device)
+{
+    uint64_t now_ns = enso__cuda_now_ns();
+
+    for (size_t i = 0; i < ENSO__CUDA_WATCHED; i++) {
+        uint64_t since_ns =
+            atomic_load_explicit(&device->launching_since_ns[i], memory_order_relaxed);
+
+        if (since_ns != 0 && since_ns < now_ns &&
+            now_ns - since_ns > device->hang_ns * LAUNCH_FACTOR)
+            return true;
+    }
+    return false;
+}
+
+void enso__cuda_device_state(struct enso_device *device, struct enso_device_state *ret_state)
 {
     int down = atomic_load(&device->down);
+
+    if (down == 0 && is_stuck(device)) {
+        (void)enso__cuda_hung(device, NULL);
+        down = atomic_load(&device->down);
+    }
 
     *ret_state = (struct enso_device_state){.down = down != 0};
     if (down != 0)

@@ -16,6 +16,9 @@
 
 #include "kernels/cuda/cuda_internal.h"
 
+#define ENSO__CUDA_WATCHED 64 /* lanes; one more works unwatched */
+#define ENSO__CUDA_NOT_LAUNCHING UINT64_MAX
+
 struct enso_device {
     char name[64]; /* "cuda:0" */
     char description[128];
@@ -23,9 +26,13 @@ struct enso_device {
     int architecture; /* that kernels may use, 80, 90, ...: of the card, of the code, as asked for
                        */
     size_t memory_bytes;
-    _Atomic int down;                 /* the sticky cudaError_t; 0: works */
-    _Atomic bool hung;                /* down because it does not answer: waiting has no end */
-    uint64_t hang_ns;                 /* how long it may not answer */
+    _Atomic int down;  /* the sticky cudaError_t; 0: works */
+    _Atomic bool hung; /* down because it does not answer: waiting has no end */
+    uint64_t hang_ns;  /* how long it may not answer */
+    /* For each lane since when it puts a batch on the device, by the monotonic clock; else
+     * ENSO__CUDA_NOT_LAUNCHING, or 0 for a place that no lane has. A call of the driver may never
+     * come back: whoever asks for the state sees it. */
+    _Atomic uint64_t launching_since_ns[ENSO__CUDA_WATCHED];
     unsigned long_percent;            /* see struct enso_device_options */
     struct enso__cuda_memory *memory; /* memory.h */
     struct enso__cuda_watch *watch;   /* watch.h */
@@ -42,8 +49,14 @@ int enso__cuda_device_open(const struct enso_device_options *options,
 void enso__cuda_device_close(struct enso_device *device);
 void enso__cuda_device_info(const struct enso_device *device, struct enso_device_info *ret_info);
 
-/* Is it down, and why. Any thread; waits for nothing. */
-void enso__cuda_device_state(const struct enso_device *device, struct enso_device_state *ret_state);
+uint64_t enso__cuda_now_ns(void); /* the monotonic clock */
+
+/* It does not answer: it is lost. Any thread. ENSO_UNAVAILABLE. */
+int enso__cuda_hung(struct enso_device *device, struct enso_error *err);
+
+/* Is it down, and why: looks for lanes that are stuck in the driver, too. Any thread; waits for
+ * nothing. */
+void enso__cuda_device_state(struct enso_device *device, struct enso_device_state *ret_state);
 
 /* Make it the calling thread's device; ENSO_UNAVAILABLE when it is down. */
 int enso__cuda_enter(struct enso_device *device, struct enso_error *err) ENSO_MUST_CHECK;

@@ -16,7 +16,9 @@
  * Waiting. A blocking wait for an event has no time limit, and a card can stop answering without
  * an error. So a waiting lane sleeps until the batch should be through, asks for at most 100 us
  * again and again, then naps between the questions: up to 1 ms, a twentieth of the time waited.
- * What takes ever longer than was predicted ends the device instead of the daemon's drain.
+ * What takes ever longer than was predicted ends the device instead of the daemon's drain. A call
+ * that puts work on the lane may block as well: it says when it began, and whoever asks for the
+ * device's state finds it lost.
  */
 #include "ensod_build.h"
 
@@ -65,6 +67,7 @@ struct enso_lane {
     int *faults;            /* device memory [ENSO_MAX_SLOTS, MAX_FAULTS], of batches without an
                                outputs block */
     struct slot slots[ENSO_MAX_SLOTS];
+    _Atomic uint64_t *launching_since_ns; /* its place in the device; NULL: there was none */
     _Atomic uint64_t n_captures, n_graph_launches, n_eager, n_tokens, n_padding_tokens;
     struct enso__cublaslt_lane *cublaslt; /* NULL: none */
 };
@@ -102,6 +105,24 @@ static int create_streams(struct enso_lane *lane)
     return code;
 }
 
+/* A place of the device's, from which it is seen that this lane is stuck. */
+static void be_watched(struct enso_lane *lane)
+{
+    for (size_t i = 0; lane->launching_since_ns == NULL && i < ENSO__CUDA_WATCHED; i++) {
+        _Atomic uint64_t *place = &lane->device->launching_since_ns[i];
+        uint64_t nobody = 0;
+
+        if (atomic_compare_exchange_strong(place, &nobody, ENSO__CUDA_NOT_LAUNCHING))
+            lane->launching_since_ns = place;
+    }
+}
+
+static void launching(struct enso_lane *lane, uint64_t since_ns)
+{
+    if (lane->launching_since_ns != NULL)
+        atomic_store_explicit(lane->launching_since_ns, since_ns, memory_order_relaxed);
+}
+
 int enso__cuda_lane_open(struct enso_device *device, struct enso_lane **ret_lane,
                          struct enso_error *err)
 {
@@ -132,6 +153,7 @@ int enso__cuda_lane_open(struct enso_device *device, struct enso_lane **ret_lane
         enso__cuda_lane_close(lane);
         return st;
     }
+    be_watched(lane);
     *ret_lane = lane;
     return ENSO_OK;
 }
@@ -157,6 +179,7 @@ void enso__cuda_lane_close(struct enso_lane *lane)
     /* failures of a teardown change nothing: what is lost is the device, which others will tell */
     if (lane->down != NULL)
         settle(lane);
+    launching(lane, 0);
     enso__cublaslt_lane_close(lane->cublaslt);
     enso__cuda_free(lane->device, lane->faults);
     destroy_events(lane);
@@ -185,32 +208,12 @@ void enso__cuda_lane_stats(const struct enso_lane *lane, struct enso_lane_stats 
 
 /* ---- waiting ---- */
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 static void sleep_ns(uint64_t ns)
 {
     const struct timespec t = {.tv_sec = (time_t)(ns / 1000000000),
                                .tv_nsec = (long)(ns % 1000000000)};
 
     (void)nanosleep(&t, NULL); /* woken early: the caller looks again */
-}
-
-/* A card that has not answered for so long is lost. */
-static int hung(struct enso_device *device, struct enso_error *err)
-{
-    int works = 0;
-
-    atomic_store(&device->hung, true);
-    if (atomic_compare_exchange_strong(&device->down, &works, cudaErrorLaunchTimeout))
-        enso_log(ENSO_LOG_ERROR, "device down", "%s does not answer", device->name);
-    return enso_error_set(err, ENSO_UNAVAILABLE, "%s does not answer and stays down; restart ensod",
-                          device->name);
 }
 
 /* What is waited for: an event, or, when that is NULL, all that a stream has been given. */
@@ -227,7 +230,7 @@ static int query(const struct end *end)
 /* Sleep until it has come. Returns a cudaError_t, cudaErrorNotReady when it takes too long. */
 static int wait_end(const struct end *end, const struct enso_pace *pace, uint64_t hang_ns)
 {
-    uint64_t start_ns = now_ns(), now = start_ns, limit_ns, nap_from_ns;
+    uint64_t start_ns = enso__cuda_now_ns(), now = start_ns, limit_ns, nap_from_ns;
     int code = query(end);
 
     if (code != cudaErrorNotReady)
@@ -235,11 +238,11 @@ static int wait_end(const struct end *end, const struct enso_pace *pace, uint64_
     limit_ns = ENSO_MAX(hang_ns, HANG_FACTOR * pace->predicted_ns);
     if (pace->expected_ns > now + EARLY_NS) {
         sleep_ns(ENSO_MIN(pace->expected_ns - now - EARLY_NS, limit_ns));
-        now = now_ns();
+        now = enso__cuda_now_ns();
     }
     nap_from_ns = now + POLL_NS;
     while ((code = query(end)) == cudaErrorNotReady) {
-        now = now_ns();
+        now = enso__cuda_now_ns();
         if (now - start_ns > limit_ns) {
             code = query(end); /* the time may have passed in between, with this process stopped */
             break;
@@ -258,7 +261,7 @@ static int wait_for(struct enso_lane *lane, struct end end, const struct enso_pa
     int code = wait_end(&end, pace, lane->device->hang_ns);
 
     if (code == cudaErrorNotReady)
-        return hung(lane->device, err);
+        return enso__cuda_hung(lane->device, err);
     return code == cudaSuccess ? ENSO_OK
                                : enso__cuda_failed(lane->device, code, "waiting for the GPU", err);
 }
@@ -480,8 +483,11 @@ static void count(_Atomic uint64_t *counter, int64_t n)
 static void record(struct enso_lane *lane, const struct enso_run *run, int *faults,
                    struct enso__recording *r)
 {
-    int code = enso__capture_begin(lane->stream);
+    int code;
 
+    if (!enso__capture_reserve(lane->device, *run->captures, r, run->n_steps))
+        return;
+    code = enso__capture_begin(lane->stream);
     if (code != cudaSuccess) {
         enso__capture_refuse(lane->device, r, code);
         return;
@@ -512,9 +518,9 @@ static int start_steps(struct enso_lane *lane, struct slot *s, const struct enso
         }
         enso__capture_refuse(lane->device, r, code);
     }
-    start_ns = now_ns();
+    start_ns = enso__cuda_now_ns();
     st = enqueue(lane, run, faults, err);
-    s->enqueue_ns = ENSO_MAX(now_ns() - start_ns, UINT64_C(1));
+    s->enqueue_ns = ENSO_MAX(enso__cuda_now_ns() - start_ns, UINT64_C(1));
     if (st == ENSO_OK)
         count(&lane->n_eager, 1);
     return st;
@@ -558,7 +564,9 @@ int enso__cuda_lane_begin(struct enso_lane *lane, unsigned slot, const struct en
                                lane->faults + (size_t)slot * MAX_FAULTS, s->n_faults * sizeof(int)};
     s->faults = down.host;
     if (!s->empty) {
+        launching(lane, enso__cuda_now_ns());
         st = put_on_lane(lane, s, run, &down, err);
+        launching(lane, ENSO__CUDA_NOT_LAUNCHING);
         if (st != ENSO_OK) {
             settle(lane); /* the steps before still use the batch's memory */
             return st;

@@ -157,9 +157,10 @@ static int no_room(struct enso_device *device, size_t size_bytes, const char *wh
         (double)total_bytes / MIB, (double)below_limit(m) / MIB, (double)m->limit_bytes / MIB);
 }
 
-/* Does it fit under the limit? Then it counts from here on. */
-static bool reserve(struct enso__cuda_memory *m, enum enso__cuda_memory_kind kind, size_t bytes)
+bool enso__cuda_memory_reserve(struct enso_device *device, enum enso__cuda_memory_kind kind,
+                               size_t bytes)
 {
+    struct enso__cuda_memory *m = device->memory;
     size_t used;
     bool fits;
 
@@ -172,8 +173,11 @@ static bool reserve(struct enso__cuda_memory *m, enum enso__cuda_memory_kind kin
     return fits;
 }
 
-static void unreserve(struct enso__cuda_memory *m, enum enso__cuda_memory_kind kind, size_t bytes)
+void enso__cuda_memory_unreserve(struct enso_device *device, enum enso__cuda_memory_kind kind,
+                                 size_t bytes)
 {
+    struct enso__cuda_memory *m = device->memory;
+
     pthread_mutex_lock(&m->mutex);
     m->bytes[kind] -= bytes;
     pthread_mutex_unlock(&m->mutex);
@@ -205,16 +209,16 @@ static int piece_new(struct enso_device *device, enum enso__cuda_memory_kind kin
     struct piece *piece;
 
     card_info(device, &free_bytes, &total_bytes);
-    if ((total_bytes != 0 && bytes > free_bytes) || !reserve(m, kind, bytes))
+    if ((total_bytes != 0 && bytes > free_bytes) || !enso__cuda_memory_reserve(device, kind, bytes))
         return no_room(device, bytes, what, err);
     piece = enso_alloc_zero(1, sizeof(*piece));
     if (piece == NULL) {
-        unreserve(m, kind, bytes);
+        enso__cuda_memory_unreserve(device, kind, bytes);
         return enso_error_no_memory(err, "a note of device memory");
     }
     int code = ask_driver(m, bytes, &memory);
     if (code != cudaSuccess) {
-        unreserve(m, kind, bytes);
+        enso__cuda_memory_unreserve(device, kind, bytes);
         enso_free(piece);
         if (code != cudaErrorMemoryAllocation)
             return enso__cuda_failed(device, code, what, err);

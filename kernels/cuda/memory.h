@@ -4,7 +4,7 @@
  * kernels/cuda; what bind functions call is in cuda_internal.h.
  *
  * Kinds, as the metrics tell them: weights (of programs, and what bind functions make of them),
- * arenas (of contexts), lanes (what a lane keeps for itself).
+ * arenas (of contexts), lanes (what a lane keeps for itself, recorded batches among it).
  *
  * Threads: any, at any time. Freed memory must be out of use: no work that touches it is left on
  * any stream.
@@ -43,6 +43,13 @@ int enso__cuda_memory_alloc(struct enso_device *device, size_t size_bytes, const
 int enso__cuda_program_begin(struct enso_device *device, size_t least_bytes,
                              struct enso_error *err) ENSO_MUST_CHECK;
 void enso__cuda_program_end(struct enso_device *device);
+
+/* Count what the driver takes by itself. False when it does not fit under the limit; what was
+ * counted is taken back by unreserve. */
+bool enso__cuda_memory_reserve(struct enso_device *device, enum enso__cuda_memory_kind kind,
+                               size_t bytes) ENSO_MUST_CHECK;
+void enso__cuda_memory_unreserve(struct enso_device *device, enum enso__cuda_memory_kind kind,
+                                 size_t bytes);
 
 /* What may still be given out, and what the card has in all; 0 of 0 when it does not say. */
 void enso__cuda_memory_info(struct enso_device *device, size_t *ret_free, size_t *ret_total);

@@ -412,20 +412,27 @@ static struct enso_graph *two_graph(void)
     return g;
 }
 
-static int two_open(struct two *t, unsigned hang_ms, unsigned long_percent, struct enso_error *err)
+static int two_open_with(struct two *t, const struct enso_device_options *options,
+                         struct enso_error *err)
 {
     const struct enso_backend *b = rig_backend();
-    const struct enso_device_options options = {
-        .name = "cuda", .hang_ms = hang_ms, .long_percent = long_percent};
     int st;
 
     *t = (struct two){0};
-    st = b->device_open(&options, &t->device, err);
+    st = b->device_open(options, &t->device, err);
     if (st == ENSO_OK)
         st = enso_program_create(b, t->device, two_graph(), &t->program, err);
     if (st == ENSO_OK)
         st = enso_context_create(t->program, &t->context, err);
     return st == ENSO_OK ? b->lane_open(t->device, &t->lane, err) : st;
+}
+
+static int two_open(struct two *t, unsigned hang_ms, unsigned long_percent, struct enso_error *err)
+{
+    const struct enso_device_options options = {
+        .name = "cuda", .hang_ms = hang_ms, .long_percent = long_percent};
+
+    return two_open_with(t, &options, err);
 }
 
 static void two_close(struct two *t)
@@ -652,6 +659,46 @@ START_TEST(test_module_graphs_stay)
 }
 END_TEST
 
+static uint64_t memory_taken(const struct two *t)
+{
+    struct enso_device_metrics m;
+
+    rig_backend()->device_metrics(t->device, &m);
+    ck_assert_uint_le(m.weight_bytes + m.arena_bytes + m.lane_bytes, m.limit_bytes);
+    return m.weight_bytes + m.arena_bytes + m.lane_bytes;
+}
+
+/* Recordings count under gpu_memory: where it is short the older ones make room; where there is no
+ * room for one, batches run launch by launch. */
+START_TEST(test_module_graphs_in_little_memory)
+{
+    static const struct {
+        uint64_t room_kib;
+        bool recorded;
+    } cases[] = {{150, true}, {10, false}};
+    struct enso_device_options options = {.name = "cuda", .long_percent = ALWAYS};
+    struct enso_error err = {0};
+    uint64_t bare;
+    struct two t;
+
+    ENSO_TEST_OK((enum enso_status)two_open_with(&t, &options, &err), &err);
+    two_batch(&t, 0, 16, 1);
+    bare = memory_taken(&t);
+    two_batch(&t, 0, 16, 2);
+    ck_assert_uint_gt(memory_taken(&t), bare);
+    two_close(&t);
+    options.memory_bytes = bare + (cases[_i].room_kib << 10);
+    ENSO_TEST_OK((enum enso_status)two_open_with(&t, &options, &err), &err);
+    for (int64_t n = 16; n > 8; n--) /* of one plan */
+        for (int i = 0; i < 3; i++)
+            two_batch(&t, 0, n, (float)n);
+    (void)memory_taken(&t);
+    ck_assert_uint_eq(two_stats(&t).n_captures, cases[_i].recorded ? 8 : 0);
+    ck_assert_uint_eq(two_stats(&t).n_graph_launches, cases[_i].recorded ? 16 : 0);
+    two_close(&t);
+}
+END_TEST
+
 /* Batches that take long beside their launches: no graphs. */
 START_TEST(test_module_no_graphs_for_long)
 {
@@ -719,6 +766,47 @@ START_TEST(test_module_hangs)
     enso_error_clear(&err);
     ck_assert_int_eq(two_begin(&t, 0, 2, 1, &err), ENSO_UNAVAILABLE);
     ENSO_TEST_CONTAINS(err.message, "stays down");
+    two_close(&t);
+}
+END_TEST
+
+struct stuck {
+    struct two *two;
+    struct enso_error err;
+};
+
+static void *begin_and_stick(void *arg)
+{
+    struct stuck *s = arg;
+
+    if (two_begin(s->two, 0, 2, 1, &s->err) == ENSO_OK)
+        (void)two_finish(s->two, 0, 2, 1, &s->err);
+    return NULL;
+}
+
+/* A launch that does not come back: whoever asks sees that the device is lost. */
+START_TEST(test_module_stuck_in_a_launch)
+{
+    struct enso_device_state state = {0};
+    struct enso_error err = {0};
+    struct stuck stuck;
+    pthread_t thread;
+    struct two t;
+
+    ENSO_TEST_OK((enum enso_status)two_open(&t, 10, ALWAYS, &err), &err);
+    two_batch(&t, 0, 2, 1);
+    stuck = (struct stuck){.two = &t};
+    setenv("ENSO_CUDA_EMULATED_HANG_MS", "3000", 1);
+    setenv("ENSO_CUDA_EMULATED_FAIL", "launch:stuck", 1);
+    ck_assert_int_eq(pthread_create(&thread, NULL, begin_and_stick, &stuck), 0);
+    for (int i = 0; i < 250 && !state.down; i++) {
+        (void)usleep(10000);
+        rig_backend()->device_state(t.device, &state);
+    }
+    ck_assert(state.down);
+    ck_assert_int_eq(stuck.err.message[0], 0); /* it is still in there */
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ENSO_TEST_CONTAINS(stuck.err.message, "stays down");
     two_close(&t);
 }
 END_TEST
@@ -856,6 +944,8 @@ static Suite *suite(void)
     tcase_add_test(core, test_module_graphs);
     tcase_add_loop_test(core, test_module_graph_refused, 0, 3);
     tcase_add_test(core, test_module_graphs_stay);
+    tcase_add_test(core, test_module_stuck_in_a_launch);
+    tcase_add_loop_test(core, test_module_graphs_in_little_memory, 0, 2);
     tcase_add_test(core, test_module_no_graphs_for_long);
     tcase_add_test(core, test_module_rounds_up);
     suite_add_tcase(s, core);

@@ -292,6 +292,8 @@ bool stream_reach(const point_ref &at);
 bool stream_finish(cudaStream_t stream);
 /* Something that hangs is in some stream of the device. */
 bool stream_hangs(int device);
+/* What a thread does that waits for it: sleep for a while. Not under the lock. */
+void nap_in_vain(void);
 /* Nothing that waits there will ever run: nobody waits for it any more either. */
 void stream_drop_all(int device);
 /* fn(op) for everything that waits in any stream. */

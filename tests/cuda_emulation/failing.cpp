@@ -2,11 +2,12 @@
  *
  * Failures on demand: ENSO_CUDA_EMULATED_FAIL=N or N:CODE lets the N-th call of the runtime from
  * now on (1 = the first after the variable changed) fail with that cudaError_t, 2 (out of memory)
- * by default; launch:CODE the next launch, of whatever device. ENSO_CUDA_EMULATED_FAILED=1 appears
- * in the environment when it has happened. With @PATH the wish is what stands in that file, which
- * may appear while the daemon runs. A code that is sticky on a card, such as 700 (illegal address),
- * stays: every later call to its device fails with it. Calls are caught by the linker's --wrap
- * (local.mk), launches by launch.cpp.
+ * by default; launch:CODE the next launch, of whatever device, launch:stuck lets that take
+ * ENSO_CUDA_EMULATED_HANG_MS. ENSO_CUDA_EMULATED_FAILED=1 appears in the environment when it has
+ * happened. With @PATH the wish is what stands in that file, which may appear while the daemon
+ * runs. A code that is sticky on a card, such as 700 (illegal address), stays: every later call to
+ * its device fails with it. Calls are caught by the linker's --wrap (local.mk), launches by
+ * launch.cpp.
  *
  * What releases something releases it all the same, so that a sweep can look for leaks; what waits
  * for a stream has waited, as an error there is news of something that ran.
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 using namespace enso_emulated;
 
@@ -23,7 +25,7 @@ namespace
 {
 char wish[32];
 unsigned long calls_left;
-bool launches_only;
+bool launches_only, blocks;
 cudaError_t code, stuck[MAX_DEVICES];
 
 bool is_sticky(cudaError_t error)
@@ -42,6 +44,7 @@ void read_wish(const char *text)
     calls_left = launches_only ? 1 : strtoul(wish, &end, 10);
     if (launches_only)
         end = wish + 6;
+    blocks = strcmp(end, ":stuck") == 0;
     code = *end == ':' ? (cudaError_t)strtol(end + 1, nullptr, 10) : cudaErrorMemoryAllocation;
     for (cudaError_t &of_device : stuck)
         of_device = cudaSuccess;
@@ -61,6 +64,11 @@ cudaError_t enso_emulated::failure_now(bool is_launch)
     if (calls_left == 0 || (launches_only && !is_launch) || --calls_left != 0)
         return cudaSuccess;
     setenv("ENSO_CUDA_EMULATED_FAILED", "1", 1);
+    if (blocks) {
+        hold.unlock();
+        nap_in_vain();
+        return cudaSuccess;
+    }
     if (is_sticky(code)) {
         stuck[device_current()] = code;
         stream_drop_all(device_current());

@@ -16,18 +16,23 @@
 
 using namespace enso_emulated;
 
+void enso_emulated::nap_in_vain(void)
+{
+    const char *text = getenv("ENSO_CUDA_EMULATED_HANG_MS");
+    const long ms = text != nullptr ? strtol(text, nullptr, 10) : 1000;
+    const struct timespec nap = {ms / 1000, ms % 1000 * 1000000};
+
+    nanosleep(&nap, nullptr);
+}
+
 namespace
 {
 
 /* Nobody comes back from a wait for what hangs; here the device is lost instead, after a while. */
 cudaError_t wait_in_vain(runtime_hold *hold, int device)
 {
-    const char *text = getenv("ENSO_CUDA_EMULATED_HANG_MS");
-    const long ms = text != nullptr ? strtol(text, nullptr, 10) : 1000;
-    const struct timespec nap = {ms / 1000, ms % 1000 * 1000000};
-
     hold->unlock();
-    nanosleep(&nap, nullptr);
+    nap_in_vain();
     hold->lock();
     device_lost(device, cudaErrorLaunchTimeout);
     return device_error(device);
