@@ -103,7 +103,7 @@ static void memory_info(struct enso_device *device, size_t *ret_free, size_t *re
     *ret_total = (size_t)1 << 30;
 }
 
-static void device_state(const struct enso_device *device, struct enso_device_state *ret)
+static void device_state(struct enso_device *device, struct enso_device_state *ret)
 {
     *ret = (struct enso_device_state){.down = told_lost[place_of(device)], .reason = "it is gone"};
 }
