@@ -28,9 +28,10 @@ struct lane_thread {
     struct enso_lanes *lanes;
     unsigned index;
     pthread_t thread;
-    bool started;           /* the starting thread's own */
-    struct enso_lane *lane; /* guarded by the mutex for others; NULL: not open */
-    uint64_t begin_ns;      /* what beginning a batch takes, recent ones counting more */
+    bool started;                  /* the starting thread's own */
+    struct enso_lane *lane;        /* guarded by the mutex for others; NULL: not open */
+    struct enso_lane_stats closed; /* under the mutex: of the lane, once it is closed */
+    uint64_t begin_ns;             /* what beginning a batch takes, recent ones counting more */
 };
 
 /* A batch that is on the lane, or failed to get there. */
@@ -49,7 +50,6 @@ struct enso_lanes {
     pthread_cond_t opened;
     unsigned n_opened; /* or failed to */
     struct enso_error error;
-    struct enso_lane_stats closed; /* of lanes that are closed */
     bool stopped;
     unsigned n_threads;
     struct lane_thread threads[];
@@ -171,18 +171,26 @@ static void add_stats(struct enso_lane_stats *sum, const struct enso_lane_stats 
 /* With the mutex held. */
 static void add_lane(struct enso_lane_stats *sum, const struct lane_thread *t)
 {
-    struct enso_lane_stats s = {0};
+    struct enso_lane_stats s = t->closed;
 
-    if (t->lane == NULL || t->lanes->backend->lane_stats == NULL)
-        return;
-    t->lanes->backend->lane_stats(t->lane, &s);
+    if (t->lane != NULL && t->lanes->backend->lane_stats != NULL)
+        t->lanes->backend->lane_stats(t->lane, &s);
     add_stats(sum, &s);
+}
+
+void enso_lanes_lane_stats(struct enso_lanes *lanes, unsigned lane,
+                           struct enso_lane_stats *ret_stats)
+{
+    *ret_stats = (struct enso_lane_stats){0};
+    (void)pthread_mutex_lock(&lanes->mutex);
+    add_lane(ret_stats, &lanes->threads[lane]);
+    (void)pthread_mutex_unlock(&lanes->mutex);
 }
 
 void enso_lanes_stats(struct enso_lanes *lanes, struct enso_lane_stats *ret_stats)
 {
+    *ret_stats = (struct enso_lane_stats){0};
     (void)pthread_mutex_lock(&lanes->mutex);
-    *ret_stats = lanes->closed;
     for (unsigned i = 0; i < lanes->n_threads; i++)
         add_lane(ret_stats, &lanes->threads[i]);
     (void)pthread_mutex_unlock(&lanes->mutex);
@@ -194,7 +202,8 @@ static void close_lane(struct lane_thread *t)
     struct enso_lane *lane = t->lane;
 
     (void)pthread_mutex_lock(&lanes->mutex);
-    add_lane(&lanes->closed, t);
+    if (lanes->backend->lane_stats != NULL)
+        lanes->backend->lane_stats(lane, &t->closed);
     t->lane = NULL;
     (void)pthread_mutex_unlock(&lanes->mutex);
     lanes->backend->lane_close(lane);

@@ -50,6 +50,9 @@ struct enso_scheduler *enso_lanes_scheduler(struct enso_lanes *lanes);
 /* What all lanes have done since they were opened, by the backend; zeros where that does not tell.
  * From any thread. */
 void enso_lanes_stats(struct enso_lanes *lanes, struct enso_lane_stats *ret_stats);
+/* The same of one, below n_lanes. */
+void enso_lanes_lane_stats(struct enso_lanes *lanes, unsigned lane,
+                           struct enso_lane_stats *ret_stats);
 
 /* Drains nothing: queued jobs fail with ENSO_UNAVAILABLE on the calling thread, later submits are
  * refused, running batches are finished (their done is called on the lane). Returns when all lanes

@@ -835,6 +835,16 @@ void enso_scheduler_stats(struct enso_scheduler *s, uint64_t now_ns,
     unlock(s);
 }
 
+uint64_t enso_queue_wait_ns(struct enso_scheduler *s, struct enso_queue *q, uint64_t now_ns)
+{
+    uint64_t wait_ns;
+
+    lock(s);
+    wait_ns = enso__scheduler_wait_ns(s, q, enso__queue_work_ns(q, q->n_units), now_ns);
+    unlock(s);
+    return wait_ns;
+}
+
 void enso_queue_stats(struct enso_scheduler *s, struct enso_queue *q, uint64_t now_ns,
                       struct enso_queue_stats *ret)
 {

@@ -149,6 +149,11 @@ struct enso_scheduler_stats {
 void enso_scheduler_stats(struct enso_scheduler *scheduler, uint64_t now_ns,
                           struct enso_scheduler_stats *ret_stats);
 
+/* Predicted time until a job that came now would run: what runs, and what waits in the queue,
+ * beside the other queues' shares. To choose among schedulers. */
+uint64_t enso_queue_wait_ns(struct enso_scheduler *scheduler, struct enso_queue *queue,
+                            uint64_t now_ns);
+
 struct enso_queue_stats {
     uint64_t n_jobs, n_samples, n_items, n_tokens, n_clients; /* queued, not running */
     unsigned n_running;                                       /* batches */

@@ -108,6 +108,62 @@ enum enso_status enso_config_parse_gpu_memory(const char *text, uint64_t *ret_by
     return ENSO_OK;
 }
 
+/* One item of a list of GPUs: -1 when it is none. */
+static int parse_gpu(const char *item, size_t size)
+{
+    char text[16];
+    int64_t n = 0;
+
+    for (; size > 0 && (*item == ' ' || *item == '\t'); size--)
+        item++;
+    while (size > 0 && (item[size - 1] == ' ' || item[size - 1] == '\t'))
+        size--;
+    if (size < 4 || size >= sizeof text)
+        return -1;
+    memcpy(text, item, size);
+    text[size] = '\0';
+    if (strcmp(text, "cuda") == 0)
+        return 0;
+    return strncmp(text, "cuda:", 5) == 0 &&
+                   enso_number_parse_i64(text + 5, 0, 1023, &n, NULL) == ENSO_OK
+               ? (int)n
+               : -1;
+}
+
+enum enso_status enso_config_parse_device(const char *text, int ret_gpus[ENSO_CONFIG_MAX_GPUS],
+                                          size_t *ret_n, struct enso_error *err)
+{
+    const char *item = text;
+    size_t n = 0;
+
+    *ret_n = 0;
+    if (strcmp(text, "auto") == 0 || strcmp(text, "cpu") == 0)
+        return ENSO_OK;
+    for (;;) {
+        size_t size = strcspn(item, ",");
+        int gpu = parse_gpu(item, size);
+
+        if (gpu < 0)
+            return enso_error_set(err, ENSO_INVALID,
+                                  "'%.60s' is no device; use auto, cpu or cuda:N, for several GPUs "
+                                  "cuda:0,cuda:1",
+                                  text);
+        for (size_t i = 0; i < n; i++)
+            if (ret_gpus[i] == gpu)
+                return enso_error_set(err, ENSO_INVALID,
+                                      "'%.60s' names cuda:%d twice; name each GPU once", text, gpu);
+        if (n == ENSO_CONFIG_MAX_GPUS)
+            return enso_error_set(err, ENSO_INVALID, "'%.60s...' names more than %d GPUs", text,
+                                  ENSO_CONFIG_MAX_GPUS);
+        ret_gpus[n++] = gpu;
+        if (item[size] == '\0')
+            break;
+        item += size + 1;
+    }
+    *ret_n = n;
+    return ENSO_OK;
+}
+
 enum enso_status enso_config_parse_address(const char *text, struct enso_config_address *ret,
                                            struct enso_error *err)
 {
@@ -576,13 +632,14 @@ static void copy_value(const struct enso_option *to, void *to_base, const struct
     memcpy((char *)to_base + to->offset, (const char *)from_base + from->offset, size);
 }
 
-/* What a [model] section leaves out comes from [batching] and [device]. */
+/* What a [model] section leaves out comes from [batching] and [device], but for texts: its device
+ * is one of those that stand there. */
 static void inherit(struct loader *l, size_t at)
 {
     for (size_t i = 0; i < enso_n_options; i++) {
         const struct enso_option *o = &enso_options[i], *from;
 
-        if (!is_model_option(o) || l->set[at][i])
+        if (!is_model_option(o) || l->set[at][i] || o->type == ENSO_OPTION_STRING)
             continue;
         from = enso_option_find("batching", o->name);
         if (from == NULL)
@@ -667,6 +724,43 @@ static enum enso_status check_names(const struct loader *l, struct enso_error *e
     return ENSO_OK;
 }
 
+/* A model's devices are such as will be open. Of "auto" that is known at the start only, but no
+ * more than the first GPU. */
+static enum enso_status check_devices(const struct loader *l, struct enso_error *err)
+{
+    const char *given = l->config.device;
+    int gpus[ENSO_CONFIG_MAX_GPUS] = {0}, wanted[ENSO_CONFIG_MAX_GPUS];
+    size_t n = 0, n_wanted;
+
+    (void)enso_config_parse_device(given, gpus, &n, NULL); /* it was checked */
+    if (strcmp(given, "auto") == 0)
+        n = 1;
+    for (size_t i = 0; i < l->n_models; i++) {
+        const struct enso_config_model *m = &l->models[i];
+
+        if (m->device == NULL)
+            continue;
+        (void)enso_config_parse_device(m->device, wanted, &n_wanted, NULL); /* it was checked */
+        for (size_t k = 0; k < n_wanted; k++) {
+            bool found = false;
+
+            for (size_t g = 0; g < n; g++)
+                found = found || gpus[g] == wanted[k];
+            if (found)
+                continue;
+            return enso_error_set(err, ENSO_INVALID,
+                                  "%s:%u: [model %s] device: cuda:%d is not one of [device] device "
+                                  "= %s; write %s%scuda:%d there",
+                                  l->file, m->line, m->name, wanted[k], given,
+                                  strncmp(given, "cuda", 4) == 0 ? given
+                                  : strcmp(given, "auto") == 0   ? "cuda:0"
+                                                                 : "",
+                                  strcmp(given, "cpu") == 0 ? "" : ",", wanted[k]);
+        }
+    }
+    return ENSO_OK;
+}
+
 static enum enso_status check_together(const struct loader *l, struct enso_error *err)
 {
     const struct enso_config *c = &l->config;
@@ -701,7 +795,9 @@ static enum enso_status check_together(const struct loader *l, struct enso_error
                               (unsigned long long)c->max_body_bytes,
                               (unsigned long long)c->request_memory_bytes);
     }
-    return check_names(l, err);
+    enum enso_status st = check_devices(l, err);
+
+    return st == ENSO_OK ? check_names(l, err) : st;
 }
 
 /* ------------------------------------------------------------------ life */

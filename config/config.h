@@ -97,6 +97,8 @@ struct enso_config_model {
     bool from_command_line;
     struct enso_config_batching batching;
     struct enso_config_arithmetic arithmetic;
+    const char
+        *device;   /* "cpu" or "cuda:N,cuda:M"; NULL: the GPU with the fewest bytes of weights */
     unsigned line; /* in the file, 0 for others */
 };
 
@@ -122,7 +124,8 @@ struct enso_config {
     struct enso_config_batching batching; /* [batching] */
 
     /* [device] */
-    const char *device; /* "auto", "cpu" or "cuda:N" */
+    const char *device; /* valid for enso_config_parse_device */
+    int64_t lanes;      /* of each GPU */
     int64_t threads;    /* 0 = as many as the process may use */
     const char *cuda_module;
     const char *state_dir; /* "": $STATE_DIRECTORY */
@@ -206,6 +209,12 @@ enum enso_status enso_config_parse_address(const char *text, struct enso_config_
  * not 0. */
 enum enso_status enso_config_parse_gpu_memory(const char *text, uint64_t *ret_bytes,
                                               unsigned *ret_percent, struct enso_error *err);
+
+/* "auto" and "cpu" are no GPUs; else "cuda" (the first), "cuda:N", or a list with commas in which
+ * none comes twice. */
+#define ENSO_CONFIG_MAX_GPUS 16
+enum enso_status enso_config_parse_device(const char *text, int ret_gpus[ENSO_CONFIG_MAX_GPUS],
+                                          size_t *ret_n, struct enso_error *err);
 
 /* True when only this machine can reach it: 127.0.0.0/8, ::1, localhost, Unix. */
 bool enso_config_address_is_local(const struct enso_config_address *address);

@@ -41,6 +41,8 @@ static const char *default_of(const struct enso_option *o)
 {
     if (o->default_text != NULL)
         return "empty";
+    if (o->type == ENSO_OPTION_STRING) /* these are not inherited */
+        return "none";
     if (enso_option_find("batching", o->name) != NULL)
         return "as in [batching]";
     return enso_option_find("device", o->name) != NULL ? "as in [device]" : "none";

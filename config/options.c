@@ -27,15 +27,22 @@ static enum enso_status check_address(const char *value, struct enso_error *err)
 
 static enum enso_status check_device(const char *value, struct enso_error *err)
 {
-    int64_t n;
+    int gpus[ENSO_CONFIG_MAX_GPUS];
+    size_t n;
 
-    if (strcmp(value, "auto") == 0 || strcmp(value, "cpu") == 0 || strcmp(value, "cuda") == 0)
-        return ENSO_OK;
-    if (strncmp(value, "cuda:", 5) == 0 &&
-        enso_number_parse_i64(value + 5, 0, 1023, &n, NULL) == ENSO_OK)
-        return ENSO_OK;
-    return enso_error_set(err, ENSO_INVALID, "'%.60s' is no device; use auto, cpu or cuda:N",
-                          value);
+    return enso_config_parse_device(value, gpus, &n, err);
+}
+
+/* Not whatever there is. */
+static enum enso_status check_model_device(const char *value, struct enso_error *err)
+{
+    int gpus[ENSO_CONFIG_MAX_GPUS];
+    size_t n;
+
+    if (strcmp(value, "auto") == 0)
+        return enso_error_set(err, ENSO_INVALID,
+                              "'auto' is no device of a model; use cpu or cuda:N");
+    return enso_config_parse_device(value, gpus, &n, err);
 }
 
 static enum enso_status check_gpu_memory(const char *value, struct enso_error *err)
@@ -111,7 +118,7 @@ const struct enso_option_section enso_option_sections[] = {
                  " section, too."},
     {"device",
      "Where models run, and in what arithmetic. The keys dtype and gelu may be set for one "
-     "model in its [model NAME] section, too."},
+     "model in its [model NAME] section, too. device stands there for some of those named here."},
     {"log", "Messages go to standard error, one logfmt line each."},
     {"shutdown", "What happens at SIGTERM and SIGINT; a second signal stops at once."},
     {"model", "One section for each model that needs settings of its own: [model NAME], where NAME"
@@ -380,10 +387,24 @@ const struct enso_option enso_options[] = {
      .check = check_device,
      .environment = "ENSOD_DEVICE",
      .flag = "--device",
-     .argument = "auto|cpu|cuda:N",
-     .help = "What computes: cpu, cuda:N for the N-th GPU (from 0; cuda is cuda:0), or auto: the "
-             "first GPU if "
-             "there is one, else the processor."},
+     .argument = "auto|cpu|cuda:N[,cuda:M...]",
+     .help =
+         "What computes: cpu, cuda:N for the N-th GPU (from 0; cuda is cuda:0), or auto: the "
+         "first GPU if there is one, else the processor. Of several GPUs, cuda:0,cuda:1, each "
+         "must be there; a model goes to the one that holds the fewest bytes of weights, unless "
+         "its section says device."},
+    {.section = "device",
+     .name = "lanes",
+     .type = ENSO_OPTION_INT,
+     AT(lanes),
+     .default_text = "1",
+     .min = 1,
+     .max = 8,
+     .environment = "ENSOD_LANES",
+     .help = "Lanes of each GPU: each computes batches beside the others, and has memory of its "
+             "own for them (see gpu_memory). One, which holds two batches at a time, keeps a GPU "
+             "busy that large batches fill; small models may gain by two. The processor always "
+             "has one, whose threads are all its cores."},
     {.section = "device",
      .name = "cuda_module",
      .type = ENSO_OPTION_STRING,
@@ -441,9 +462,11 @@ const struct enso_option enso_options[] = {
      .default_text = "90%",
      .check = check_gpu_memory,
      .environment = "ENSOD_GPU_MEMORY",
-     .help = "Most memory of a GPU that weights and batches may take together: a size, or a share "
-             "of what is free at the start. A model that does not fit is refused, a batch that "
-             "does not fit fails."},
+     .help = "Most memory of each GPU that weights and batches may take together: a size, or a "
+             "share of what is free at the start. A model is refused that does not fit, or that "
+             "leaves too little for one batch in each lane: of max_batch_tokens or max_batch_items "
+             "where these are set, else of one input. A larger batch that does not fit is computed "
+             "item by item."},
     {.section = "device",
      .name = "on_device_lost",
      .type = ENSO_OPTION_ENUM,
@@ -544,6 +567,14 @@ const struct enso_option enso_options[] = {
      MODEL_AT(required),
      .help = "Whether a failure to load it ends the start. Otherwise the other models serve, and "
              "/v1/models shows the error. (Models named on the command line are required.)"},
+    {.section = "model",
+     .name = "device",
+     .type = ENSO_OPTION_STRING,
+     MODEL_AT(device),
+     .check = check_model_device,
+     .help = "Where it runs: cpu, or one of the GPUs that [device] device names, or several: then "
+             "each holds a copy, and a request goes to the one that should answer first. Left out: "
+             "the GPU that holds the fewest bytes of weights when it is loaded."},
     {.section = "model",
      .name = "max_batch_items",
      .type = ENSO_OPTION_INT,
@@ -864,9 +895,10 @@ void enso_option_describe(const struct enso_option *o, struct enso_buffer *b)
                            (unsigned long long)(o->max / ENSO_NS_PER_MS));
         break;
     case ENSO_OPTION_STRING:
-        enso_buffer_puts(b, o->check == check_device       ? "auto, cpu or cuda:N"
-                            : o->check == check_gpu_memory ? "1% to 100%, or a size"
-                                                           : "text");
+        enso_buffer_puts(b, o->check == check_device         ? "auto, cpu or cuda:N[,cuda:M...]"
+                            : o->check == check_model_device ? "cpu or cuda:N[,cuda:M...]"
+                            : o->check == check_gpu_memory   ? "1% to 100%, or a size"
+                                                             : "text");
         break;
     case ENSO_OPTION_LIST:
         enso_buffer_puts(b, "list, separated by commas");

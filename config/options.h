@@ -68,7 +68,7 @@ enum enso_status enso_option_set(const struct enso_option *o, void *base, struct
 /* The value as text that enso_option_set reads back. */
 void enso_option_format(const struct enso_option *o, const void *base, struct enso_buffer *b);
 
-/* What values look like, for people: "auto, cpu or cuda:N", "0 to 1024". */
+/* What values look like, for people: "cpu or cuda:N", "0 to 1024". */
 void enso_option_describe(const struct enso_option *o, struct enso_buffer *b);
 
 /* The candidate nearest to `name` by edit distance, or NULL if none is near. */

@@ -58,7 +58,7 @@ static void print_model(const struct enso_model_info *info)
 int enso_daemon_check_model(const struct enso_config *config, struct enso_error *err)
 {
     struct enso_devices devices = {0};
-    const struct enso_place *place;
+    struct enso_place *place;
     struct enso_error fallback = {0};
     char id[256];
     struct enso_model_options options = {.path = config->check_dir,
@@ -76,7 +76,7 @@ int enso_daemon_check_model(const struct enso_config *config, struct enso_error 
     enso_registry_default_id(config->check_dir, id, sizeof id);
     options.id = id;
     enso_devices_arithmetic(&config->arithmetic, &options);
-    st = enso_devices_load(&devices, &options, &model, &place, &fallback, err);
+    st = enso_devices_load(&devices, NULL, &options, &model, &place, &fallback, err);
     if (st == ENSO_OK) {
         print_model(enso_model_info(model));
         enso_model_unref(model);

@@ -13,8 +13,9 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
 #include "batching/lanes.h"
 #include "batching/scheduler.h"
 #include "engine/host.h"
@@ -113,7 +114,8 @@ static int load_module(const char *path, const struct enso_backend **ret_backend
 /* ---- opening ---- */
 
 static int open_place(struct enso_devices *devices, const struct enso_backend *backend,
-                      const struct enso_device_options *options, struct enso_error *err)
+                      const struct enso_device_options *options, unsigned n_lanes,
+                      struct enso_error *err)
 {
     struct enso_place *place = &devices->places[devices->n];
     struct enso_device_info info = {0};
@@ -121,14 +123,17 @@ static int open_place(struct enso_devices *devices, const struct enso_backend *b
 
     if (st != ENSO_OK)
         return st;
+    (void)snprintf(place->name, sizeof place->name, "%s", options->name);
     place->backend = backend;
+    place->n_lanes = n_lanes;
     devices->n++;
     backend->device_info(place->device, &info);
     if (backend->host_memory)
         enso_log(ENSO_LOG_NOTICE, "device open", "device=%s kind=%s threads=%u", info.name,
                  info.description, info.n_threads);
     else
-        enso_log(ENSO_LOG_NOTICE, "device open", "device=%s kind=%s", info.name, info.description);
+        enso_log(ENSO_LOG_NOTICE, "device open", "device=%s kind=%s lanes=%u", info.name,
+                 info.description, n_lanes);
     return ENSO_OK;
 }
 
@@ -140,23 +145,42 @@ static const char *state_dir(const struct enso_config *config)
     return given ? config->state_dir : getenv("STATE_DIRECTORY");
 }
 
-static int open_gpu(const struct enso_config *config, const char *name,
-                    struct enso_devices *devices, struct enso_error *err)
+static int open_gpu(const struct enso_config *config, int gpu, struct enso_devices *devices,
+                    struct enso_error *err)
 {
+    char name[16], path[PATH_SIZE];
     struct enso_device_options options = {
         .name = name, .cublaslt = config->cublaslt, .state_dir = state_dir(config)};
     const struct enso_backend *backend = NULL;
-    char path[PATH_SIZE];
     int st = find_module(config, path, err);
 
-    /* a configuration that was read has a good value; one that a test made has none */
+    (void)snprintf(name, sizeof name, "cuda:%d", gpu);
+    /* a configuration that was read has good values; one that a test made has none */
     if (config->gpu_memory != NULL)
         (void)enso_config_parse_gpu_memory(config->gpu_memory, &options.memory_bytes,
                                            &options.memory_percent, NULL);
 
     if (st == ENSO_OK)
-        st = load_module(path, &backend, err);
-    return st == ENSO_OK ? open_place(devices, backend, &options, err) : st;
+        st = load_module(path, &backend, err); /* again and again the same */
+    return st == ENSO_OK ? open_place(devices, backend, &options,
+                                      (unsigned)ENSO_MAX(config->lanes, (int64_t)1), err)
+                         : st;
+}
+
+/* Each that is named, or none. */
+static int open_gpus(const struct enso_config *config, struct enso_devices *devices,
+                     struct enso_error *err)
+{
+    int gpus[ENSO_CONFIG_MAX_GPUS], st;
+    size_t n;
+
+    st = enso_config_parse_device(config->device, gpus, &n, err);
+    for (size_t i = 0; st == ENSO_OK && i < n; i++) {
+        st = open_gpu(config, gpus[i], devices, err);
+        if (st != ENSO_OK)
+            enso_error_prefix(err, "device 'cuda:%d': ", gpus[i]);
+    }
+    return st;
 }
 
 int enso_devices_open(const struct enso_config *config, struct enso_devices *ret,
@@ -168,12 +192,8 @@ int enso_devices_open(const struct enso_config *config, struct enso_devices *ret
 
     ret->gpu_wanted = strcmp(config->device, "cpu") != 0;
     ret->move_lost = enso_lost_policy(config) == ENSO_CONFIG_LOST_CPU;
-    if (strncmp(config->device, "cuda", 4) == 0) {
-        st = open_gpu(config, config->device, ret, err);
-        if (st != ENSO_OK)
-            enso_error_prefix(err, "device '%s': ", config->device);
-    } else if (strcmp(config->device, "auto") == 0) {
-        int gpu = open_gpu(config, "cuda:0", ret, &ret->fallback);
+    if (strcmp(config->device, "auto") == 0) {
+        int gpu = open_gpu(config, 0, ret, &ret->fallback);
 
         /* That there is no GPU is no news; that there is one which cannot be used is. */
         if (gpu != ENSO_OK)
@@ -181,16 +201,31 @@ int enso_devices_open(const struct enso_config *config, struct enso_devices *ret
                      "device=cpu reason=%s", ret->fallback.message);
         if (gpu == ENSO_NOT_FOUND)
             enso_error_clear(&ret->fallback);
+    } else {
+        st = open_gpus(config, ret, err);
     }
-    return st == ENSO_OK ? open_place(ret, enso_backend_cpu(), &cpu, err) : st;
+    return st == ENSO_OK ? open_place(ret, enso_backend_cpu(), &cpu, 1, err) : st;
+}
+
+static void append(struct enso_error *err, const char *text)
+{
+    size_t n = err != NULL ? strlen(err->message) : 0;
+
+    if (err != NULL)
+        (void)snprintf(err->message + n, sizeof err->message - n, "%s", text);
 }
 
 int enso_devices_start(struct enso_devices *devices, struct enso_error *err)
 {
     for (size_t i = 0; i < devices->n; i++) {
         struct enso_place *place = &devices->places[i];
-        int st = enso_lanes_start(place->backend, place->device, 1, &place->lanes, err);
+        unsigned n = ENSO_MAX(place->n_lanes, 1u);
+        int st = enso_lanes_start(place->backend, place->device, n, &place->lanes, err);
 
+        if (st != ENSO_OK && n > 1) {
+            enso_error_prefix(err, "%u lanes of %s: ", n, place->name);
+            append(err, st == ENSO_NO_MEMORY ? "; or use fewer lanes" : "");
+        }
         if (st != ENSO_OK)
             return st;
         place->scheduler = enso_lanes_scheduler(place->lanes);
@@ -223,6 +258,30 @@ void enso_devices_close(struct enso_devices *devices)
 
 /* ---- models ---- */
 
+size_t enso_devices_list(const char *device,
+                         char ret_names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE])
+{
+    int gpus[ENSO_CONFIG_MAX_GPUS];
+    size_t n = 0;
+
+    if (device == NULL)
+        return 0;
+    (void)enso_config_parse_device(device, gpus, &n, NULL); /* it was checked */
+    for (size_t i = 0; i < n; i++)
+        (void)snprintf(ret_names[i], ENSO_PLACE_NAME_SIZE, "cuda:%d", gpus[i]);
+    if (n == 0)
+        (void)snprintf(ret_names[n++], ENSO_PLACE_NAME_SIZE, "%s", device);
+    return n;
+}
+
+struct enso_place *enso_devices_find(struct enso_devices *devices, const char *name)
+{
+    for (size_t i = 0; i < devices->n; i++)
+        if (strcmp(devices->places[i].name, name) == 0)
+            return &devices->places[i];
+    return NULL;
+}
+
 void enso_devices_arithmetic(const struct enso_config_arithmetic *config,
                              struct enso_model_options *options)
 {
@@ -241,53 +300,164 @@ void enso_devices_arithmetic(const struct enso_config_arithmetic *config,
 /* The processor instead of a GPU: what was wanted of the GPU's arithmetic is let go, and told. */
 static void fall_back(struct enso_model_options *options, struct enso_error *why)
 {
-    size_t n;
-
     if (options->dtype == ENSO_MODEL_DTYPE_AUTO || options->dtype == ENSO_MODEL_DTYPE_FP32)
         return;
     if (why->status == ENSO_OK)
         (void)enso_error_set(why, ENSO_NOT_FOUND, "there is no GPU");
-    n = strlen(why->message);
-    (void)snprintf(why->message + n, sizeof why->message - n,
-                   "; on the processor it computes in fp32, not in %s",
-                   options->dtype == ENSO_MODEL_DTYPE_BF16 ? "bf16" : "fp16");
+    append(why, "; on the processor it computes in fp32, not in ");
+    append(why, options->dtype == ENSO_MODEL_DTYPE_BF16 ? "bf16" : "fp16");
     options->dtype = ENSO_MODEL_DTYPE_AUTO;
 }
 
-int enso_devices_load(const struct enso_devices *devices, struct enso_model_options *options,
-                      struct enso_model **ret_model, const struct enso_place **ret_place,
-                      struct enso_error *ret_fallback, struct enso_error *err)
+static struct enso_place *processor(struct enso_devices *devices)
 {
-    struct enso_error why = devices->fallback;
+    return &devices->places[devices->n - 1];
+}
+
+static struct enso_device_metrics metrics_of(const struct enso_place *place)
+{
+    struct enso_device_metrics metrics = {0};
+
+    if (place->backend->device_metrics != NULL)
+        place->backend->device_metrics(place->device, &metrics);
+    return metrics;
+}
+
+/* Where a model goes that wants nothing in particular. */
+static struct enso_place *emptiest(struct enso_devices *devices)
+{
+    struct enso_place *best = processor(devices);
+    uint64_t least = UINT64_MAX;
+
+    if (devices->n > 1)
+        best = &devices->places[0]; /* when all are lost */
+    for (size_t i = 0; i + 1 < devices->n; i++) {
+        struct enso_place *place = &devices->places[i];
+        uint64_t bytes = metrics_of(place).weight_bytes;
+
+        if (bytes < least && !enso_place_is_lost(place, NULL)) {
+            best = place;
+            least = bytes;
+        }
+    }
+    return best;
+}
+
+static int load_on(const struct enso_place *place, struct enso_model_options *options,
+                   struct enso_model **ret_model, struct enso_error *err)
+{
+    options->backend = place->backend;
+    options->device = place->device;
+    return enso_model_load(options, ret_model, err);
+}
+
+/* Onto the GPU; ENSO_UNSUPPORTED when it is to be the processor, with the reason in *why. */
+static int load_on_gpu(const struct enso_devices *devices, const struct enso_place *gpu,
+                       struct enso_model_options *options, struct enso_model **ret_model,
+                       struct enso_error *why, struct enso_error *err)
+{
+    int st;
+
+    enso_error_clear(why);
+    st = load_on(gpu, options, ret_model, why);
+    if (st != ENSO_OK && devices->move_lost && enso_place_is_lost(gpu, NULL))
+        st = ENSO_UNSUPPORTED;
+    if (st != ENSO_OK && st != ENSO_UNSUPPORTED)
+        (void)enso_error_set(err, (enum enso_status)st, "%s", why->message);
+    return st;
+}
+
+int enso_devices_load(struct enso_devices *devices, const char *wanted,
+                      struct enso_model_options *options, struct enso_model **ret_model,
+                      struct enso_place **ret_place, struct enso_error *ret_fallback,
+                      struct enso_error *err)
+{
+    struct enso_place *cpu = processor(devices);
+    struct enso_place *place = wanted != NULL ? enso_devices_find(devices, wanted) : NULL;
+    bool fell = false, on_purpose = wanted != NULL && place == cpu;
+    struct enso_error why = {0};
     int st = ENSO_UNSUPPORTED;
 
-    for (size_t i = 0; i < devices->n && st == ENSO_UNSUPPORTED; i++) {
-        const struct enso_place *place = &devices->places[i];
-        bool last = i + 1 == devices->n;
-
-        options->backend = place->backend;
-        options->device = place->device;
-        if (last && devices->gpu_wanted)
-            fall_back(options, &why);
-        if (!last) {
-            enso_error_clear(&why);
-            st = enso_model_load(options, ret_model, &why);
-            if (st != ENSO_OK && devices->move_lost && enso_place_is_lost(place, NULL))
-                st = ENSO_UNSUPPORTED;
-            if (st != ENSO_OK && st != ENSO_UNSUPPORTED) {
-                (void)enso_error_set(err, (enum enso_status)st, "%s", why.message);
-                return st;
-            }
-        } else {
-            st = enso_model_load(options, ret_model, err);
-        }
-        if (st == ENSO_OK) {
-            *ret_place = place;
-            *ret_fallback = why;
-        }
-        if (st == ENSO_OK && i != 0)
-            enso_log(ENSO_LOG_WARNING, "model not on the GPU", "model=%s reason=%s", options->id,
-                     why.message);
+    if (!on_purpose)
+        why = devices->fallback;
+    if (place == NULL)
+        place = emptiest(devices);
+    if (place != cpu) {
+        st = load_on_gpu(devices, place, options, ret_model, &why, err);
+        fell = st == ENSO_UNSUPPORTED;
     }
-    return st;
+    if (place == cpu || fell) {
+        place = cpu;
+        if (devices->gpu_wanted && !on_purpose)
+            fall_back(options, &why);
+        st = load_on(cpu, options, ret_model, err);
+    }
+    if (st != ENSO_OK)
+        return st;
+    *ret_place = place;
+    *ret_fallback = why;
+    if (fell)
+        enso_log(ENSO_LOG_WARNING, "model not on the GPU", "model=%s reason=%s", options->id,
+                 why.message);
+    return ENSO_OK;
+}
+
+/* ---- memory of batches ---- */
+
+#define MIB ((double)(1 << 20))
+
+/* What the setting is called that makes a lane's batches smaller. */
+static const char *size_setting(const struct enso_model_info *info,
+                                const struct enso_config_batching *batching)
+{
+    int64_t set = info->takes_text ? batching->max_batch_tokens : batching->max_batch_items;
+
+    if (set == 0 || (!info->takes_text && !info->batched))
+        return "";
+    return info->takes_text ? "a smaller max_batch_tokens, " : "a smaller max_batch_items, ";
+}
+
+int enso_place_promise(struct enso_place *place, const struct enso_model *model,
+                       const struct enso_config_batching *batching, uint64_t *ret_bytes,
+                       struct enso_error *err)
+{
+    const struct enso_model_info *info = enso_model_info(model);
+    uint64_t promised = atomic_load(&place->promised_bytes), used;
+    unsigned n = ENSO_MAX(place->n_lanes, 1u);
+    size_t lane_bytes = 0, all_bytes, free_bytes, total_bytes;
+    int st = ENSO_OK;
+
+    *ret_bytes = 0;
+    if (place->backend->host_memory || place->backend->memory_info == NULL ||
+        enso_place_is_lost(place, NULL))
+        return ENSO_OK;
+    st = enso_model_lane_bytes(model, (uint64_t)batching->max_batch_tokens,
+                               (uint64_t)batching->max_batch_items, &lane_bytes, err);
+    if (st == ENSO_OK && !enso_size_mul(lane_bytes, n, &all_bytes))
+        st = enso_error_set(err, ENSO_TOO_LARGE, "the batches of %u lanes cannot be addressed", n);
+    if (st != ENSO_OK) {
+        enso_error_prefix(err, "model '%s': ", info->id);
+        return st;
+    }
+    /* What batches hold now is part of what was promised to them. */
+    place->backend->memory_info(place->device, &free_bytes, &total_bytes);
+    used = metrics_of(place).arena_bytes;
+    if (promised > used)
+        free_bytes -= ENSO_MIN(free_bytes, promised - used);
+    if (all_bytes > free_bytes)
+        return enso_error_set(
+            err, ENSO_NO_MEMORY,
+            "model '%s': no room for batches on %s: its %u lane%s %.1f MiB for them, and %.1f MiB "
+            "of gpu_memory are left beside all weights and the batches of other models; use %s%sa "
+            "larger gpu_memory or another device",
+            info->id, place->name, n, n == 1 ? " needs" : "s need", (double)all_bytes / MIB,
+            (double)free_bytes / MIB, n == 1 ? "" : "fewer lanes, ", size_setting(info, batching));
+    *ret_bytes = all_bytes;
+    atomic_fetch_add(&place->promised_bytes, all_bytes);
+    return ENSO_OK;
+}
+
+void enso_place_release(struct enso_place *place, uint64_t bytes)
+{
+    atomic_fetch_sub(&place->promised_bytes, bytes);
 }

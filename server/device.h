@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Where models run: the configuration's "auto", "cpu" or "cuda:N" made into open devices with their
- * lanes. A GPU comes from a module that is loaded when it is wanted (ensod-cuda.so; the daemon
- * itself knows nothing of CUDA). Beside a GPU the processor is open too: a model with an operator
- * that the GPU lacks runs there as a whole, never node by node.
+ * Where models run: the configuration's "auto", "cpu" or "cuda:N,cuda:M" made into open devices
+ * with their lanes. A GPU comes from a module that is loaded when it is wanted (ensod-cuda.so; the
+ * daemon itself knows nothing of CUDA). Beside GPUs the processor is open too: a model with an
+ * operator that its GPU lacks runs there as a whole, never node by node.
+ *
+ * A model runs on the devices that its section names, a copy on each (registry.h), else on the GPU
+ * that holds the fewest bytes of weights when it is loaded.
  */
 #ifndef ENSO_SERVER_DEVICE_H
 #define ENSO_SERVER_DEVICE_H
+
+#include <stdatomic.h>
 
 #include "base/error.h"
 #include "config/config.h"
@@ -16,48 +21,73 @@
 struct enso_lanes;
 struct enso_scheduler;
 
-#define ENSO_MAX_PLACES 2
+#define ENSO_MAX_PLACES (ENSO_CONFIG_MAX_GPUS + 1)
+#define ENSO_PLACE_NAME_SIZE 16
 
 /* An open device. */
 struct enso_place {
+    char name[ENSO_PLACE_NAME_SIZE]; /* in the configuration's words: "cpu", "cuda:1" */
     const struct enso_backend *backend;
     struct enso_device *device;       /* owned */
+    unsigned n_lanes;                 /* wanted; 0 is 1 */
     struct enso_lanes *lanes;         /* after enso_devices_start; owned */
     struct enso_scheduler *scheduler; /* the lanes' own */
-    bool told_lost;                   /* loop: server/lost.c has acted on it */
+    /* Device memory that the batches of its models may take, in all lanes; any thread. */
+    _Atomic uint64_t promised_bytes;
+    bool told_lost; /* loop: server/lost.c has acted on it */
 };
 
 struct enso_devices {
-    struct enso_place places[ENSO_MAX_PLACES]; /* the preferred first */
+    struct enso_place places[ENSO_MAX_PLACES]; /* GPUs as they were named; last the processor */
     size_t n;
     bool gpu_wanted;            /* by name or by "auto", whether or not there is one */
     struct enso_error fallback; /* "auto" and a GPU that cannot be used: why; else empty */
-    bool move_lost;             /* models of a lost device go to the next (on_device_lost = cpu) */
+    bool move_lost; /* models of a lost device go to the processor (on_device_lost = cpu) */
 };
 
 /* "auto": the first GPU if one can be had, else the processor: the log tells why, and where there
- * is a GPU or a driver that cannot be used, so does ret->fallback. "cuda[:N]": that GPU, or an
- * error with the sentence. *ret must be zeroed. */
+ * is a GPU or a driver that cannot be used, so does ret->fallback. "cuda[:N]": that GPU, or each of
+ * several, or an error with the sentence. *ret must be zeroed. */
 int enso_devices_open(const struct enso_config *config, struct enso_devices *ret,
                       struct enso_error *err) ENSO_MUST_CHECK;
-/* One lane a device. */
+/* A place's lanes: on a GPU as many as the configuration says, one on the processor, whose threads
+ * take all of it (two teams on the same cores would slow each other down). */
 int enso_devices_start(struct enso_devices *devices, struct enso_error *err) ENSO_MUST_CHECK;
 /* Ends every job that is left (batching/lanes.h). The lanes of a lost device are not waited for. */
 void enso_devices_stop(struct enso_devices *devices);
 /* Lanes and devices; no model must be left. What was never opened is fine. */
 void enso_devices_close(struct enso_devices *devices);
 
+/* The names of the devices of a model's section, "cpu" or "cuda:N,cuda:M", one by one; 0 for NULL.
+ */
+size_t enso_devices_list(const char *device,
+                         char ret_names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE]);
+/* The place of such a name; NULL: it is not open. */
+struct enso_place *enso_devices_find(struct enso_devices *devices, const char *name);
+
 /* The configuration's arithmetic as a model's options. */
 void enso_devices_arithmetic(const struct enso_config_arithmetic *config,
                              struct enso_model_options *options);
 
-/* Load a model onto the preferred device, or, when that has no kernel for one of its operators (or
- * is lost, with move_lost), onto the next, with a warning that says why. backend and device of
- * *options are filled in. A model that falls back to the processor computes in fp32, whatever was
- * asked for, and the sentence says so; a half type with no GPU wanted at all is an error.
- * *ret_fallback says why it is not where it was wanted; empty when it is. */
-int enso_devices_load(const struct enso_devices *devices, struct enso_model_options *options,
-                      struct enso_model **ret_model, const struct enso_place **ret_place,
-                      struct enso_error *ret_fallback, struct enso_error *err) ENSO_MUST_CHECK;
+/* Load a model onto the device `wanted`, which must be open; NULL: the GPU with the fewest bytes of
+ * weights, the first of equals, one that is lost only when all are. When that has no kernel for one
+ * of the model's operators (or is lost, with move_lost), onto the processor, with a warning that
+ * says why. backend and device of *options are filled in. A model that falls back to the processor
+ * computes in fp32, whatever was asked for, and the sentence says so; a half type where no GPU was
+ * wanted is an error. *ret_fallback says why it is not where it was wanted; empty when it is. */
+int enso_devices_load(struct enso_devices *devices, const char *wanted,
+                      struct enso_model_options *options, struct enso_model **ret_model,
+                      struct enso_place **ret_place, struct enso_error *ret_fallback,
+                      struct enso_error *err) ENSO_MUST_CHECK;
+
+/* Is there room for the model's batches in all lanes, beside its weights and what other models of
+ * the place were promised? *ret_bytes are its own from then on, until enso_place_release; 0 on
+ * ordinary memory. ENSO_NO_MEMORY names lanes, both sizes and what to do. Sizes of batches are
+ * those that the configuration names, else of one input: larger ones come only where there is room.
+ * Called by the loader only. */
+int enso_place_promise(struct enso_place *place, const struct enso_model *model,
+                       const struct enso_config_batching *batching, uint64_t *ret_bytes,
+                       struct enso_error *err) ENSO_MUST_CHECK;
+void enso_place_release(struct enso_place *place, uint64_t bytes); /* any thread */
 
 #endif

@@ -6,6 +6,7 @@
 #include "server/device_meters.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -133,8 +134,16 @@ static const struct row rows[] = {
     {NULL, NULL, "kind", "padding", read_padding_tokens, ENSO_METRICS_COUNTER},
 };
 
+struct lane_meter {
+    const struct enso_place *place;
+    unsigned lane;
+};
+
+#define MOST_LANES 8 /* as [device] lanes */
+
 struct enso_device_meters {
     struct meter meters[ENSO_MAX_PLACES][ENSO_ARRAY_SIZE(rows)];
+    struct lane_meter lanes[ENSO_MAX_PLACES][MOST_LANES];
 };
 
 static void read_place(const struct enso_place *place, struct reading *ret)
@@ -205,6 +214,39 @@ static int add_rows(struct enso_app *app, const struct enso_place *place, const 
     return ENSO_OK;
 }
 
+static double read_lane(void *context)
+{
+    const struct lane_meter *meter = context;
+    struct enso_lane_stats stats;
+
+    enso_lanes_lane_stats(meter->place->lanes, meter->lane, &stats);
+    return (double)(stats.n_graph_launches + stats.n_eager);
+}
+
+/* Does every lane find work? */
+static int add_lanes(struct enso_app *app, const struct enso_place *place, const char *device,
+                     struct lane_meter *meters, struct enso_error *err)
+{
+    const struct enso_metrics_spec spec = {.type = ENSO_METRICS_COUNTER,
+                                           .name = "ensod_device_lane_batches_total",
+                                           .help = "Batches that a lane of the device has begun.",
+                                           .labels = {"device", "lane"}};
+    struct enso_metrics_family *f = enso_metrics_add(app->metrics, &spec, err);
+    unsigned n = ENSO_MIN(ENSO_MAX(place->n_lanes, 1u), (unsigned)MOST_LANES);
+
+    if (f == NULL)
+        return ENSO_NO_MEMORY;
+    for (unsigned i = 0; i < n; i++) {
+        char lane[12];
+
+        (void)snprintf(lane, sizeof lane, "%u", i);
+        meters[i] = (struct lane_meter){place, i};
+        if (!enso_metrics_callback(f, (const char *[]){device, lane}, read_lane, &meters[i]))
+            return enso_error_no_memory(err, "the metrics");
+    }
+    return ENSO_OK;
+}
+
 int enso_device_meters_create(struct enso_app *app, struct enso_device_meters **ret_meters,
                               struct enso_error *err)
 {
@@ -222,6 +264,8 @@ int enso_device_meters_create(struct enso_app *app, struct enso_device_meters **
             st = add_up(app, place, info.name, err);
         if (st == ENSO_OK && place->backend->device_metrics != NULL)
             st = add_rows(app, place, info.name, dm->meters[i], err);
+        if (st == ENSO_OK && place->lanes != NULL && place->backend->lane_stats != NULL)
+            st = add_lanes(app, place, info.name, dm->lanes[i], err);
     }
     *ret_meters = dm; /* also on failure: series point into it */
     return st;

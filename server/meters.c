@@ -335,6 +335,7 @@ int enso_meters_model(struct enso_meters *m, const struct enso_model_info *info,
                       struct enso_model_meters *mm, struct enso_error *err)
 {
     const char *model[] = {info->id};
+    int st;
 
     mm->meters = m;
     mm->model = info->id;
@@ -351,7 +352,6 @@ int enso_meters_model(struct enso_meters *m, const struct enso_model_info *info,
     mm->loaded = enso_metrics_gauge(m->model_loaded, model);
     mm->bytes = enso_metrics_gauge(m->model_bytes, model);
     mm->fallback = enso_metrics_gauge(m->model_fallback, model);
-    mm->device = enso_metrics_gauge(m->model_device, (const char *[]){info->id, info->device});
     mm->load_seconds = info->load_seconds;
     mm->tells_load_seconds =
         enso_metrics_callback(m->model_load_seconds, model, read_load_seconds, mm);
@@ -359,12 +359,26 @@ int enso_meters_model(struct enso_meters *m, const struct enso_model_info *info,
         mm->compute_seconds == NULL || mm->batch_items == NULL || mm->batch_tokens == NULL ||
         mm->confidence == NULL || mm->tokens_input == NULL || mm->tokens_wasted == NULL ||
         mm->deadline_missed == NULL || mm->loaded == NULL || mm->bytes == NULL ||
-        mm->fallback == NULL || mm->device == NULL || !mm->tells_load_seconds)
+        mm->fallback == NULL || !mm->tells_load_seconds)
         return enso_error_no_memory(err, "the metrics");
     enso_gauge_set(mm->loaded, 1);
-    enso_gauge_set(mm->device, 1);
-    enso_gauge_set(mm->bytes, (int64_t)info->weight_bytes);
-    return add_labels(m, info, mm, err);
+    enso_gauge_set(mm->bytes, 0);
+    st = enso_meters_model_replica(mm, info, err);
+    return st == ENSO_OK ? add_labels(m, info, mm, err) : st;
+}
+
+int enso_meters_model_replica(struct enso_model_meters *mm, const struct enso_model_info *info,
+                              struct enso_error *err)
+{
+    struct enso_gauge *device =
+        enso_metrics_gauge(mm->meters->model_device, (const char *[]){mm->model, info->device});
+
+    if (device == NULL)
+        return enso_error_no_memory(err, "the metrics");
+    mm->devices[mm->n_devices++] = device;
+    enso_gauge_set(device, 1);
+    enso_gauge_add(mm->bytes, (int64_t)info->weight_bytes);
+    return ENSO_OK;
 }
 
 void enso_meters_model_fallback(struct enso_model_meters *mm)
@@ -398,7 +412,8 @@ void enso_meters_model_done(struct enso_model_meters *mm)
     enso_gauge_release(m->model_loaded, mm->loaded);
     enso_gauge_release(m->model_bytes, mm->bytes);
     enso_gauge_release(m->model_fallback, mm->fallback);
-    enso_gauge_release(m->model_device, mm->device);
+    for (size_t i = 0; i < mm->n_devices; i++)
+        enso_gauge_release(m->model_device, mm->devices[i]);
     if (mm->tells_load_seconds)
         enso_metrics_callback_release(m->model_load_seconds, (const char *[]){mm->model});
     for (uint32_t i = 0; i < mm->n_labels; i++)

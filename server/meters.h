@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "batching/runner.h"
+#include "config/config.h"
 #include "engine/model/model.h"
 
 struct enso_app;
@@ -34,7 +35,9 @@ struct enso_model_meters {
     struct enso_histogram *request_seconds, *queue_seconds, *pre_seconds, *compute_seconds;
     struct enso_histogram *batch_items, *batch_tokens, *confidence;
     struct enso_counter *tokens_input, *tokens_wasted, *deadline_missed;
-    struct enso_gauge *loaded, *bytes, *fallback, *device;
+    struct enso_gauge *loaded, *bytes, *fallback;
+    struct enso_gauge *devices[ENSO_CONFIG_MAX_GPUS]; /* one for each replica */
+    size_t n_devices;
     double load_seconds;
     bool tells_load_seconds;
     struct enso_counter **labels; /* [n_labels], or NULL above MAX_LABEL_CHILDREN */
@@ -48,6 +51,9 @@ void enso_meters_destroy(struct enso_meters *meters); /* families live in app->m
 
 int enso_meters_model(struct enso_meters *meters, const struct enso_model_info *info,
                       struct enso_model_meters *ret, struct enso_error *err);
+/* It is on one more device. */
+int enso_meters_model_replica(struct enso_model_meters *mm, const struct enso_model_info *info,
+                              struct enso_error *err);
 /* The model runs on the processor though a GPU was wanted. */
 void enso_meters_model_fallback(struct enso_model_meters *mm);
 /* Another version of the model takes over: what only one of them can tell is left to it. */

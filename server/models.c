@@ -53,6 +53,17 @@ static void put_facts(struct enso_buffer *b, const struct enso_served *s, bool w
     put_string(b, "architecture", info->architecture);
     put_string(b, "format", info->format);
     put_string(b, "device", info->device);
+    if (s->n_replicas > 1) {
+        enso_buffer_puts(b, ",\"devices\":[");
+        for (size_t i = 0; i < s->n_replicas; i++) {
+            const char *device = enso_model_info(s->replicas[i].model)->device;
+
+            if (i != 0)
+                enso_buffer_putc(b, ',');
+            enso_buffer_put_json_string(b, device, strlen(device));
+        }
+        enso_buffer_putc(b, ']');
+    }
     if (s->fallback.status != ENSO_OK)
         put_string(b, "device_fallback", s->fallback.message);
     put_string(b, "dtype", info->dtype);

@@ -68,10 +68,45 @@ void enso_served_unref(struct enso_served *s)
     /* acq_rel: whoever frees must see what every other owner wrote */
     if (s == NULL || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
-    enso_queue_destroy(s->queue);
+    for (size_t i = 0; i < s->n_replicas; i++)
+        enso_queue_destroy(s->replicas[i].queue);
     enso_meters_model_done(&s->meters);
-    enso_model_unref(s->model);
+    for (size_t i = 0; i < s->n_replicas; i++) {
+        enso_model_unref(s->replicas[i].model);
+        enso_place_release(s->replicas[i].place, s->replicas[i].promised_bytes);
+    }
     enso_free(s);
+}
+
+bool enso_served_is_lost(const struct enso_served *s, struct enso_error *err)
+{
+    for (size_t i = 1; i < s->n_replicas; i++)
+        if (!enso_place_is_lost(s->replicas[i].place, NULL))
+            return false;
+    return enso_place_is_lost(s->replicas[0].place, err);
+}
+
+const struct enso_replica *enso_served_choose(struct enso_served *s, uint64_t now_ns)
+{
+    const struct enso_replica *best = &s->replicas[0];
+    uint64_t least_ns = UINT64_MAX;
+
+    if (s->n_replicas == 1)
+        return best;
+    s->next++;
+    for (size_t i = 0; i < s->n_replicas; i++) {
+        const struct enso_replica *p = &s->replicas[(s->next + i) % s->n_replicas];
+        uint64_t wait_ns;
+
+        if (enso_place_is_lost(p->place, NULL))
+            continue;
+        wait_ns = enso_queue_wait_ns(p->place->scheduler, p->queue, now_ns);
+        if (wait_ns < least_ns) {
+            best = p;
+            least_ns = wait_ns;
+        }
+    }
+    return best;
 }
 
 /* --- finding folders -------------------------------------------------------------------------- */
@@ -137,6 +172,7 @@ static int add_entry(struct enso_registry *r, const char *id, const char *path,
         return enso_error_no_memory(err, "the list of models");
     e->batching = config->batching;
     e->arithmetic = config->arithmetic;
+    e->device = config->device;
     e->required = config->required;
     r->entries[r->n_entries++] = e;
     return ENSO_OK;
@@ -307,6 +343,8 @@ static int apply_settings(struct enso_registry *r, const struct enso_config_mode
                                   config->name);
         e->batching = config->batching;
         e->arithmetic = config->arithmetic;
+        if (config->device != NULL)
+            e->device = config->device;
         e->required = e->required || config->required;
         if (config->served_name != NULL) {
             int st = rename_entry(r, e, config->served_name, err);
@@ -335,18 +373,40 @@ static int apply_settings(struct enso_registry *r, const struct enso_config_mode
     return ENSO_OK;
 }
 
+/* "auto" may have found no GPU; what else could be wrong the configuration has refused. */
+static int check_devices(const struct enso_registry *r, struct enso_error *err)
+{
+    for (size_t i = 0; i < r->n_entries; i++) {
+        const struct enso_entry *e = r->entries[i];
+        char names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE];
+        size_t n = enso_devices_list(e->device, names);
+
+        for (size_t k = 0; k < n; k++) {
+            const char *why = r->app->devices->fallback.message;
+
+            if (enso_devices_find(r->app->devices, names[k]) != NULL)
+                continue;
+            return enso_error_set(err, ENSO_INVALID,
+                                  "model '%s' shall run on %s, which is not there (%s); leave "
+                                  "device out of its section, or make that GPU work",
+                                  e->id, names[k], why[0] != '\0' ? why : "no GPU was found");
+        }
+    }
+    return ENSO_OK;
+}
+
 /* --- loading -------------------------------------------------------------------------------- */
 
 /* Two short runs teach the cost curve before the first request does. A device that is not the
  * processor loads its kernels, or even makes them, in the first run: that one teaches nothing, or
  * deadlines would be refused for a time that never comes again. */
-static int seed(struct enso_served *s, struct enso_error *err)
+static int seed(const struct enso_replica *p, struct enso_error *err)
 {
     static const uint32_t tokens[] = {8, 64};
-    const struct enso_model_info *info = enso_model_info(s->model);
-    const struct enso_backend *backend = s->place->backend;
+    const struct enso_model_info *info = enso_model_info(p->model);
+    const struct enso_backend *backend = p->place->backend;
     struct enso_lane *lane;
-    int st = backend->lane_open(s->place->device, &lane, err);
+    int st = backend->lane_open(p->place->device, &lane, err);
 
     if (st != ENSO_OK)
         return st;
@@ -355,25 +415,25 @@ static int seed(struct enso_served *s, struct enso_error *err)
         struct enso_sample *sample;
         uint64_t start_ns, compute_ns = 0;
 
-        st = enso_model_warmup_sample(s->model, scale, &sample, err);
+        st = enso_model_warmup_sample(p->model, scale, &sample, err);
         if (st != ENSO_OK)
             break;
         if (!backend->host_memory)
-            st = enso_model_run(s->model, lane, &sample, 1, err);
+            st = enso_model_run(p->model, lane, &sample, 1, err);
         start_ns = enso_clock_now_ns();
         if (st == ENSO_OK)
-            st = enso_model_begin(s->model, lane, 0, &sample, 1, NULL, err);
+            st = enso_model_begin(p->model, lane, 0, &sample, 1, NULL, err);
         if (st == ENSO_OK)
-            st = enso_model_finish(s->model, lane, 0, &sample, 1, &compute_ns, err);
+            st = enso_model_finish(p->model, lane, 0, &sample, 1, &compute_ns, err);
         if (st == ENSO_OK)
-            enso_queue_seed(s->queue, enso_sample_cost(sample),
+            enso_queue_seed(p->queue, enso_sample_cost(sample),
                             compute_ns != 0 ? compute_ns : enso_clock_now_ns() - start_ns);
         enso_sample_destroy(sample);
         if (!info->takes_text)
             break;
     }
     if (st == ENSO_OK)
-        enso_model_forget_lane(s->model, lane);
+        enso_model_forget_lane(p->model, lane);
     backend->lane_close(lane);
     return st;
 }
@@ -390,35 +450,65 @@ static void queue_limits(const struct enso_entry *e, const struct enso_model_inf
     };
 }
 
-static int load(struct enso_registry *r, struct enso_entry *e, struct enso_served **ret,
-                struct enso_error *err)
+/* One more replica, on the device as for enso_devices_load. A second one that would fall back to
+ * the processor is left out: the first serves. */
+static int load_replica(struct enso_registry *r, const struct enso_entry *e, const char *device,
+                        struct enso_served *s, struct enso_error *err)
 {
     struct enso_model_options options = {
         .path = e->path, .id = e->id, .max_pixels = (uint64_t)r->app->config->max_image_pixels};
-    struct enso_served *s = enso_alloc_zero(1, sizeof *s);
+    struct enso_replica *p = &s->replicas[s->n_replicas];
     struct enso_queue_limits limits;
+    struct enso_error fallback;
+    struct enso_runner runner;
     int st;
 
     enso_devices_arithmetic(&e->arithmetic, &options);
+    st = enso_devices_load(r->app->devices, device, &options, &p->model, &p->place, &fallback, err);
+    if (st != ENSO_OK)
+        return st;
+    if (s->n_replicas != 0 && fallback.status != ENSO_OK) {
+        enso_model_unref(p->model);
+        return ENSO_OK;
+    }
+    st = enso_place_promise(p->place, p->model, &e->batching, &p->promised_bytes, err);
+    if (s->n_replicas++ == 0) {
+        s->model = p->model;
+        s->fallback = fallback;
+        if (st == ENSO_OK)
+            st = enso_meters_model(r->app->meters, enso_model_info(s->model), &s->meters, err);
+        if (st == ENSO_OK && fallback.status != ENSO_OK)
+            enso_meters_model_fallback(&s->meters);
+        s->observer = enso_meters_observer(&s->meters);
+    } else if (st == ENSO_OK) {
+        st = enso_meters_model_replica(&s->meters, enso_model_info(p->model), err);
+    }
+    if (st != ENSO_OK)
+        return st;
+    runner = (struct enso_runner){p->model, enso_model_begin, enso_model_finish};
+    queue_limits(e, enso_model_info(p->model), &limits);
+    st = enso_queue_create(e->id, &limits, &runner, &s->observer, &p->queue, err);
+    return st == ENSO_OK ? seed(p, err) : st;
+}
+
+/* device: one, several, or NULL: any */
+static int load(struct enso_registry *r, const struct enso_entry *e, const char *device,
+                struct enso_served **ret, struct enso_error *err)
+{
+    char names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE];
+    size_t n = enso_devices_list(device, names);
+    struct enso_served *s = enso_alloc_zero(1, sizeof *s);
+    int st;
+
     if (s == NULL)
         return enso_error_no_memory(err, "a model");
     atomic_init(&s->refs, 1);
     s->id = e->id;
     s->truncate = e->batching.truncate;
     s->created = enso_clock_wall_seconds();
-    st = enso_devices_load(r->app->devices, &options, &s->model, &s->place, &s->fallback, err);
-    if (st == ENSO_OK)
-        st = enso_meters_model(r->app->meters, enso_model_info(s->model), &s->meters, err);
-    if (st == ENSO_OK) {
-        if (s->fallback.status != ENSO_OK)
-            enso_meters_model_fallback(&s->meters);
-        s->observer = enso_meters_observer(&s->meters);
-        s->runner = (struct enso_runner){s->model, enso_model_begin, enso_model_finish};
-        queue_limits(e, enso_model_info(s->model), &limits);
-        st = enso_queue_create(e->id, &limits, &s->runner, &s->observer, &s->queue, err);
-    }
-    if (st == ENSO_OK)
-        st = seed(s, err);
+    st = load_replica(r, e, n != 0 ? names[0] : NULL, s, err);
+    for (size_t i = 1; st == ENSO_OK && i < n && s->fallback.status == ENSO_OK; i++)
+        st = load_replica(r, e, names[i], s, err);
     if (st != ENSO_OK) {
         enso_served_unref(s);
         return st;
@@ -430,8 +520,8 @@ static int load(struct enso_registry *r, struct enso_entry *e, struct enso_serve
 static void publish(struct enso_registry *r, struct enso_entry *e, struct enso_served *s,
                     const struct enso_error *err)
 {
-    if (s != NULL)
-        enso_scheduler_add_queue(s->place->scheduler, s->queue);
+    for (size_t i = 0; s != NULL && i < s->n_replicas; i++)
+        enso_scheduler_add_queue(s->replicas[i].place->scheduler, s->replicas[i].queue);
     (void)pthread_mutex_lock(&r->lock); /* a plain mutex: locking cannot fail */
     e->served = s;
     e->error = *err;
@@ -441,10 +531,10 @@ static void publish(struct enso_registry *r, struct enso_entry *e, struct enso_s
         const struct enso_model_info *info = enso_model_info(s->model);
 
         enso_log(ENSO_LOG_NOTICE, "model ready",
-                 "model=%s task=%s architecture=%s device=%s dtype=%s batched=%s weight_bytes=%llu "
-                 "seconds=%.3f",
-                 e->id, enso_task_name(info->task), info->architecture, info->device, info->dtype,
-                 info->batched ? "yes" : "no", (unsigned long long)info->weight_bytes,
+                 "model=%s task=%s architecture=%s device=%s replicas=%zu dtype=%s batched=%s "
+                 "weight_bytes=%llu seconds=%.3f",
+                 e->id, enso_task_name(info->task), info->architecture, info->device, s->n_replicas,
+                 info->dtype, info->batched ? "yes" : "no", (unsigned long long)info->weight_bytes,
                  info->load_seconds);
         if (info->dtype_reason != NULL)
             enso_log(ENSO_LOG_WARNING, "model computes in fp32", "model=%s reason=%s", e->id,
@@ -455,8 +545,15 @@ static void publish(struct enso_registry *r, struct enso_entry *e, struct enso_s
     enso_wakeup_send(r->bell);
 }
 
-/* A model of a lost device loads again elsewhere. Requests that wait for it fail, and those that
- * come hear that it is loading. */
+static void remove_queues(struct enso_served *s)
+{
+    for (size_t i = 0; i < s->n_replicas; i++)
+        enso_scheduler_remove_queue(s->replicas[i].place->scheduler, s->replicas[i].queue,
+                                    enso_clock_now_ns());
+}
+
+/* A model of a lost device loads again: onto that device, which fails and tells why, hence onto the
+ * processor. Requests that wait for it fail, and those that come hear that it is loading. */
 static void move(struct enso_registry *r, struct enso_entry *e)
 {
     struct enso_served *old, *s = NULL;
@@ -464,18 +561,19 @@ static void move(struct enso_registry *r, struct enso_entry *e)
 
     (void)pthread_mutex_lock(&r->lock); /* a plain mutex: locking cannot fail */
     old = e->served;
-    if (old == NULL || !enso_place_is_lost(old->place, NULL)) {
+    if (old == NULL || !enso_served_is_lost(old, NULL)) {
         (void)pthread_mutex_unlock(&r->lock);
         return;
     }
     e->served = NULL;
     e->state = ENSO_ENTRY_LOADING;
     (void)pthread_mutex_unlock(&r->lock);
-    enso_scheduler_close_queue(old->place->scheduler, old->queue);
+    for (size_t i = 0; i < old->n_replicas; i++)
+        enso_scheduler_close_queue(old->replicas[i].place->scheduler, old->replicas[i].queue);
     enso_meters_model_replaced(&old->meters);
-    (void)load(r, e, &s, &err); /* err tells */
+    (void)load(r, e, old->replicas[0].place->name, &s, &err); /* err tells */
     publish(r, e, s, &err);
-    enso_scheduler_remove_queue(old->place->scheduler, old->queue, enso_clock_now_ns());
+    remove_queues(old);
     enso_served_unref(old);
 }
 
@@ -509,7 +607,7 @@ static void *loader_main(void *arg)
         struct enso_served *s = NULL;
         struct enso_error err = {0};
 
-        (void)load(r, r->entries[i], &s, &err); /* err tells */
+        (void)load(r, r->entries[i], r->entries[i]->device, &s, &err); /* err tells */
         publish(r, r->entries[i], s, &err);
         /* From the first model that serves on, requests come first. Linux gives each thread its own
          * nice value. Refusal does no harm. */
@@ -546,6 +644,8 @@ int enso_registry_create(const struct enso_registry_options *options,
         st = add_default(r, config, err);
     for (size_t i = 0; st == ENSO_OK && i < config->n_model_entries; i++)
         st = apply_settings(r, &config->model_entries[i], err);
+    if (st == ENSO_OK)
+        st = check_devices(r, err);
     if (st == ENSO_OK) {
         r->bell = enso_wakeup_create(r->app->loop, on_bell, r, err);
         st = r->bell != NULL ? ENSO_OK : ENSO_NO_MEMORY;
@@ -627,8 +727,7 @@ void enso_registry_destroy(struct enso_registry *r)
         struct enso_entry *e = r->entries[i];
 
         if (e->served != NULL)
-            enso_scheduler_remove_queue(e->served->place->scheduler, e->served->queue,
-                                        enso_clock_now_ns());
+            remove_queues(e->served);
         enso_served_unref(e->served);
     }
     enso_wakeup_destroy(r->bell);
@@ -662,7 +761,7 @@ enum enso_entry_state enso_registry_state(struct enso_registry *r, const struct 
         *ret_served = entry->served != NULL ? enso_served_ref(entry->served) : NULL;
     if (ret_error != NULL)
         *ret_error = entry->error;
-    if (entry->served != NULL && enso_place_is_lost(entry->served->place, ret_error))
+    if (entry->served != NULL && enso_served_is_lost(entry->served, ret_error))
         state = r->app->devices->move_lost ? ENSO_ENTRY_LOADING : ENSO_ENTRY_FAILED;
     (void)pthread_mutex_unlock(&r->lock);
     return state;
@@ -733,7 +832,7 @@ static int find_only(struct enso_registry *r, unsigned tasks, struct enso_served
         found = s;
         n++;
     }
-    if (n == 1 && n_loading == 0 && !enso_place_is_lost(found->place, err)) {
+    if (n == 1 && n_loading == 0 && !enso_served_is_lost(found, err)) {
         *ret_served = found;
         return ENSO_OK;
     }

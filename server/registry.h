@@ -28,22 +28,35 @@ struct enso_app;
 struct enso_queue;
 struct enso_registry;
 
+/* A model on one device. */
+struct enso_replica {
+    struct enso_place *place;
+    struct enso_model *model;
+    struct enso_queue *queue; /* on the place's scheduler */
+    uint64_t promised_bytes;  /* of the place's memory, for its batches */
+};
+
 /* One version of a model, ready to take requests. */
 struct enso_served {
     atomic_uint refs;
-    struct enso_model *model;
-    const struct enso_place *place;
+    struct enso_model *model; /* the first replica's; all answer alike */
+    struct enso_replica replicas[ENSO_CONFIG_MAX_GPUS];
+    size_t n_replicas;          /* at least 1 */
+    unsigned next;              /* loop: the replica that comes first among equals */
     struct enso_error fallback; /* why it is not where it was wanted, or empty */
-    struct enso_queue *queue;   /* on the place's scheduler */
     struct enso_observer observer;
     struct enso_model_meters meters;
-    struct enso_runner runner;
     bool truncate; /* the configuration's default */
     const char *id;
     int64_t created; /* seconds since 1970 */
 };
 struct enso_served *enso_served_ref(struct enso_served *served);
 void enso_served_unref(struct enso_served *served); /* NULL is fine */
+/* Where a job should go that comes now: the device that should come to it first, none that is lost
+ * while another works. Loop thread. */
+const struct enso_replica *enso_served_choose(struct enso_served *served, uint64_t now_ns);
+/* Every device that it is on is lost; err as in enso_place_is_lost, of the first. */
+bool enso_served_is_lost(const struct enso_served *served, struct enso_error *err);
 
 enum enso_entry_state { ENSO_ENTRY_LOADING, ENSO_ENTRY_READY, ENSO_ENTRY_FAILED };
 
@@ -51,6 +64,8 @@ struct enso_entry {
     const char *id, *path;
     struct enso_config_batching batching;
     struct enso_config_arithmetic arithmetic;
+    const char
+        *device; /* that it shall run on, or several; NULL: any. The configuration's string */
     bool required;
     /* under the registry's lock */
     enum enso_entry_state state;
@@ -64,12 +79,13 @@ struct enso_registry_options {
     void (*on_change)(struct enso_app *app);
 };
 
-/* Reads the configuration's model entries and the folders they name (not the models). */
+/* Reads the configuration's model entries and the folders they name (not the models). ENSO_INVALID
+ * also when a model's device is not open. */
 int enso_registry_create(const struct enso_registry_options *options,
                          struct enso_registry **ret_registry, struct enso_error *err);
 /* Stops the loader (after the model it is at), removes queues, frees models. NULL is fine. */
 void enso_registry_destroy(struct enso_registry *registry);
-/* Models that are on a lost device load again, onto the next one, by the loader; until then they
+/* Models that are on a lost device load again, onto the processor, by the loader; until then they
  * are loading. Loop thread. */
 void enso_registry_move_lost(struct enso_registry *registry);
 /* At the end: load no more models. True when the loader is at one that takes longer than half a

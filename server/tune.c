@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ensod --tune [MODEL_DIR...]: load the models as the daemon would, let the GPU time what can
- * compute their matrix products, print a table, and keep what was fastest in the state directory,
- * where later starts find it. The GPU should have nothing else to do meanwhile.
+ * ensod --tune [MODEL_DIR...]: load the models as the daemon would, let each GPU time what can
+ * compute the matrix products of its models, print a table, and keep what was fastest in the state
+ * directory, where later starts find it. The GPU should have nothing else to do meanwhile.
  */
 #include <stdio.h>
 #include <string.h>
@@ -44,30 +44,48 @@ static void print_tuned(void *context, const struct enso_tuned *t)
     r->best_us += (double)t->best_us;
 }
 
-/* Every model that is named, onto the GPU; the rest of the array stays NULL. */
-static int load_models(const struct enso_config *config, const struct enso_devices *devices,
-                       struct enso_model **models, struct enso_error *err)
+/* A copy of the model on the device as for enso_devices_load, which is noted as one to tune. */
+static int load_copy(const struct enso_config *config, const struct enso_config_model *m,
+                     struct enso_devices *devices, const char *device,
+                     struct enso_model **ret_model, bool has_models[ENSO_MAX_PLACES],
+                     struct enso_error *err)
+{
+    struct enso_error fallback = {0};
+    struct enso_place *place;
+    char id[256];
+
+    enso_registry_default_id(m->path, id, sizeof id);
+    struct enso_model_options options = {
+        .path = m->path, .id = id, .max_pixels = (uint64_t)config->max_image_pixels};
+    enso_devices_arithmetic(&m->arithmetic, &options);
+    int st = enso_devices_load(devices, device, &options, ret_model, &place, &fallback, err);
+    if (st != ENSO_OK)
+        return st;
+    if (place->backend->tune == NULL)
+        (void)fprintf(stderr, "ensod: '%s' does not run on the GPU%s%s\n", id,
+                      fallback.message[0] != '\0' ? ": " : "", fallback.message);
+    has_models[place - devices->places] = true;
+    return ENSO_OK;
+}
+
+/* Every model that is named, onto its GPUs; the rest of the array stays NULL. */
+static int load_models(const struct enso_config *config, struct enso_devices *devices,
+                       struct enso_model **models, bool has_models[ENSO_MAX_PLACES],
+                       struct enso_error *err)
 {
     int st = ENSO_OK;
     size_t n = 0;
 
     for (size_t i = 0; st == ENSO_OK && i < config->n_model_entries; i++) {
         const struct enso_config_model *m = &config->model_entries[i];
-        const struct enso_place *place;
-        struct enso_error fallback = {0};
-        char id[256];
+        char names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE];
+        size_t n_names = enso_devices_list(m->device, names);
 
         if (m->path == NULL)
             continue;
-        enso_registry_default_id(m->path, id, sizeof id);
-        struct enso_model_options options = {
-            .path = m->path, .id = id, .max_pixels = (uint64_t)config->max_image_pixels};
-        enso_devices_arithmetic(&m->arithmetic, &options);
-        st = enso_devices_load(devices, &options, &models[n], &place, &fallback, err);
-        if (st == ENSO_OK && place != &devices->places[0])
-            (void)fprintf(stderr, "ensod: '%s' does not run on the GPU: %s\n", id,
-                          fallback.message);
-        n += st == ENSO_OK;
+        for (size_t k = 0; st == ENSO_OK && k < ENSO_MAX(n_names, (size_t)1); k++)
+            st = load_copy(config, m, devices, n_names != 0 ? names[k] : NULL, &models[n++],
+                           has_models, err);
     }
     if (st == ENSO_OK && n == 0)
         st = enso_error_set(err, ENSO_INVALID, "name the models to tune for: ensod --tune DIR");
@@ -95,7 +113,9 @@ static int tune(const struct enso_config *config, const struct enso_place *place
 int enso_daemon_tune(const struct enso_config *config, struct enso_error *err)
 {
     struct enso_devices devices = {0};
-    struct enso_model **models = enso_alloc_zero(config->n_model_entries + 1, sizeof(*models));
+    bool has_models[ENSO_MAX_PLACES] = {false};
+    size_t most = config->n_model_entries * ENSO_CONFIG_MAX_GPUS;
+    struct enso_model **models = enso_alloc_zero(most + 1, sizeof(*models));
 
     if (models == NULL)
         return enso_error_no_memory(err, "models");
@@ -107,10 +127,15 @@ int enso_daemon_tune(const struct enso_config *config, struct enso_error *err)
                             devices.fallback.message[0] != '\0' ? ": " : "",
                             devices.fallback.message);
     if (st == ENSO_OK)
-        st = load_models(config, &devices, models, err);
-    if (st == ENSO_OK)
-        st = tune(config, &devices.places[0], err);
-    for (size_t i = 0; i < config->n_model_entries; i++)
+        st = load_models(config, &devices, models, has_models, err);
+    for (size_t i = 0; st == ENSO_OK && i < devices.n; i++) {
+        if (!has_models[i] || devices.places[i].backend->tune == NULL)
+            continue;
+        if (devices.n > 2) /* GPUs and the processor */
+            (void)printf("%s\n", devices.places[i].name);
+        st = tune(config, &devices.places[i], err);
+    }
+    for (size_t i = 0; i < most; i++)
         if (models[i] != NULL)
             enso_model_unref(models[i]);
     enso_free(models);

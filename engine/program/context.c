@@ -194,21 +194,29 @@ static struct planned *free_place(struct enso_context *c)
     return oldest;
 }
 
-static int find_plan(struct enso_context *c, const struct enso_extents *e,
-                     struct planned **ret_planned, struct enso_error *err)
+/* What the batch's plan is made for. */
+static int plan_capacity(const struct enso_program *p, const struct enso_extents *e,
+                         struct enso_extents *ret, struct enso_error *err)
 {
-    const struct enso_program *p = c->program;
-    struct enso_extents capacity;
-    struct enso_plan *plan;
-    struct planned *place;
-    int st = capacity_of(p, ENSO_EXTENT_ITEMS, "item", e->n_items, 1, &capacity.n_items, err);
+    int st = capacity_of(p, ENSO_EXTENT_ITEMS, "item", e->n_items, 1, &ret->n_items, err);
 
     if (st == ENSO_OK)
         st = capacity_of(p, ENSO_EXTENT_TOKENS, "token", e->n_tokens, SMALLEST_TOKENS,
-                         &capacity.n_tokens, err);
+                         &ret->n_tokens, err);
     if (st == ENSO_OK)
         st = capacity_of(p, ENSO_EXTENT_SEQUENCES, "sequence", e->n_sequences, SMALLEST_SEQUENCES,
-                         &capacity.n_sequences, err);
+                         &ret->n_sequences, err);
+    return st;
+}
+
+static int find_plan(struct enso_context *c, const struct enso_extents *e,
+                     struct planned **ret_planned, struct enso_error *err)
+{
+    struct enso_extents capacity;
+    struct enso_plan *plan;
+    struct planned *place;
+    int st = plan_capacity(c->program, e, &capacity, err);
+
     if (st != ENSO_OK)
         return st;
     c->n_runs++;
@@ -224,6 +232,29 @@ static int find_plan(struct enso_context *c, const struct enso_extents *e,
     place = free_place(c);
     *place = (struct planned){plan, c->n_runs, NULL};
     *ret_planned = place;
+    return ENSO_OK;
+}
+
+int enso_context_need(struct enso_program *program, const struct enso_extents *extents,
+                      size_t *ret_bytes, struct enso_error *err)
+{
+    struct enso_extents capacity;
+    struct enso_plan *plan = NULL;
+    size_t slot_bytes = 0, all = 0;
+    bool fits;
+    int st = plan_capacity(program, extents, &capacity, err);
+
+    if (st == ENSO_OK)
+        st = enso_plan_create(program, &capacity, &plan, err);
+    if (st != ENSO_OK)
+        return st;
+    fits = enso_size_add(plan->input_bytes, plan->output_bytes, &slot_bytes) &&
+           enso_size_mul(slot_bytes, program->backend->n_slots, &all) &&
+           enso_size_add(all, enso_plan_arena_bytes(plan), &all);
+    enso_plan_destroy(plan);
+    if (!fits)
+        return enso_error_set(err, ENSO_TOO_LARGE, "a batch of this size cannot be addressed");
+    *ret_bytes = all;
     return ENSO_OK;
 }
 

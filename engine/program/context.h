@@ -67,6 +67,9 @@ int enso_context_run(struct enso_context *context, struct enso_lane *lane,
                      const struct enso_extents *extents, const struct enso_tensor *inputs,
                      void *const *outputs, struct enso_error *err) ENSO_MUST_CHECK;
 
+/* Device memory that a context holds once each of its slots has had a batch of these numbers. */
+int enso_context_need(struct enso_program *program, const struct enso_extents *extents,
+                      size_t *ret_bytes, struct enso_error *err) ENSO_MUST_CHECK;
 /* Device memory the context holds now. */
 size_t enso_context_bytes(const struct enso_context *context);
 size_t enso_context_n_plans(const struct enso_context *context);

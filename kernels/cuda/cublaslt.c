@@ -440,8 +440,15 @@ size_t enso__cublaslt_algorithms(struct enso__cublaslt *lt,
 int enso__cublaslt_keep(struct enso__cublaslt *lt, const struct enso__algorithms *timed,
                         struct enso_error *err)
 {
+    struct enso__algorithms stored;
     int st = ENSO_OK;
 
+    /* another card of the same kind may have added to the file since it was read */
+    if (lt->state_dir[0] != '\0' &&
+        enso__algorithms_load(lt->state_dir, lt->title, &stored, NULL) == ENSO_OK) {
+        enso__algorithms_done(&lt->timed);
+        lt->timed = stored;
+    }
     for (size_t i = 0; st == ENSO_OK && i < timed->n; i++)
         st = enso__algorithms_put(&lt->timed, &timed->entries[i], err);
     if (st == ENSO_OK && lt->state_dir[0] != '\0')

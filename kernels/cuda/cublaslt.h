@@ -101,7 +101,7 @@ int enso__cublaslt_try(struct enso__cublaslt_lane *lane,
                        const struct enso__lt_algorithm *algorithm,
                        const struct enso__cublaslt_operands *o, cudaStream_t stream,
                        struct enso_error *err) ENSO_MUST_CHECK;
-/* Make this the table (entries are copied) and write it to the state directory. */
+/* Add this to the table (entries are copied) and write it to the state directory. */
 int enso__cublaslt_keep(struct enso__cublaslt *lt, const struct enso__algorithms *timed,
                         struct enso_error *err) ENSO_MUST_CHECK;
 

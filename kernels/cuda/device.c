@@ -98,15 +98,13 @@ static const char *error_text(int code)
 int enso__cuda_failed(struct enso_device *device, int code, const char *what,
                       struct enso_error *err)
 {
-    if (code == cudaErrorMemoryAllocation) {
-        (void)cudaGetLastError(); /* else the next launch would report it again */
+    /* else the thread's next launch would report it again, which may be on another card */
+    (void)cudaGetLastError();
+    if (code == cudaErrorMemoryAllocation)
         return enso_error_set(err, ENSO_NO_MEMORY, "%s: %s is out of memory", what, device->name);
-    }
-    if (ends_with_call(code)) {
-        (void)cudaGetLastError();
+    if (ends_with_call(code))
         return enso_error_set(err, ENSO_DEVICE, "%s: %s refused: %s", what, device->name,
                               error_text(code));
-    }
     int works = 0;
     if (atomic_compare_exchange_strong(&device->down, &works, code))
         enso_log(ENSO_LOG_ERROR, "device down", "%s: %s (CUDA error %d) during %s", device->name,

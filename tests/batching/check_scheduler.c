@@ -721,6 +721,9 @@ START_TEST(test_scheduler_stats)
     ck_assert_uint_eq(stats.n_tokens, 50);
     ck_assert_uint_ge(stats.backlog_ns, 25 * MS - 1000);
     ck_assert_uint_le(stats.backlog_ns, 25 * MS + 1000);
+    /* a lane is free: half of what waits, for there are two */
+    ck_assert_uint_ge(enso_queue_wait_ns(sched, queue, fake_now), 25 * MS - 1000);
+    ck_assert_uint_le(enso_queue_wait_ns(sched, queue, fake_now), 25 * MS + 1000);
     enso_queue_stats(sched, queue, fake_now, &qstats);
     ck_assert_uint_eq(qstats.n_clients, 2);
     ck_assert_uint_eq(qstats.n_running, 1);
@@ -771,6 +774,7 @@ START_TEST(test_scheduler_two_slots)
     queue = fake_queue(NULL, &model, &(struct enso_queue_limits){.max_batch_items = 1}, NULL);
     fake_seed(queue, &model, 1 << 14);
     enso_scheduler_add_queue(sched, queue);
+    ck_assert_uint_eq(enso_queue_wait_ns(sched, queue, fake_now), 0);
     send(sched, queue, &a, 1, 8000, 'a'); /* 8 s: 80 s are allowed */
     send(sched, queue, &b, 1, 4000, 'b');
     send(sched, queue, &c, 1, 1000, 'c');
@@ -784,6 +788,8 @@ START_TEST(test_scheduler_two_slots)
     /* 2 s of the first are left, all of the second, and what is queued */
     ck_assert_uint_ge(stats.backlog_ns, 7 * S - MS);
     ck_assert_uint_le(stats.backlog_ns, 7 * S + MS);
+    ck_assert_uint_ge(enso_queue_wait_ns(sched, queue, fake_now), 7 * S - MS);
+    ck_assert_uint_le(enso_queue_wait_ns(sched, queue, fake_now), 7 * S + MS);
     ck_assert(enso_scheduler_healthy(sched, fake_now + 70 * S));
     ck_assert(!enso_scheduler_healthy(sched, fake_now + 80 * S));
     fake_now += 70 * S;

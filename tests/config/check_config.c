@@ -56,6 +56,7 @@ START_TEST(test_config_defaults)
     ck_assert_uint_eq(config.batching.max_batch_ns, 50 * ENSO_NS_PER_MS);
     ck_assert(config.batching.truncate);
     ck_assert_str_eq(config.device, "auto");
+    ck_assert_int_eq(config.lanes, 1);
     ck_assert_int_eq(config.isa, ENSO_CONFIG_ISA_AUTO);
     ck_assert_str_eq(config.gpu_memory, "90%");
     ck_assert_int_eq(config.on_device_lost, ENSO_CONFIG_LOST_AUTO);
@@ -88,6 +89,40 @@ START_TEST(test_config_gpu_memory)
 END_TEST
 
 /* default < file < environment < command line, option by option. */
+START_TEST(test_config_devices)
+{
+    int gpus[ENSO_CONFIG_MAX_GPUS];
+    size_t n;
+
+    ENSO_TEST_OK(load_text("[device]\ndevice = cuda:3, cuda:0\nlanes = 2\n[model a]\npath = /a\n"
+                           "device = cuda:0\n[model b]\npath = /b\n[model c]\npath = /c\n"
+                           "device = cpu\n"),
+                 &err);
+    ENSO_TEST_OK(enso_config_parse_device(config.device, gpus, &n, &err), &err);
+    ck_assert_uint_eq(n, 2);
+    ck_assert_int_eq(gpus[0], 3);
+    ck_assert_int_eq(gpus[1], 0);
+    ck_assert_int_eq(config.lanes, 2);
+    ck_assert_str_eq(config.model_entries[0].device, "cuda:0");
+    ck_assert_ptr_null(config.model_entries[1].device); /* it inherits none */
+    ck_assert_str_eq(config.model_entries[2].device, "cpu");
+    enso_config_done(&config);
+
+    ENSO_TEST_OK(load_text("[model a]\ndevice = cuda\n"), &err); /* auto may be it */
+    enso_config_done(&config);
+    ENSO_TEST_OK(enso_config_parse_device("auto", gpus, &n, &err), &err);
+    ck_assert_uint_eq(n, 0);
+    ENSO_TEST_OK(enso_config_parse_device("cpu", gpus, &n, &err), &err);
+    ck_assert_uint_eq(n, 0);
+    ENSO_TEST_OK(enso_config_parse_device("cuda", gpus, &n, &err), &err);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_int_eq(gpus[0], 0);
+    ck_assert_int_eq(enso_config_parse_device("", gpus, &n, NULL), ENSO_INVALID);
+    ck_assert_int_eq(enso_config_parse_device("cuda:-1", gpus, &n, NULL), ENSO_INVALID);
+    ck_assert_int_eq(enso_config_parse_device("cuda:0,,cuda:1", gpus, &n, NULL), ENSO_INVALID);
+}
+END_TEST
+
 START_TEST(test_config_precedence)
 {
     char *dir = enso_test_make_dir(), *path = enso_test_format("%s/e.conf", dir);
@@ -192,6 +227,31 @@ START_TEST(test_config_file_errors)
         {"[device]\nthreads =\n", "[device] threads: '' is not a whole number"},
         {"[device]\ndevice = gpu\n", "'gpu' is no device; use auto, cpu or cuda:N"},
         {"[device]\ndevice = cuda:x\n", "is no device"},
+        {"[device]\ndevice = cuda:0,\n", "'cuda:0,' is no device"},
+        {"[device]\ndevice = cuda:0,cpu\n",
+         "'cuda:0,cpu' is no device; use auto, cpu or cuda:N, for several GPUs cuda:0,cuda:1"},
+        {"[device]\ndevice = cuda:1, cuda:0, cuda:1\n",
+         "'cuda:1, cuda:0, cuda:1' names cuda:1 twice; name each GPU once"},
+        {"[device]\ndevice = cuda, cuda:0\n", "names cuda:0 twice"},
+        {"[device]\ndevice = cuda:1024\n", "is no device"},
+        {"[device]\ndevice = cuda:0,cuda:1,cuda:2,cuda:3,cuda:4,cuda:5,cuda:6,cuda:7,cuda:8,cuda:9,"
+         "cuda:10,cuda:11,cuda:12,cuda:13,cuda:14,cuda:15,cuda:16\n",
+         "names more than 16 GPUs"},
+        {"[device]\nlanes = 0\n", "[device] lanes: '0' is out of range; use 1 to 8"},
+        {"[device]\nlanes = 9\n", "[device] lanes: '9' is out of range; use 1 to 8"},
+        {"[model a]\ndevice = auto\n", "'auto' is no device of a model; use cpu or cuda:N"},
+        {"[model a]\ndevice = cuda:0,cpu\n", "'cuda:0,cpu' is no device"},
+        {"[device]\ndevice = cuda:0,cuda:1\n[model a]\ndevice = cuda:1,cuda:2\n",
+         "[model a] device: cuda:2 is not one of [device] device = cuda:0,cuda:1; write "
+         "cuda:0,cuda:1,cuda:2 there"},
+        {"[device]\ndevice = cuda:0\n[model a]\npath = /a\ndevice = cuda:1\n",
+         "t.conf:3: [model a] device: cuda:1 is not one of [device] device = cuda:0; write "
+         "cuda:0,cuda:1 there"},
+        {"[model a]\ndevice = cuda:1\n",
+         "t.conf:1: [model a] device: cuda:1 is not one of [device] device = auto; write "
+         "cuda:0,cuda:1 there"},
+        {"[device]\ndevice = cpu\n[model a]\ndevice = cuda\n",
+         "[model a] device: cuda:0 is not one of [device] device = cpu; write cuda:0 there"},
         {"[device]\ngpu_memory = 101%\n", "'101%' is no amount of GPU memory; write 1% to 100%"},
         {"[device]\ngpu_memory = %\n", "'%' is no amount of GPU memory"},
         {"[device]\ngpu_memory = 1000000000%\n", "is no amount of GPU memory"},
@@ -588,6 +648,7 @@ static Suite *suite(void)
 
     tcase_add_test(core, test_config_defaults);
     tcase_add_test(core, test_config_gpu_memory);
+    tcase_add_test(core, test_config_devices);
     tcase_add_test(core, test_config_precedence);
     tcase_add_test(core, test_config_file_rules);
     tcase_add_test(core, test_config_command_line);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the runtime says of versions and the device.
+ * What the runtime says of versions and devices, and which one a thread has chosen.
  *
- * ENSO_CUDA_EMULATED=none, no-driver or old-driver stand for a machine without a card, without a
- * driver, and with a driver older than the runtime.
+ * ENSO_CUDA_EMULATED_DEVICES is how many there are, all of one kind. ENSO_CUDA_EMULATED=none,
+ * no-driver or old-driver stand for a machine without a card, without a driver, and with a driver
+ * older than the runtime.
  */
 #include "tests/cuda_emulation/emulator.h"
 
@@ -20,7 +21,35 @@ bool machine_is(const char *kind)
     return name != nullptr && strcmp(name, kind) == 0;
 }
 
+thread_local int current;
+
+/* The device can be asked about; does not choose it. */
+cudaError_t check_device(int device)
+{
+    if (device_missing() != cudaSuccess)
+        return device_missing();
+    return device >= 0 && device < device_count() ? cudaSuccess : cudaErrorInvalidDevice;
+}
+
 } // namespace
+
+int enso_emulated::device_count(void)
+{
+    static const char *const text = getenv("ENSO_CUDA_EMULATED_DEVICES");
+    static const int wanted = text != nullptr ? atoi(text) : 1;
+
+    return wanted < 1 ? 1 : wanted > MAX_DEVICES ? MAX_DEVICES : wanted;
+}
+
+int enso_emulated::device_current(void)
+{
+    return current;
+}
+
+void enso_emulated::device_choose(int device)
+{
+    current = device;
+}
 
 cudaError_t enso_emulated::device_missing(void)
 {
@@ -49,29 +78,31 @@ cudaError_t cudaGetDeviceCount(int *count)
 {
     if (count == nullptr)
         return answer(cudaErrorInvalidValue);
-    *count = device_missing() == cudaSuccess ? 1 : 0;
+    *count = device_missing() == cudaSuccess ? device_count() : 0;
     return answer(device_missing());
 }
 
 cudaError_t cudaGetDevice(int *device)
 {
-    *device = 0;
+    *device = current;
     return answer(device_missing());
 }
 
 cudaError_t cudaSetDevice(int device)
 {
     runtime_hold hold(runtime_lock);
-    cudaError_t state = device_state();
+    cudaError_t error = check_device(device);
 
-    if (state != cudaSuccess)
-        return answer(state);
-    return answer(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+    if (error == cudaSuccess) {
+        current = device;
+        error = device_state();
+    }
+    return answer(error);
 }
 
 cudaError_t cudaInitDevice(int device, unsigned, unsigned)
 {
-    return cudaSetDevice(device);
+    return answer(check_device(device));
 }
 
 cudaError_t cudaSetDeviceFlags(unsigned)
@@ -91,8 +122,8 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
 {
     const profile &card = device_profile();
 
-    if (device_missing() != cudaSuccess || device != 0)
-        return cudaSetDevice(device);
+    if (check_device(device) != cudaSuccess)
+        return answer(check_device(device));
     memset(properties, 0, sizeof(*properties));
     snprintf(properties->name, sizeof(properties->name), "%s", card.description);
     properties->totalGlobalMem = card.memory_bytes;
@@ -179,9 +210,11 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
 
 cudaError_t cudaDeviceGetPCIBusId(char *id, int size, int device)
 {
-    cudaError_t error = cudaSetDevice(device);
+    cudaError_t error = check_device(device);
 
     if (error == cudaSuccess)
-        snprintf(id, (size_t)size, "0000:00:00.0");
-    return error;
+        error = device_error(device);
+    if (error == cudaSuccess)
+        snprintf(id, (size_t)size, "0000:%02x:00.0", (unsigned)device);
+    return answer(error);
 }

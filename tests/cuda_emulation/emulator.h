@@ -133,11 +133,13 @@ struct memory_info {
     size_t bytes;
     uint64_t number; /* from 1, in the order they were made */
     memory_kind kind;
+    int device; /* of host memory: that of the thread that asked for it */
     bool freed;
     bool committed; /* false: a pool's, whose turn in its stream has not come */
 };
 
-/* NULL when the device (or the host) has no room. A pool's cannot be touched until committed. */
+/* Of the thread's device. NULL when it (or the host) has no room. A pool's cannot be touched until
+ * committed. */
 void *memory_new(memory_kind kind, size_t bytes);
 void memory_commit(void *memory);
 /* False: not the start of an allocation of this kind. */
@@ -145,15 +147,15 @@ bool memory_delete(memory_kind kind, void *memory);
 /* The allocation that holds the address (its end included), freed ones too while they are
  * remembered; false: none. */
 bool memory_lookup(const void *address, memory_info *ret);
-/* Bytes of the device for things without an address: pools, graphs. False: no room. */
-bool memory_charge(size_t bytes);
-void memory_uncharge(size_t bytes);
+/* Bytes of a device for things without an address: pools, graphs. False: no room. */
+bool memory_charge(int device, size_t bytes);
+void memory_uncharge(int device, size_t bytes);
 /* [memory, memory + bytes) lies in pinned memory. */
 bool memory_on_host(const void *memory, size_t bytes);
-/* [memory, memory + bytes) lies in one allocation of the device. */
+/* [memory, memory + bytes) lies in one allocation of any device. */
 bool memory_on_device(const void *memory, size_t bytes);
 bool memory_is_device(const void *memory);
-size_t memory_used(void);
+size_t memory_used(int device);
 /* Report if somebody wrote beside an allocation, into the bytes up to its guard page. */
 void memory_check_edges(void);
 /* The failure that a test has asked for, if this call's turn has come (failing.cpp; without it
@@ -167,15 +169,23 @@ void poison(void *memory, uint32_t pattern, size_t bytes);
 
 /* Every function of the runtime answers through this: an error stays for cudaGetLastError. */
 cudaError_t answer(cudaError_t error);
-/* What a function of the runtime that needs a device says before it does anything: that there is no
- * device, or the error that stays. */
+/* What a function of the runtime that needs the thread's device says before it does anything: that
+ * there is none, or the error that stays. */
 cudaError_t device_state(void);
-/* An error that stays: whatever is called from now on fails with it, what waits never runs. */
-void device_lost(cudaError_t error);
+/* An error that stays: whatever concerns the device fails with it from now on, what waits there
+ * never runs. */
+void device_lost(int device, cudaError_t error);
 /* The error that stays, cudaSuccess without one. */
-cudaError_t device_error(void);
+cudaError_t device_error(int device);
 
 /* ---- device.cpp ---- */
+
+constexpr int MAX_DEVICES = 8;
+/* ENSO_CUDA_EMULATED_DEVICES, default 1: cards of one kind, each with memory of its own. */
+int device_count(void);
+/* What the calling thread has chosen; the first one until then. */
+int device_current(void);
+void device_choose(int device);
 
 /* cudaErrorNoDevice or cudaErrorInsufficientDriver on a machine that has none. */
 cudaError_t device_missing(void);
@@ -230,6 +240,8 @@ struct operation {
 /* What CUDA says of such a copy; *ret is it. */
 cudaError_t operation_copy(void *to, size_t to_pitch, const void *from, size_t from_pitch,
                            size_t width, size_t height, enum cudaMemcpyKind kind, operation *ret);
+/* Report memory of another device than the stream's. */
+void operation_check_device(const operation &op, int device);
 /* It is put into a stream now: poison what it will write, seal what it will read. */
 void operation_prepare(operation *op);
 void operation_run(operation *op);
@@ -267,7 +279,8 @@ void clock_tick(void);
 /* The streams' own dice, by the seed. */
 uint64_t stream_random(void);
 
-/* A stream that may be used: reports the default stream. */
+/* A stream that may be used: reports the default stream, and one of another device than the thread
+ * has chosen (of which a card refuses launches only). */
 bool stream_is_good(cudaStream_t stream);
 /* Its handle is gone; what is in it still runs. */
 void stream_destroy(cudaStream_t stream);
@@ -277,12 +290,12 @@ cudaError_t stream_put(cudaStream_t stream, operation &&op);
  * hangs. */
 bool stream_reach(const point_ref &at);
 bool stream_finish(cudaStream_t stream);
-/* Something that hangs is in some stream. */
-bool stream_hangs(void);
+/* Something that hangs is in some stream of the device. */
+bool stream_hangs(int device);
 /* What a thread does that waits for it: sleep for a while. Not under the lock. */
 void nap_in_vain(void);
-/* Nothing that waits will ever run: nobody waits for it any more either. */
-void stream_drop_all(void);
+/* Nothing that waits there will ever run: nobody waits for it any more either. */
+void stream_drop_all(int device);
 /* fn(op) for everything that waits in any stream. */
 template <class F> void stream_each_pending(F fn);
 std::vector<CUstream_st *> &stream_all(void);
@@ -353,7 +366,8 @@ static inline uint64_t random_next(uint64_t *state)
 
 struct CUstream_st {
     unsigned number; /* from 1 */
-    bool destroyed;  /* what is in it still runs */
+    int device;
+    bool destroyed; /* what is in it still runs */
     std::deque<enso_emulated::operation> pending;
     double ms; /* when its last operation ended, on the virtual clock */
     unsigned patience;
@@ -363,6 +377,7 @@ struct CUstream_st {
 
 struct CUevent_st {
     unsigned flags;
+    int device;
     enso_emulated::point_ref at; /* of its last record */
     enso_emulated::capture_ref captured;
     std::vector<unsigned> frontier;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Errors: their names, the last one of each thread, and the one that stays. After an illegal
- * address, say, a card's context is lost: every later call fails with that error, what waited in
- * streams never runs, and cudaGetLastError does not take it away.
+ * address, say, a card's context is lost: every later call to that card fails with that error, what
+ * waited in its streams never runs, and cudaGetLastError does not take it away from threads that
+ * have chosen it.
  */
 #include "tests/cuda_emulation/emulator.h"
 
@@ -11,7 +12,7 @@ using namespace enso_emulated;
 namespace
 {
 thread_local cudaError_t last_error;
-cudaError_t lost;
+cudaError_t lost[MAX_DEVICES];
 
 struct error_text {
     cudaError_t error;
@@ -96,25 +97,25 @@ cudaError_t enso_emulated::answer(cudaError_t error)
 cudaError_t enso_emulated::device_state(void)
 {
     clock_tick();
-    return device_missing() != cudaSuccess ? device_missing() : lost;
+    return device_missing() != cudaSuccess ? device_missing() : lost[device_current()];
 }
 
-void enso_emulated::device_lost(cudaError_t error)
+void enso_emulated::device_lost(int device, cudaError_t error)
 {
-    if (lost == cudaSuccess)
-        lost = error;
-    stream_drop_all();
+    if (lost[device] == cudaSuccess)
+        lost[device] = error;
+    stream_drop_all(device);
 }
 
-cudaError_t enso_emulated::device_error(void)
+cudaError_t enso_emulated::device_error(int device)
 {
-    return lost;
+    return lost[device];
 }
 
 cudaError_t cudaGetLastError(void)
 {
     runtime_hold hold(runtime_lock);
-    cudaError_t error = lost != cudaSuccess ? lost : last_error;
+    cudaError_t stays = lost[device_current()], error = stays != cudaSuccess ? stays : last_error;
 
     last_error = cudaSuccess;
     return error;
@@ -124,7 +125,7 @@ cudaError_t cudaPeekAtLastError(void)
 {
     runtime_hold hold(runtime_lock);
 
-    return lost != cudaSuccess ? lost : last_error;
+    return lost[device_current()] != cudaSuccess ? lost[device_current()] : last_error;
 }
 
 const char *cudaGetErrorName(cudaError_t error)

@@ -2,11 +2,12 @@
  *
  * Failures on demand: ENSO_CUDA_EMULATED_FAIL=N or N:CODE lets the N-th call of the runtime from
  * now on (1 = the first after the variable changed) fail with that cudaError_t, 2 (out of memory)
- * by default; launch:CODE the next launch, launch:stuck lets that take ENSO_CUDA_EMULATED_HANG_MS.
- * ENSO_CUDA_EMULATED_FAILED=1 appears in the environment when it has happened. With @PATH the wish
- * is what stands in that file, which may appear while the daemon runs. A code that is sticky on a
- * card, such as 700 (illegal address), stays: every later call fails with it. Calls are caught by
- * the linker's --wrap (local.mk), launches by launch.cpp.
+ * by default; launch:CODE the next launch, of whatever device, launch:stuck lets that take
+ * ENSO_CUDA_EMULATED_HANG_MS. ENSO_CUDA_EMULATED_FAILED=1 appears in the environment when it has
+ * happened. With @PATH the wish is what stands in that file, which may appear while the daemon
+ * runs. A code that is sticky on a card, such as 700 (illegal address), stays: every later call to
+ * its device fails with it. Calls are caught by the linker's --wrap (local.mk), launches by
+ * launch.cpp.
  *
  * What releases something releases it all the same, so that a sweep can look for leaks; what waits
  * for a stream has waited, as an error there is news of something that ran.
@@ -18,12 +19,14 @@
 #include <string.h>
 #include <time.h>
 
+using namespace enso_emulated;
+
 namespace
 {
 char wish[32];
 unsigned long calls_left;
 bool launches_only, blocks;
-cudaError_t code, stuck;
+cudaError_t code, stuck[MAX_DEVICES];
 
 bool is_sticky(cudaError_t error)
 {
@@ -43,7 +46,8 @@ void read_wish(const char *text)
         end = wish + 6;
     blocks = strcmp(end, ":stuck") == 0;
     code = *end == ':' ? (cudaError_t)strtol(end + 1, nullptr, 10) : cudaErrorMemoryAllocation;
-    stuck = cudaSuccess;
+    for (cudaError_t &of_device : stuck)
+        of_device = cudaSuccess;
 }
 } // namespace
 
@@ -55,8 +59,8 @@ cudaError_t enso_emulated::failure_now(bool is_launch)
 
     if (strcmp(wish, text) != 0)
         read_wish(text);
-    if (stuck != cudaSuccess)
-        return stuck;
+    if (stuck[device_current()] != cudaSuccess)
+        return stuck[device_current()];
     if (calls_left == 0 || (launches_only && !is_launch) || --calls_left != 0)
         return cudaSuccess;
     setenv("ENSO_CUDA_EMULATED_FAILED", "1", 1);
@@ -66,8 +70,8 @@ cudaError_t enso_emulated::failure_now(bool is_launch)
         return cudaSuccess;
     }
     if (is_sticky(code)) {
-        stuck = code;
-        stream_drop_all();
+        stuck[device_current()] = code;
+        stream_drop_all(device_current());
     }
     return code;
 }
@@ -95,7 +99,21 @@ cudaError_t enso_emulated::failure_now(bool is_launch)
 
 WRAP(cudaGetDeviceCount, (int *count), (count))
 WRAP(cudaGetDeviceProperties, (struct cudaDeviceProp * p, int device), (p, device))
-WRAP(cudaSetDevice, (int device), (device))
+/* What is to be chosen decides, not what was. */
+extern "C" cudaError_t __real_cudaSetDevice(int device);
+extern "C" cudaError_t __wrap_cudaSetDevice(int device);
+extern "C" cudaError_t __wrap_cudaSetDevice(int device)
+{
+    const int before = device_current();
+    cudaError_t failure;
+
+    if (device >= 0 && device < device_count())
+        device_choose(device);
+    failure = failure_now(false);
+    if (stuck[device_current()] == cudaSuccess) /* else as the runtime does it (device.cpp) */
+        device_choose(before);
+    return failure != cudaSuccess ? failure : __real_cudaSetDevice(device);
+}
 WRAP(cudaMalloc, (void **memory, size_t size), (memory, size))
 WRAP(cudaMemPoolSetAttribute, (cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value),
      (pool, attribute, value))

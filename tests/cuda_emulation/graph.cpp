@@ -21,9 +21,11 @@ using namespace enso_emulated;
 
 struct CUgraph_st {
     std::shared_ptr<graph_body> body;
+    int device;
 };
 
 struct CUgraphExec_st {
+    int device;
     std::shared_ptr<graph_body> body;
     point_ref last; /* the launch before */
     size_t bytes;   /* of the device */
@@ -233,7 +235,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
     end_capture(c);
     if (state != cudaSuccess)
         return answer(state);
-    *graph = new CUgraph_st{c->body};
+    *graph = new CUgraph_st{c->body, stream->device};
     handle_add(*graph);
     return cudaSuccess;
 }
@@ -308,9 +310,9 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsig
         return answer(state);
     *exec = nullptr;
     bytes = EXEC_BYTES + graph->body->nodes.size() * NODE_BYTES;
-    if (!memory_charge(bytes))
+    if (!memory_charge(graph->device, bytes))
         return answer(cudaErrorMemoryAllocation);
-    *exec = new CUgraphExec_st{graph->body, nullptr, bytes};
+    *exec = new CUgraphExec_st{graph->device, graph->body, nullptr, bytes};
     handle_add(*exec);
     return cudaSuccess;
 }
@@ -347,6 +349,9 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 
     if (error != cudaSuccess)
         return answer(error);
+    if (exec->device != stream->device)
+        report_launch("a graph of device %d is launched in a stream of device %d", exec->device,
+                      stream->device);
     check_uses(*exec->body);
     op.what = action::graph;
     op.graph = exec->body;
@@ -366,7 +371,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
 
     if (!handle_remove(exec))
         return answer(cudaErrorInvalidValue);
-    memory_uncharge(exec->bytes);
+    memory_uncharge(exec->device, exec->bytes);
     delete exec; /* what waits in a stream has the nodes */
     return answer(state);
 }

@@ -111,6 +111,14 @@ tests_cuda_emulation_check_cublaslt_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_cublaslt_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_cublaslt_LDADD = $(KERNEL_TEST_LIBS)
 
+# Several lanes, several cards.
+check_PROGRAMS += tests/cuda_emulation/check_several
+TESTS += tests/cuda_emulation/check_several
+tests_cuda_emulation_check_several_SOURCES = tests/cuda_emulation/check_several.c
+tests_cuda_emulation_check_several_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_several_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_several_LDADD = $(KERNEL_TEST_LIBS)
+
 # Device memory of whole models.
 check_PROGRAMS += tests/cuda_emulation/check_memory
 TESTS += tests/cuda_emulation/check_memory
@@ -145,6 +153,16 @@ tests_cuda_emulation_check_streams_CPPFLAGS = $(emulator_test_cppflags)
 tests_cuda_emulation_check_streams_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_streams_CXXFLAGS = $(emulation_cxxflags)
 tests_cuda_emulation_check_streams_LDADD = $(emulator_test_libs)
+
+check_PROGRAMS += tests/cuda_emulation/check_devices
+TESTS += tests/cuda_emulation/check_devices
+tests_cuda_emulation_check_devices_SOURCES = tests/cuda_emulation/check_devices.c \
+	$(emulator_test_sources)
+nodist_EXTRA_tests_cuda_emulation_check_devices_SOURCES = tests/cuda_emulation/none.cpp
+tests_cuda_emulation_check_devices_CPPFLAGS = $(emulator_test_cppflags)
+tests_cuda_emulation_check_devices_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_devices_CXXFLAGS = $(emulation_cxxflags)
+tests_cuda_emulation_check_devices_LDADD = $(emulator_test_libs)
 
 check_PROGRAMS += tests/cuda_emulation/check_graphs
 TESTS += tests/cuda_emulation/check_graphs
@@ -213,6 +231,7 @@ EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_memory.c tests/cuda_emulation/fake_nvml.c \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
 	tests/cuda_emulation/check_cublaslt.c tests/cuda_emulation/cublaslt.cpp \
+	tests/cuda_emulation/check_several.c \
 	tests/cuda_emulation/module.map \
 	tests/cuda_emulation/include/cuda_bf16.h \
 	tests/cuda_emulation/include/cuda_fp16.h \

@@ -28,6 +28,7 @@ struct allocation {
     size_t bytes;
     uint64_t number; /* from 1 */
     memory_kind kind;
+    int device;
     bool freed;
     bool committed;
 };
@@ -35,7 +36,7 @@ struct allocation {
 std::mutex lock;
 std::map<const char *, allocation> allocations; /* by start; freed ones until they are unmapped */
 std::deque<const char *> graves;
-size_t used;
+size_t used[MAX_DEVICES];
 uint64_t n_made;
 
 size_t round_up(size_t n, size_t to)
@@ -94,24 +95,25 @@ void *memory_new(memory_kind kind, size_t bytes)
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const size_t padded = round_up(bytes, ALIGNMENT), room = round_up(padded, page);
     std::lock_guard<std::mutex> hold(lock);
+    const int device = device_current();
     char *map, *start;
 
     if (padded < bytes || room < padded ||
-        (kind == memory_kind::device && padded > device_profile().memory_bytes - used))
+        (kind == memory_kind::device && padded > device_profile().memory_bytes - used[device]))
         return nullptr;
     map = static_cast<char *>(mmap(nullptr, room + 2 * page, PROT_NONE,
                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (map == MAP_FAILED)
         return nullptr;
     start = map + page + room - padded;
-    allocations[start] = {map, room + 2 * page, bytes, ++n_made, kind, false, false};
+    allocations[start] = {map, room + 2 * page, bytes, ++n_made, kind, device, false, false};
     if (kind != memory_kind::pool && !commit(&allocations[start])) {
         munmap(map, room + 2 * page);
         allocations.erase(start);
         return nullptr;
     }
     if (kind == memory_kind::device)
-        used += padded;
+        used[device] += padded;
     return start;
 }
 
@@ -132,25 +134,25 @@ bool memory_lookup(const void *address, memory_info *ret)
 
     if (a == nullptr || at < start || at > start + a->bytes)
         return false;
-    *ret = {start, a->bytes, a->number, a->kind, a->freed, a->committed};
+    *ret = {start, a->bytes, a->number, a->kind, a->device, a->freed, a->committed};
     return true;
 }
 
-bool memory_charge(size_t bytes)
+bool memory_charge(int device, size_t bytes)
 {
     std::lock_guard<std::mutex> hold(lock);
 
-    if (bytes > device_profile().memory_bytes - used)
+    if (bytes > device_profile().memory_bytes - used[device])
         return false;
-    used += bytes;
+    used[device] += bytes;
     return true;
 }
 
-void memory_uncharge(size_t bytes)
+void memory_uncharge(int device, size_t bytes)
 {
     std::lock_guard<std::mutex> hold(lock);
 
-    used -= bytes;
+    used[device] -= bytes;
 }
 
 bool memory_delete(memory_kind kind, void *memory)
@@ -161,7 +163,7 @@ bool memory_delete(memory_kind kind, void *memory)
     if (it == allocations.end() || it->second.kind != kind || it->second.freed)
         return false;
     if (kind == memory_kind::device)
-        used -= round_up(it->second.bytes, ALIGNMENT);
+        used[it->second.device] -= round_up(it->second.bytes, ALIGNMENT);
     it->second.freed = true;
     /* A new mapping over the old: its pages go back to the system. */
     mmap(it->second.map, it->second.map_bytes, PROT_NONE,
@@ -198,11 +200,11 @@ bool memory_is_device(const void *memory)
     return holds(false, memory, 0);
 }
 
-size_t memory_used(void)
+size_t memory_used(int device)
 {
     std::lock_guard<std::mutex> hold(lock);
 
-    return used;
+    return used[device];
 }
 
 void memory_check_edges(void)

@@ -199,6 +199,34 @@ cudaError_t operation_copy(void *to, size_t to_pitch, const void *from, size_t f
     return cudaSuccess;
 }
 
+static void check_memory_device(const operation &op, const void *memory, int device)
+{
+    memory_info info;
+    char what[160];
+
+    if (!memory_lookup(memory, &info) || info.kind == memory_kind::host || info.freed ||
+        info.device == device)
+        return;
+    operation_describe(op, what, sizeof(what));
+    report_launch("%s in a stream of device %d uses device allocation %llu (%zu bytes) of device "
+                  "%d",
+                  what, device, (unsigned long long)info.number, info.bytes, info.device);
+}
+
+void operation_check_device(const operation &op, int device)
+{
+    if (device_count() == 1)
+        return;
+    if (op.what == action::launch)
+        operation_argument_words(op, [&](uintptr_t word) {
+            check_memory_device(op, reinterpret_cast<const void *>(word), device);
+        });
+    if (op.what == action::copy || op.what == action::fill)
+        check_memory_device(op, op.to, device);
+    if (op.what == action::copy)
+        check_memory_device(op, op.from, device);
+}
+
 void operation_prepare(operation *op)
 {
     op->put_ms = clock_ms();

@@ -18,6 +18,7 @@
 using namespace enso_emulated;
 
 struct CUmemPoolHandle_st {
+    int device;
     uint64_t threshold, used, used_high, reserved, reserved_high, max_bytes;
     bool destroyed;
     std::map<cudaStream_t, uint64_t> freeing; /* bytes of it, in use yet, that the stream frees */
@@ -33,18 +34,35 @@ struct block {
 };
 
 std::map<const void *, block> blocks;
-CUmemPoolHandle_st default_pool;
+CUmemPoolHandle_st default_pools[MAX_DEVICES];
+
+std::vector<CUmemPoolHandle_st *> *list_default_pools(void)
+{
+    auto *list = new std::vector<CUmemPoolHandle_st *>;
+
+    for (int i = 0; i < MAX_DEVICES; i++) {
+        default_pools[i].device = i;
+        list->push_back(&default_pools[i]);
+    }
+    return list;
+}
+
 /* Never taken down, as the handles (stream.cpp). */
-std::vector<CUmemPoolHandle_st *> &pools = *new std::vector<CUmemPoolHandle_st *>{&default_pool};
+std::vector<CUmemPoolHandle_st *> &pools = *list_default_pools();
 
 uint64_t round_up(uint64_t n, uint64_t to)
 {
     return (n + to - 1) / to * to;
 }
 
+bool is_default(const CUmemPoolHandle_st *pool)
+{
+    return pool >= default_pools && pool < default_pools + MAX_DEVICES;
+}
+
 bool is_pool(cudaMemPool_t pool)
 {
-    return pool == &default_pool || (pool != nullptr && handle_lives(pool));
+    return is_default(pool) || (pool != nullptr && handle_lives(pool));
 }
 
 void shrink(CUmemPoolHandle_st *pool, uint64_t keep)
@@ -54,7 +72,7 @@ void shrink(CUmemPoolHandle_st *pool, uint64_t keep)
 
     if (wanted >= pool->reserved)
         return;
-    memory_uncharge(pool->reserved - wanted);
+    memory_uncharge(pool->device, pool->reserved - wanted);
     pool->reserved = wanted;
 }
 
@@ -78,7 +96,7 @@ bool make_room(CUmemPoolHandle_st *pool, uint64_t bytes, cudaStream_t stream)
 
     if (wanted > pool->reserved) {
         if ((pool->max_bytes != 0 && wanted > pool->max_bytes) ||
-            !memory_charge(wanted - pool->reserved))
+            !memory_charge(pool->device, wanted - pool->reserved))
             return false;
         pool->reserved = wanted;
         pool->reserved_high = std::max(pool->reserved_high, wanted);
@@ -135,6 +153,9 @@ cudaError_t cudaMallocFromPoolAsync(void **memory, size_t size, cudaMemPool_t po
         error = cudaErrorInvalidValue;
     if (error != cudaSuccess)
         return answer(error);
+    if (pool->device != stream->device)
+        report_launch("memory of a pool of device %d is given out in a stream of device %d",
+                      pool->device, stream->device);
     *memory = nullptr;
     if (size == 0)
         return cudaSuccess;
@@ -154,7 +175,7 @@ cudaError_t cudaMallocFromPoolAsync(void **memory, size_t size, cudaMemPool_t po
 
 cudaError_t cudaMallocAsync(void **memory, size_t size, cudaStream_t stream)
 {
-    return cudaMallocFromPoolAsync(memory, size, &default_pool, stream);
+    return cudaMallocFromPoolAsync(memory, size, &default_pools[device_current()], stream);
 }
 
 cudaError_t cudaFreeAsync(void *memory, cudaStream_t stream)
@@ -170,6 +191,9 @@ cudaError_t cudaFreeAsync(void *memory, cudaStream_t stream)
         error = cudaErrorInvalidValue;
     if (it == blocks.end() || error == cudaErrorInvalidResourceHandle)
         return answer(error);
+    if (it->second.pool->device != stream->device)
+        report_launch("memory of a pool of device %d is freed in a stream of device %d",
+                      it->second.pool->device, stream->device);
     op.what = action::release;
     op.to = static_cast<char *>(memory);
     op.pool = it->second.pool;
@@ -185,8 +209,10 @@ cudaError_t cudaFreeAsync(void *memory, cudaStream_t stream)
 
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int device)
 {
-    *pool = &default_pool;
-    return cudaSetDevice(device);
+    if (device < 0 || device >= device_count())
+        return answer(cudaErrorInvalidDevice);
+    *pool = &default_pools[device];
+    return answer(device_missing());
 }
 
 cudaError_t cudaMemPoolCreate(cudaMemPool_t *pool, const struct cudaMemPoolProps *properties)
@@ -198,9 +224,11 @@ cudaError_t cudaMemPoolCreate(cudaMemPool_t *pool, const struct cudaMemPoolProps
         return answer(state);
     if (pool == nullptr || properties == nullptr ||
         properties->allocType != cudaMemAllocationTypePinned ||
-        properties->location.type != cudaMemLocationTypeDevice || properties->location.id != 0)
+        properties->location.type != cudaMemLocationTypeDevice || properties->location.id < 0 ||
+        properties->location.id >= device_count())
         return answer(cudaErrorInvalidValue);
     *pool = new CUmemPoolHandle_st();
+    (*pool)->device = properties->location.id;
     (*pool)->max_bytes = properties->maxSize;
     handle_add(*pool);
     pools.push_back(*pool);
@@ -212,7 +240,7 @@ cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool)
     runtime_hold hold(runtime_lock);
     cudaError_t state = device_state();
 
-    if (pool == &default_pool || !handle_remove(pool))
+    if (is_default(pool) || !handle_remove(pool))
         return answer(cudaErrorInvalidValue);
     pool->destroyed = true; /* it lives until its last allocation is freed */
     pool->threshold = 0;

@@ -29,21 +29,23 @@ namespace
 {
 
 /* Nobody comes back from a wait for what hangs; here the device is lost instead, after a while. */
-cudaError_t wait_in_vain(runtime_hold *hold)
+cudaError_t wait_in_vain(runtime_hold *hold, int device)
 {
     hold->unlock();
     nap_in_vain();
     hold->lock();
-    device_lost(cudaErrorLaunchTimeout);
-    return device_error();
+    device_lost(device, cudaErrorLaunchTimeout);
+    return device_error(device);
 }
 
 cudaError_t finish(runtime_hold *hold, cudaStream_t stream)
 {
+    const int device = stream->device;
+
     if (!stream_finish(stream))
-        return wait_in_vain(hold);
+        return wait_in_vain(hold, device);
     pool_settle();
-    return device_error();
+    return device_error(device);
 }
 
 /* What a call that concerns the stream says before it does anything. */
@@ -80,6 +82,7 @@ cudaError_t release(memory_kind kind, void *memory)
 {
     runtime_hold hold(runtime_lock);
     cudaError_t state = device_state(), forbidden = cudaSuccess;
+    memory_info info;
 
     if (memory == nullptr)
         return answer(state);
@@ -87,8 +90,10 @@ cudaError_t release(memory_kind kind, void *memory)
         forbidden = capture_forbids();
     if (forbidden != cudaSuccess)
         return answer(forbidden);
-    if (stream_hangs())
-        state = wait_in_vain(&hold);
+    if (!memory_lookup(memory, &info))
+        info.device = device_current();
+    if (stream_hangs(info.device))
+        state = wait_in_vain(&hold, info.device);
     check_unused(memory);
     if (!memory_delete(kind, memory) && state == cudaSuccess)
         state = cudaErrorInvalidValue;
@@ -135,7 +140,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
     if (state != cudaSuccess)
         return answer(state);
     *total_bytes = device_profile().memory_bytes;
-    *free_bytes = *total_bytes - memory_used();
+    *free_bytes = *total_bytes - memory_used(device_current());
     return cudaSuccess;
 }
 
@@ -225,6 +230,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
         report_launch("a stream is made that waits for the default stream and holds it up");
     *stream = new CUstream_st();
     (*stream)->number = ++n_made;
+    (*stream)->device = device_current();
     handle_add(*stream);
     stream_all().push_back(*stream);
     return cudaSuccess;
@@ -281,10 +287,11 @@ cudaError_t cudaStreamQuery(cudaStream_t stream)
         stream->patience--;
         return cudaErrorNotReady;
     }
+    const int device = stream->device;
     if (!stream_finish(stream))
         return cudaErrorNotReady;
     pool_settle();
-    return answer(device_error());
+    return answer(device_error(device));
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
@@ -320,6 +327,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
         return answer(state);
     *event = new CUevent_st();
     (*event)->flags = flags;
+    (*event)->device = device_current();
     handle_add(*event);
     return cudaSuccess;
 }
@@ -350,6 +358,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
         error = cudaErrorInvalidResourceHandle;
     if (error != cudaSuccess)
         return answer(error);
+    if (event->device != stream->device)
+        report_launch("an event of device %d is recorded in a stream of device %d", event->device,
+                      stream->device);
     if (stream->capturing != nullptr)
         return answer(capture_record(stream, event));
     op.what = action::record;
@@ -361,13 +372,16 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
     return answer(stream_put(stream, std::move(op)));
 }
 
-/* What a call that looks at an event says before it does anything. */
+/* What a call that looks at an event says before it does anything. Any thread may, whatever device
+ * it has chosen. */
 static cudaError_t check_event(cudaEvent_t event)
 {
-    cudaError_t error = device_state();
+    cudaError_t error = cudaSuccess;
 
-    if (error == cudaSuccess && !handle_lives(event))
-        return cudaErrorInvalidResourceHandle;
+    clock_tick();
+    if (!handle_lives(event))
+        return device_state() != cudaSuccess ? device_state() : cudaErrorInvalidResourceHandle;
+    error = device_missing() != cudaSuccess ? device_missing() : device_error(event->device);
     if (error == cudaSuccess && event->captured != nullptr) {
         event->captured->invalid = true;
         return cudaErrorCapturedEvent;
@@ -383,10 +397,11 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     if (error != cudaSuccess || event->at == nullptr)
         return answer(error);
     const point_ref at = event->at;
+    const int device = event->device;
     if (!stream_reach(at))
-        return answer(wait_in_vain(&hold));
+        return answer(wait_in_vain(&hold, device));
     pool_settle();
-    return answer(device_error());
+    return answer(device_error(device));
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event)
@@ -401,10 +416,11 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
         return cudaErrorNotReady;
     }
     const point_ref at = event->at;
+    const int device = event->device;
     if (!stream_reach(at))
         return cudaErrorNotReady;
     pool_settle();
-    return answer(device_error());
+    return answer(device_error(device));
 }
 
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
@@ -415,7 +431,8 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
     if (error != cudaSuccess)
         return answer(error);
     if (ms == nullptr || !handle_lives(start) || !handle_lives(end) || start->at == nullptr ||
-        end->at == nullptr || ((start->flags | end->flags) & cudaEventDisableTiming) != 0)
+        end->at == nullptr || start->device != end->device ||
+        ((start->flags | end->flags) & cudaEventDisableTiming) != 0)
         return answer(cudaErrorInvalidResourceHandle);
     if (!start->at->reached || !end->at->reached)
         return cudaErrorNotReady;

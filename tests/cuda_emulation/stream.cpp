@@ -95,7 +95,7 @@ void run_next(CUstream_st *stream)
 
     stream->pending.pop_front();
     if (op.fault != cudaSuccess) {
-        device_lost(op.fault);
+        device_lost(stream->device, op.fault);
         return;
     }
     stream->ms = std::max(stream->ms, op.put_ms);
@@ -190,7 +190,12 @@ bool stream_is_good(cudaStream_t stream)
 {
     if (stream == nullptr)
         report_launch("the default stream is used, which orders all others");
-    return handle_lives(stream);
+    if (!handle_lives(stream))
+        return false;
+    if (stream->device != device_current())
+        report_launch("a stream of device %d is used by a thread that has chosen device %d",
+                      stream->device, device_current());
+    return true;
 }
 
 void stream_destroy(cudaStream_t stream)
@@ -201,6 +206,7 @@ void stream_destroy(cudaStream_t stream)
 
 cudaError_t stream_put(cudaStream_t stream, operation &&op)
 {
+    operation_check_device(op, stream->device);
     if (stream->capturing != nullptr)
         return capture_put(stream, std::move(op));
     operation_prepare(&op);
@@ -209,12 +215,12 @@ cudaError_t stream_put(cudaStream_t stream, operation &&op)
     stream->patience = seed() == 0 ? 1 : (unsigned)(stream_random() % 4);
     while (stream->pending.size() > (is_eager() ? 0 : MAX_PENDING) && step_towards(stream))
         ;
-    return device_error();
+    return device_error(stream->device);
 }
 
 bool stream_reach(const point_ref &at)
 {
-    while (!at->reached && device_error() == cudaSuccess)
+    while (!at->reached) /* what waits on a device that is lost counts as reached */
         if (!step_towards(at->stream))
             return false;
     return true;
@@ -228,22 +234,25 @@ bool stream_finish(cudaStream_t stream)
     return true;
 }
 
-bool stream_hangs(void)
+bool stream_hangs(int device)
 {
-    bool hangs = false;
-
-    stream_each_pending([&](const operation &op) { hangs = hangs || op.hangs; });
-    return hangs;
+    for (const CUstream_st *stream : streams)
+        for (const operation &op : stream->pending)
+            if (op.hangs && stream->device == device)
+                return true;
+    return false;
 }
 
-void stream_drop_all(void)
+void stream_drop_all(int device)
 {
-    stream_each_pending([](operation &op) {
-        if (op.what == action::record)
-            op.at->reached = true;
-    });
-    for (CUstream_st *stream : streams)
+    for (CUstream_st *stream : streams) {
+        if (stream->device != device)
+            continue;
+        for (operation &op : stream->pending)
+            if (op.what == action::record)
+                op.at->reached = true;
         stream->pending.clear();
+    }
 }
 
 } // namespace enso_emulated

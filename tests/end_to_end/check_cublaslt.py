@@ -122,6 +122,26 @@ class Tuning(unittest.TestCase):
             self.assertIn("level=warning", told[0])
             self.assertIn("its end is missing", told[0])
 
+    def test_tuned_on_two_gpus(self):
+        """Each for its models; cards of one kind share a file, in which both have a part."""
+        with tempfile.TemporaryDirectory() as state:
+            config = os.path.join(state, "ensod.conf")
+            with open(config, "w", encoding="utf-8") as f:
+                f.write("[batching]\nmax_batch_tokens = 16\n")
+            done = self.tune("--device", "cuda:0,cuda:1", "--config", config, os.path.join(MODELS, "intents"),
+                             os.path.join(MODELS, "fashion"),
+                             **environment(state), ENSO_CUDA_EMULATED_DEVICES="2")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            rows = done.stdout.splitlines()
+            self.assertEqual([row for row in rows if row.startswith("cuda:")], ["cuda:0", "cuda:1"])
+            timed = [int(row.split()[0]) for row in rows if " timed, " in row]
+            self.assertEqual(len(timed), 2, done.stdout)
+            (name,) = [name for name in os.listdir(state) if name.startswith("algorithms-")]
+            with open(os.path.join(state, name), encoding="utf-8") as f:
+                kept = int(f.read().splitlines()[-1].split()[1])
+            self.assertGreater(kept, max(timed), done.stdout)
+            self.assertLessEqual(kept, sum(timed))
+
     def test_nothing_to_tune(self):
         model = os.path.join(MODELS, "intents")
         for words, arguments, env in (

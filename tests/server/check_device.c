@@ -77,6 +77,36 @@ static bool computes_halves(const struct enso_device *device, enum enso_op op,
 }
 
 static enum enso_model_dtype dtype; /* asked for by load */
+static const char *wanted;          /* too */
+
+/* What the stand-ins tell: of each place's device in its order. */
+static struct enso_device_metrics told[ENSO_MAX_PLACES];
+static size_t told_free[ENSO_MAX_PLACES];
+static bool told_lost[ENSO_MAX_PLACES];
+
+static size_t place_of(const struct enso_device *device)
+{
+    for (size_t i = 0; i < devices.n; i++)
+        if (devices.places[i].device == device)
+            return i;
+    return 0;
+}
+
+static void device_metrics(struct enso_device *device, struct enso_device_metrics *ret)
+{
+    *ret = told[place_of(device)];
+}
+
+static void memory_info(struct enso_device *device, size_t *ret_free, size_t *ret_total)
+{
+    *ret_free = told_free[place_of(device)];
+    *ret_total = (size_t)1 << 30;
+}
+
+static void device_state(struct enso_device *device, struct enso_device_state *ret)
+{
+    *ret = (struct enso_device_state){.down = told_lost[place_of(device)], .reason = "it is gone"};
+}
 
 static void setup(void)
 {
@@ -91,11 +121,15 @@ static void setup(void)
     gpu.staging_free = staging_free;
     refusal = ENSO_OK;
     dtype = ENSO_MODEL_DTYPE_AUTO;
+    wanted = NULL;
+    memset(told, 0, sizeof told);
+    memset(told_free, 0, sizeof told_free);
+    memset(told_lost, 0, sizeof told_lost);
     fail_lane = n_lanes = n_runs = 0;
     err = (struct enso_error){0};
     devices = (struct enso_devices){.n = 2, .gpu_wanted = true};
-    devices.places[0].backend = &gpu;
-    devices.places[1].backend = enso_backend_cpu();
+    devices.places[0] = (struct enso_place){.name = "cuda:0", .backend = &gpu};
+    devices.places[1] = (struct enso_place){.name = "cpu", .backend = enso_backend_cpu()};
     ck_assert_int_eq(gpu.device_open(&options, &devices.places[0].device, &err), ENSO_OK);
     ck_assert_int_eq(gpu.device_open(&cpu, &devices.places[1].device, &err), ENSO_OK);
     path = enso_test_source("models/fashion");
@@ -107,7 +141,7 @@ static void teardown(void)
     free(path);
 }
 
-static int load(struct enso_model **ret_model, const struct enso_place **ret_place,
+static int load(struct enso_model **ret_model, struct enso_place **ret_place,
                 struct enso_error *ret_fallback)
 {
     struct enso_model_options options = {
@@ -115,12 +149,12 @@ static int load(struct enso_model **ret_model, const struct enso_place **ret_pla
 
     *ret_model = NULL;
     *ret_place = NULL;
-    return enso_devices_load(&devices, &options, ret_model, ret_place, ret_fallback, &err);
+    return enso_devices_load(&devices, wanted, &options, ret_model, ret_place, ret_fallback, &err);
 }
 
 START_TEST(test_device_preferred)
 {
-    const struct enso_place *place;
+    struct enso_place *place;
     struct enso_model *model;
     struct enso_error fallback = {0};
 
@@ -135,7 +169,7 @@ END_TEST
 /* One operator is missing: the whole model goes to the processor, and says which it was. */
 START_TEST(test_device_without_a_kernel)
 {
-    const struct enso_place *place;
+    struct enso_place *place;
     struct enso_model *model;
     struct enso_error fallback = {0};
 
@@ -154,7 +188,7 @@ END_TEST
  * one was. */
 START_TEST(test_device_half_on_the_processor)
 {
-    const struct enso_place *place;
+    struct enso_place *place;
     struct enso_model *model;
     struct enso_error fallback = {0};
 
@@ -197,7 +231,7 @@ END_TEST
 /* Kernels that lack the type after all: fp32 on the same device, with the reason. */
 START_TEST(test_device_half_refused_by_a_kernel)
 {
-    const struct enso_place *place;
+    struct enso_place *place;
     struct enso_model *model;
     struct enso_error fallback = {0};
 
@@ -215,7 +249,7 @@ END_TEST
 /* A card that is full is no reason to be silently slow. */
 START_TEST(test_device_other_failures_stay)
 {
-    const struct enso_place *place;
+    struct enso_place *place;
     struct enso_model *model;
     struct enso_error fallback = {0};
 
@@ -224,6 +258,144 @@ START_TEST(test_device_other_failures_stay)
     ENSO_TEST_CONTAINS(err.message, "model 'fashion'");
     ENSO_TEST_CONTAINS(err.message, "not here");
     ck_assert_ptr_null(model);
+}
+END_TEST
+
+/* Another stand-in for a GPU, before the processor. */
+static void add_gpu(const char *name)
+{
+    const struct enso_device_options options = {.name = name, .n_threads = 1, .isa = "auto"};
+    struct enso_place *place = &devices.places[devices.n - 1];
+
+    devices.places[devices.n++] = *place; /* the processor */
+    *place = (struct enso_place){.backend = &gpu};
+    (void)snprintf(place->name, sizeof place->name, "%s", name);
+    ck_assert_int_eq(gpu.device_open(&options, &place->device, &err), ENSO_OK);
+}
+
+/* Load it and let it go again; gives the number of its place. */
+static size_t goes_to(struct enso_error *ret_fallback)
+{
+    struct enso_place *place;
+    struct enso_model *model;
+
+    *ret_fallback = (struct enso_error){0};
+    ENSO_TEST_OK((enum enso_status)load(&model, &place, ret_fallback), &err);
+    enso_model_unref(model);
+    return (size_t)(place - devices.places);
+}
+
+/* Of several GPUs a model goes to the one with the fewest bytes of weights, the first of equals, or
+ * to the one it names; not to one that is lost. */
+START_TEST(test_device_several)
+{
+    struct enso_error fallback;
+
+    add_gpu("cuda:1");
+    add_gpu("cuda:2");
+    gpu.device_metrics = device_metrics;
+    gpu.device_state = device_state;
+    ck_assert_uint_eq(goes_to(&fallback), 0);
+    told[0].weight_bytes = 3;
+    told[1].weight_bytes = 2;
+    told[2].weight_bytes = 2;
+    ck_assert_uint_eq(goes_to(&fallback), 1);
+    told[1].weight_bytes = 4;
+    ck_assert_uint_eq(goes_to(&fallback), 2);
+    told_lost[2] = true;
+    ck_assert_uint_eq(goes_to(&fallback), 0);
+    wanted = "cuda:1";
+    ck_assert_uint_eq(goes_to(&fallback), 1);
+    wanted = "cuda:0";
+    ck_assert_uint_eq(goes_to(&fallback), 0);
+    ck_assert_int_eq(fallback.status, ENSO_OK);
+
+    refusal = ENSO_UNSUPPORTED;
+    ck_assert_uint_eq(goes_to(&fallback), 3);
+    ENSO_TEST_CONTAINS(fallback.message, "not here");
+
+    refusal = ENSO_UNAVAILABLE; /* of a lost one: only with on_device_lost = cpu */
+    wanted = "cuda:2";
+    devices.move_lost = true;
+    ck_assert_uint_eq(goes_to(&fallback), 3);
+    ENSO_TEST_CONTAINS(fallback.message, "not here");
+}
+END_TEST
+
+/* A model that is to run on the processor is not one that fell back. */
+START_TEST(test_device_processor_on_purpose)
+{
+    struct enso_place *place;
+    struct enso_model *model;
+    struct enso_error fallback;
+
+    wanted = "cpu";
+    devices.fallback.status = ENSO_NOT_FOUND;
+    (void)snprintf(devices.fallback.message, sizeof devices.fallback.message, "no driver");
+    ck_assert_uint_eq(goes_to(&fallback), 1);
+    ck_assert_int_eq(fallback.status, ENSO_OK);
+    dtype = ENSO_MODEL_DTYPE_BF16;
+    ck_assert_int_eq(load(&model, &place, &fallback), ENSO_INVALID);
+    ENSO_TEST_CONTAINS(err.message, "use dtype fp32 or auto");
+    ck_assert_ptr_eq(enso_devices_find(&devices, "cpu"), &devices.places[1]);
+    ck_assert_ptr_eq(enso_devices_find(&devices, "cuda:0"), &devices.places[0]);
+    ck_assert_ptr_null(enso_devices_find(&devices, "cuda:1"));
+}
+END_TEST
+
+/* Lanes' batches must fit beside the weights, or the model is refused with both sizes. */
+START_TEST(test_device_more_lanes_than_fit)
+{
+    struct enso_config_batching batching = {.max_batch_items = 16};
+    struct enso_place *place;
+    struct enso_model *model;
+    struct enso_error fallback = {0};
+    uint64_t first = 0, second = 0, one;
+
+    ENSO_TEST_OK((enum enso_status)load(&model, &place, &fallback), &err);
+    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, model, &batching, &first, &err), &err);
+    ck_assert_uint_eq(first, 0); /* ordinary memory */
+
+    gpu.host_memory = false;
+    gpu.memory_info = memory_info;
+    gpu.device_metrics = device_metrics;
+    told_free[0] = (size_t)1 << 30;
+    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, model, &batching, &one, &err), &err);
+    ck_assert_uint_gt(one, 16 * 28 * 28 * sizeof(float)); /* its inputs alone */
+    ck_assert_uint_eq(atomic_load(&place->promised_bytes), one);
+    enso_place_release(place, one);
+    ck_assert_uint_eq(atomic_load(&place->promised_bytes), 0);
+
+    place->n_lanes = 3; /* each as much; a second model beside the first's batches, or not */
+    told_free[0] = 6 * one;
+    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, model, &batching, &first, &err), &err);
+    ck_assert_uint_eq(first, 3 * one);
+    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, model, &batching, &second, &err),
+                 &err);
+    enso_place_release(place, second);
+    told[0].arena_bytes = first; /* what the first was promised it has now */
+    told_free[0] = 3 * one;
+    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, model, &batching, &second, &err),
+                 &err);
+    enso_place_release(place, second);
+    told_free[0]--;
+    ck_assert_int_eq(enso_place_promise(place, model, &batching, &second, &err), ENSO_NO_MEMORY);
+    ENSO_TEST_CONTAINS(err.message, "model 'fashion': no room for batches on cuda:0: its 3 lanes "
+                                    "need ");
+    ENSO_TEST_CONTAINS(err.message, "use fewer lanes, a smaller max_batch_items, a larger "
+                                    "gpu_memory or another device");
+    ck_assert_uint_eq(second, 0);
+    ck_assert_uint_eq(atomic_load(&place->promised_bytes), first);
+
+    place->n_lanes = 1; /* one item alone is certain to come */
+    batching.max_batch_items = 0;
+    told_free[0] = 0;
+    enso_error_clear(&err);
+    ck_assert_int_eq(enso_place_promise(place, model, &batching, &second, &err), ENSO_NO_MEMORY);
+    ENSO_TEST_CONTAINS(err.message, "its 1 lane needs ");
+    ENSO_TEST_CONTAINS(err.message, "; use a larger gpu_memory or another device");
+    enso_place_release(place, first);
+    enso_model_unref(model);
 }
 END_TEST
 
@@ -237,12 +409,53 @@ START_TEST(test_device_lanes)
 }
 END_TEST
 
+START_TEST(test_device_list)
+{
+    char names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE];
+
+    ck_assert_uint_eq(enso_devices_list(NULL, names), 0);
+    ck_assert_uint_eq(enso_devices_list("cpu", names), 1);
+    ck_assert_str_eq(names[0], "cpu");
+    ck_assert_uint_eq(enso_devices_list("cuda", names), 1);
+    ck_assert_str_eq(names[0], "cuda:0");
+    ck_assert_uint_eq(enso_devices_list("cuda:07, cuda:1023", names), 2);
+    ck_assert_str_eq(names[0], "cuda:7");
+    ck_assert_str_eq(names[1], "cuda:1023");
+}
+END_TEST
+
+START_TEST(test_device_several_lanes)
+{
+    struct enso_scheduler_stats stats;
+
+    devices.places[0].n_lanes = 3;
+    ENSO_TEST_OK((enum enso_status)enso_devices_start(&devices, &err), &err);
+    enso_scheduler_stats(devices.places[0].scheduler, 0, &stats);
+    ck_assert_uint_eq(stats.n_lanes, 3);
+    enso_scheduler_stats(devices.places[1].scheduler, 0, &stats);
+    ck_assert_uint_eq(stats.n_lanes, 1);
+    enso_devices_stop(&devices);
+}
+END_TEST
+
+/* The card has no room for so many lanes: nothing is left open. */
+START_TEST(test_device_lanes_do_not_fit)
+{
+    devices.places[0].n_lanes = 3;
+    fail_lane = 2;
+    ck_assert_int_eq(enso_devices_start(&devices, &err), ENSO_NO_MEMORY);
+    ck_assert_str_eq(err.message, "3 lanes of cuda:0: cannot open a lane: no lane is left; or use "
+                                  "fewer lanes");
+    ck_assert_ptr_null(devices.places[0].lanes);
+}
+END_TEST
+
 /* No module: by name it is an error, auto goes on and remembers why. */
 START_TEST(test_device_open)
 {
     struct enso_config config = {.device = "cuda:1", .cuda_module = "/nowhere/ensod-cuda.so"};
     struct enso_devices opened = {0};
-    const struct enso_place *place;
+    struct enso_place *place;
     struct enso_model *model;
     struct enso_error fallback = {0};
     struct enso_model_options options = {.path = path, .id = "fashion", .max_pixels = 1000000};
@@ -258,9 +471,9 @@ START_TEST(test_device_open)
     ENSO_TEST_OK((enum enso_status)enso_devices_open(&config, &opened, &err), &err);
     ck_assert_uint_eq(opened.n, 1);
     ENSO_TEST_CONTAINS(opened.fallback.message, "/nowhere/ensod-cuda.so");
-    ENSO_TEST_OK(
-        (enum enso_status)enso_devices_load(&opened, &options, &model, &place, &fallback, &err),
-        &err);
+    ENSO_TEST_OK((enum enso_status)enso_devices_load(&opened, NULL, &options, &model, &place,
+                                                     &fallback, &err),
+                 &err);
     ENSO_TEST_CONTAINS(fallback.message, "/nowhere/ensod-cuda.so");
     enso_model_unref(model);
     enso_devices_close(&opened);
@@ -344,6 +557,26 @@ static enum enso_entry_state serve(struct enso_error *ret_why)
     return state;
 }
 
+/* A model's device that "auto" did not find: the start ends with a sentence. */
+START_TEST(test_device_not_there)
+{
+    char *file =
+        enso_test_format("[server]\nmodels = %s\n[model fashion]\ndevice = cuda:0\n", path);
+    struct enso_config config;
+    struct enso_app app = {.config = &config, .devices = &devices};
+    const struct enso_registry_options options = {.app = &app, .on_change = on_change};
+
+    ENSO_TEST_OK(enso_config_load_text("t.conf", file, strlen(file), &config, &err), &err);
+    (void)snprintf(devices.places[0].name, sizeof devices.places[0].name, "cuda:7");
+    ck_assert_int_eq(enso_registry_create(&options, &app.registry, &err), ENSO_INVALID);
+    ck_assert_str_eq(err.message, "model 'fashion' shall run on cuda:0, which is not there (no GPU "
+                                  "was found); leave device out of its section, or make that GPU "
+                                  "work");
+    enso_config_done(&config);
+    free(file);
+}
+END_TEST
+
 /* Whichever lane cannot be opened while a model is loaded: it fails with the sentence. */
 START_TEST(test_device_without_a_lane)
 {
@@ -393,12 +626,19 @@ static Suite *suite(void)
     tcase_add_test(core, test_device_half_on_the_processor);
     tcase_add_test(core, test_device_half_refused_by_a_kernel);
     tcase_add_test(core, test_device_lanes);
+    tcase_add_test(core, test_device_several);
+    tcase_add_test(core, test_device_processor_on_purpose);
+    tcase_add_test(core, test_device_several_lanes);
+    tcase_add_test(core, test_device_list);
     tcase_add_test(core, test_device_warms_up);
     suite_add_tcase(s, core);
     TCase *errors = tcase_create("errors");
     tcase_add_checked_fixture(errors, setup, teardown);
     tcase_add_test(errors, test_device_other_failures_stay);
     tcase_add_test(errors, test_device_open);
+    tcase_add_test(errors, test_device_lanes_do_not_fit);
+    tcase_add_test(errors, test_device_more_lanes_than_fit);
+    tcase_add_test(errors, test_device_not_there);
     tcase_add_test(errors, test_device_strange_modules);
     tcase_add_test(errors, test_device_module_without_slash);
     tcase_add_test(errors, test_device_without_a_lane);
