@@ -119,6 +119,15 @@ tests_cuda_emulation_check_memory_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_memory_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_memory_LDADD = $(KERNEL_TEST_LIBS)
 
+# Guarded batches (ENSO_ARENA_DEBUG) and what they find.
+check_PROGRAMS += tests/cuda_emulation/check_guarded
+TESTS += tests/cuda_emulation/check_guarded
+tests_cuda_emulation_check_guarded_SOURCES = tests/cuda_emulation/check_guarded.c \
+	$(GRAPH_TEST_HELPERS)
+tests_cuda_emulation_check_guarded_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_guarded_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_guarded_LDADD = $(KERNEL_TEST_LIBS)
+
 # The emulator's own tests link as C++.
 emulator_test_sources = tests/cuda_emulation/children.c tests/cuda_emulation/children.h \
 	tests/cuda_emulation/emulated.h
@@ -211,6 +220,7 @@ dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation
 EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
 	tests/cuda_emulation/check_memory.c tests/cuda_emulation/fake_nvml.c \
+	tests/cuda_emulation/check_guarded.c \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
 	tests/cuda_emulation/check_cublaslt.c tests/cuda_emulation/cublaslt.cpp \
 	tests/cuda_emulation/module.map \
