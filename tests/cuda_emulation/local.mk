@@ -97,7 +97,7 @@ CLEANFILES += tests/cuda_emulation/libfake-nvml.so
 # The module under test: see check_module.c, check_kernels.sh.
 check_PROGRAMS += tests/cuda_emulation/check_module
 TESTS += tests/cuda_emulation/check_module tests/cuda_emulation/check_kernels.sh \
-	tests/cuda_emulation/check_golden.py
+	tests/cuda_emulation/check_golden.py tests/cuda_emulation/check_predict.py
 tests_cuda_emulation_check_module_SOURCES = tests/cuda_emulation/check_module.c
 tests_cuda_emulation_check_module_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_module_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -194,7 +194,7 @@ tests_cuda_emulation_check_counts_LDADD = $(traced_test_objects) \
 	$(BASE_LIBS) $(CHECK_LIBS)
 EXTRA_tests_cuda_emulation_check_counts_DEPENDENCIES = tests/cuda_emulation/libtrace.a
 
-# The module whose kernels are counted: bench/gpu/count.py.
+# The module whose kernels are counted: bench/gpu/count.py, check_predict.py.
 counted_module = tests/cuda_emulation/ensod-cuda-counted.so
 counted_module_parts = $(traced_kernels) $(tests_cuda_emulation_libtrace_a_OBJECTS) \
 	$(filter-out $(emulated_objects),$(emulated_module_parts))
@@ -264,7 +264,7 @@ else
 TESTS += tests/cuda_emulation/check_skipped.sh
 endif
 dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation/check_kernels.sh \
-	tests/cuda_emulation/check_golden.py
+	tests/cuda_emulation/check_golden.py tests/cuda_emulation/check_predict.py
 EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
 	tests/cuda_emulation/check_memory.c tests/cuda_emulation/fake_nvml.c \
