@@ -195,6 +195,14 @@ void note(const void *address, unsigned bytes, bool writes, const void *place)
     logged_warps |= 1u << thread / LANES;
 }
 
+/* As loads or stores of 16 bytes. */
+void note_range(const void *start, size_t bytes, bool writes, const void *place)
+{
+    for (size_t at = 0; at < bytes; at += 16)
+        note(static_cast<const char *>(start) + at, (unsigned)std::min(bytes - at, (size_t)16),
+             writes, place);
+}
+
 } // namespace
 
 void trace_warp(unsigned w)
@@ -261,6 +269,30 @@ ENSO_TRACED_SIZE(2)
 ENSO_TRACED_SIZE(4)
 ENSO_TRACED_SIZE(8)
 ENSO_TRACED_SIZE(16)
+
+/* clang 15 and later call these instead of memcpy and the like. */
+void *__tsan_memcpy(void *to, const void *from, size_t bytes);
+void *__tsan_memcpy(void *to, const void *from, size_t bytes)
+{
+    enso_emulated::note_range(from, bytes, false, __builtin_return_address(0));
+    enso_emulated::note_range(to, bytes, true, __builtin_return_address(0));
+    return memcpy(to, from, bytes);
+}
+
+void *__tsan_memmove(void *to, const void *from, size_t bytes);
+void *__tsan_memmove(void *to, const void *from, size_t bytes)
+{
+    enso_emulated::note_range(from, bytes, false, __builtin_return_address(0));
+    enso_emulated::note_range(to, bytes, true, __builtin_return_address(0));
+    return memmove(to, from, bytes);
+}
+
+void *__tsan_memset(void *to, int value, size_t bytes);
+void *__tsan_memset(void *to, int value, size_t bytes)
+{
+    enso_emulated::note_range(to, bytes, true, __builtin_return_address(0));
+    return memset(to, value, bytes);
+}
 
 void __tsan_init(void);
 void __tsan_init(void)
