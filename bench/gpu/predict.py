@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ensod's kernels should take on a card, to be checked against what they do take.
 
-    bench/gpu/predict.py [--card H200] [--kernels]
+    bench/gpu/predict.py [--card H200] [--kernels] [--counts FILE]
 
 Of each kernel of a batch it counts floating-point operations and the fewest bytes through device memory (each
 input read once, each output written once) and predicts
@@ -11,7 +11,10 @@ input read once, each output written once) and predicts
 
 with the rates measured on the card and shares told below: guesses from how such kernels do elsewhere, written down
 before ours were seen on any card. `fill` is how much of the last round of tiles over the multiprocessors is work.
-Prints Markdown: a line a model and batch, or with --kernels a line a kernel. Python's standard library only."""
+Prints Markdown: a line a model and batch, or with --kernels a line a kernel. With --counts, a file of count.py, it
+predicts that batch from what its kernels were counted to do instead (the bytes of different sectors, the matrix
+instructions' operations, and passes over shared memory with their conflicts, one a clock and multiprocessor) and
+prints both for each kernel. Python's standard library only."""
 
 import argparse
 import math
@@ -19,28 +22,42 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import count  # noqa: E402
 import harness  # noqa: E402
 from lengths import MIXED  # noqa: E402
 
 # Measured on such cards: bf16 products of 8192³ on random data, a device-to-device copy (bytes read and written).
-CARDS = {"H200": {"matrix": 788e12, "copy": 4.3e12, "multiprocessors": 132}}
+# The clock under load is a guess between its base and its highest.
+CARDS = {"H200": {"matrix": 788e12, "copy": 4.3e12, "multiprocessors": 132, "clock": 1.7e9}}
 # mma.sync reaches about 0.62 of what wgmma does on Hopper; our template 0.85 of that; without a card's tuning.
 SHARE = {"product": 0.52, "attention": 0.22, "stream": 0.80}
 LEAST, GAP = 2.0e-6, 1.2e-6  # a kernel's own time at least; between kernels of a captured graph
 LAUNCH, COPY = 12e-6, 8e-6   # of a graph; one copy each way with its wait
 
 
+# Of the names of what is launched for a kernel of that kind.
+LAUNCHED = {"product": ("gemm", "product"), "attention": ("attention",),
+            "stream": ("embedding", "norm", "pool", "cast", "rows", "pairs", "unary", "reduce")}
+
+
 class Kernel:
-    def __init__(self, name, kind, flop, size, tiles=0):
-        self.name, self.kind, self.flop, self.bytes, self.tiles = name, kind, flop, size, tiles
+    def __init__(self, name, kind, flop, size, tiles=0, passes=0):
+        self.name, self.kind, self.flop, self.bytes, self.tiles, self.passes = name, kind, flop, size, tiles, passes
 
     def seconds(self, card):
         moved = self.bytes / (card["copy"] * SHARE["stream"])
-        if self.kind == "stream":
-            return max(moved, LEAST) + GAP
         n = card["multiprocessors"]
         fill = self.tiles / (math.ceil(self.tiles / n) * n) if self.tiles else 1
-        return max(self.flop / (card["matrix"] * SHARE[self.kind] * fill), moved, LEAST) + GAP
+        shared = self.passes / (n * card["clock"] * fill)
+        if self.kind == "stream":
+            return max(moved, shared, LEAST) + GAP
+        return max(self.flop / (card["matrix"] * SHARE[self.kind] * fill), moved, shared, LEAST) + GAP
+
+    def counted(self, launch):
+        """The same from what one launch was counted to do."""
+        return Kernel(self.name, self.kind, launch["mma_flops"] if launch["mma_flops"] else self.flop,
+                      launch["global_read_once"] + launch["global_written_once"], launch["blocks"] if self.tiles else 0,
+                      launch["shared_phases"] + launch["shared_conflicts"])
 
 
 def product(name, m, n, k, residual=False):
@@ -98,12 +115,50 @@ def cases():
         yield "ResNet-50", f"{n} x 224 x 224", list(resnet50(n))
 
 
+def matched(kernels, launches):
+    """(kernel or None, launch) in the order of the launches, and the kernels for which there was none."""
+    left, pairs = list(kernels), []
+    for launch in launches:
+        fits = left and any(word in launch["kernel"] for word in LAUNCHED[left[0].kind]) and "parts" not in launch["kernel"]
+        pairs.append((left.pop(0) if fits else None, launch))
+    return pairs, left
+
+
+def print_counted(path, card):
+    about, launches = count.read(path)
+    if about["dtype"] == "fp32":
+        sys.exit("bench/gpu/predict.py: predictions are of bf16 and fp16")
+    launches = [r for r in launches if r["kernel"] != "probe"]  # of the start, before any batch
+    shape = harness.Shape(about["layers"], about["hidden"], about["heads"], about["inner"])
+    pairs, left = matched(bert(shape, about["lengths"]), launches)
+    print(f"{about['model']}, {about['layers']} layers, {about['batch']}, {about['dtype']}\n\n"
+          "| kernel | launched | blocks | fewest, MB | once, MB | asked, MB | moved, MB | GFLOP | mma, GFLOP | passes | conflicts | "
+          "predicted, µs | counted, µs |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    total = [LAUNCH + 2 * COPY] * 2
+    for k, r in pairs:
+        known = k is not None
+        k = k or Kernel("not predicted", "stream", 0, 0)
+        seconds = k.seconds(card) if known else 0, k.counted(r).seconds(card)
+        total = [t + s for t, s in zip(total, seconds)]
+        once, asked, moved = (r["global_read" + what] + r["global_written" + what] for what in ("_once", "", "_moved"))
+        print(f"| {k.name} | {r['kernel'].strip('()')} | {r['blocks']} | {k.bytes / 1e6:.2f} | {once / 1e6:.2f} | {asked / 1e6:.2f} | "
+              f"{moved / 1e6:.2f} | {k.flop / 1e9:.3f} | {r['mma_flops'] / 1e9:.3f} | {r['shared_phases']} | "
+              f"{r['shared_conflicts']} | {1e6 * seconds[0]:.1f} | {1e6 * seconds[1]:.1f} |")
+    for k in left:
+        print(f"| {k.name} | nothing | | {k.bytes / 1e6:.2f} | | | | {k.flop / 1e9:.3f} | | | | {1e6 * k.seconds(card):.1f} | |")
+    print(f"\nThe batch: {1e3 * total[0]:.3f} ms predicted, {1e3 * total[1]:.3f} ms from the counts.")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     p.add_argument("--card", default="H200", choices=CARDS)
     p.add_argument("--kernels", action="store_true")
+    p.add_argument("--counts", metavar="FILE")
     args = p.parse_args()
     card = CARDS[args.card]
+    if args.counts:
+        print_counted(args.counts, card)
+        return
     if not args.kernels:
         print("| model | batch | GFLOP | floor, ms | predicted, ms | TFLOP/s | of that: products | attention | the rest |\n"
               "|---|---|--:|--:|--:|--:|--:|--:|--:|")

@@ -33,6 +33,7 @@ engine_libengine_a_SOURCES += \
 	engine/passes/run_cpu.c \
 	engine/program/arena.c \
 	engine/program/context.c engine/program/context.h \
+	engine/program/guarded.c engine/program/guarded.h \
 	engine/program/plan.c engine/program/plan.h \
 	engine/program/program.c engine/program/program.h engine/program/program_internal.h
 EXTRA_DIST += engine/graph/README.md

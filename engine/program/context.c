@@ -15,9 +15,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include "engine/program/guarded.h"
 #include "engine/program/program_internal.h"
 
 #define MAX_PLANS 16
@@ -80,7 +79,7 @@ int enso_context_create(struct enso_program *program, struct enso_context **ret_
     c->n_slots = program->backend->n_slots;
     c->places = enso_alloc_array(program->n_values + 1, sizeof *c->places);
     c->constants = enso_alloc_zero(program->n_outputs + 1, sizeof *c->constants);
-    c->debug = on_host(c) && getenv("ENSO_ARENA_DEBUG") != NULL;
+    c->debug = getenv("ENSO_ARENA_DEBUG") != NULL;
     complete = c->places != NULL && c->constants != NULL;
     for (unsigned i = 0; i < c->n_slots; i++) {
         c->slots[i].tensors = enso_alloc_zero(program->n_values + 1, sizeof(struct enso_tensor));
@@ -502,90 +501,39 @@ static void *host_output(const struct enso_context *c, const struct slot *s, siz
     return s->outputs.host + (data - s->outputs.device);
 }
 
-/* ---- debugging: memory of its own for every storage ---- */
+/* ---- debugging: memory of its own for everything ---- */
 
-struct guarded {
-    char *map;
-    size_t map_bytes, bytes; /* bytes: what the batch's largest tensor there takes */
-};
-
-static void guard_done(struct guarded *all, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (all[i].map != NULL)
-            munmap(all[i].map, all[i].map_bytes);
-    enso_free(all);
-}
-
-/* Map each storage so that it ends (up to alignment) at a page that faults. */
-static int guard_begin(const struct enso_context *c, struct slot *batch, struct guarded **ret_all,
-                       struct enso_error *err)
-{
-    const struct enso_plan *plan = batch->planned->plan;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    struct guarded *all = enso_alloc_zero(plan->n_storages + 1, sizeof *all);
-
-    if (all == NULL)
-        return enso_error_no_memory(err, "guarded memory");
-    for (size_t i = 0; i < c->program->n_values; i++) {
-        int s = plan->storage_of[i];
-
-        if (s >= 0)
-            all[s].bytes = ENSO_MAX(all[s].bytes, enso_tensor_bytes(&batch->tensors[i]));
-    }
-    for (size_t i = 0; i < plan->n_storages; i++) {
-        size_t bytes = (all[i].bytes + ENSO__ALIGNMENT - 1) & ~(size_t)(ENSO__ALIGNMENT - 1);
-
-        all[i].bytes = bytes;
-        all[i].map_bytes = (bytes + page - 1) / page * page + page;
-        all[i].map = mmap(NULL, all[i].map_bytes, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (all[i].map == MAP_FAILED) {
-            all[i].map = NULL;
-            guard_done(all, plan->n_storages);
-            return enso_error_no_memory(err, "guarded memory");
-        }
-        memset(all[i].map, 0xFF, all[i].map_bytes - page); /* NaN for what reads too early */
-        mprotect(all[i].map + all[i].map_bytes - page, page, PROT_NONE);
-    }
-    for (size_t i = 0; i < c->program->n_values; i++) {
-        int s = plan->storage_of[i];
-
-        if (s >= 0)
-            batch->tensors[i].data = all[s].map + all[s].map_bytes - page - all[s].bytes;
-    }
-    *ret_all = all;
-    return ENSO_OK;
-}
-
-/* Outputs are copied to where they belong. */
-static int run_guarded(struct enso_context *c, struct enso_lane *lane, struct slot *s,
-                       struct enso_run *run, const bool *wanted, struct enso_error *err)
+/* Where the host has input i, and where it wants output i: nowhere unless a step computes it. */
+static void host_places(const struct enso_context *c, const struct slot *s, const void **inputs,
+                        void **outputs)
 {
     const struct enso_program *p = c->program;
-    const struct enso_plan *plan = s->planned->plan;
-    struct guarded *all = NULL;
-    int st = guard_begin(c, s, &all, err);
 
-    if (st != ENSO_OK)
-        return st;
-    for (size_t i = 0; st == ENSO_OK && i < p->n_steps; i++) {
-        run->steps = &p->steps[i];
-        run->n_steps = 1;
-        st = p->backend->run(lane, run, err);
-        for (size_t k = 0; k < plan->n_storages; k++)
-            if (plan->storages[k].last == i)
-                mprotect(all[k].map, all[k].map_bytes, PROT_NONE);
-    }
-    for (size_t i = 0; st == ENSO_OK && i < p->n_outputs; i++) {
-        const struct enso_tensor *t = &s->tensors[p->output_values[i]];
-        int storage = output_storage(c, s, i);
+    for (size_t i = 0; i < p->n_inputs; i++) {
+        const char *data = s->tensors[p->input_values[i]].data;
 
-        if (storage >= 0 && enso_tensor_bytes(t) > 0)
-            memcpy(s->outputs.device + c->places[storage], t->data, enso_tensor_bytes(t));
+        inputs[i] = on_host(c) ? data : s->inputs.host + (data - s->inputs.device);
     }
-    (void)place_outputs(c, s, wanted);
-    guard_done(all, plan->n_storages);
+    for (size_t i = 0; i < p->n_outputs; i++)
+        outputs[i] = output_storage(c, s, i) < 0 ? NULL : host_output(c, s, i);
+}
+
+static int run_guarded(const struct enso_context *c, struct enso_lane *lane, const struct slot *s,
+                       const struct enso_run *run, struct enso_error *err)
+{
+    const struct enso_program *p = c->program;
+    const void **inputs = enso_alloc_array(p->n_inputs + 1, sizeof *inputs);
+    void **outputs = enso_alloc_array(p->n_outputs + 1, sizeof *outputs);
+    int st;
+
+    if (inputs == NULL || outputs == NULL) {
+        st = enso_error_no_memory(err, "guarded memory");
+    } else {
+        host_places(c, s, inputs, outputs);
+        st = enso__guarded_run(s->planned->plan, lane, run, inputs, outputs, err);
+    }
+    enso_free(inputs);
+    enso_free(outputs);
     return st;
 }
 
@@ -704,7 +652,7 @@ int enso_context_begin(struct enso_context *context, struct enso_lane *lane, uns
     run.workspace = context->arena == NULL ? NULL : context->arena + s->planned->plan->arena_bytes;
     s->through = context->debug;
     if (context->debug) {
-        st = run_guarded(context, lane, s, &run, wanted, err);
+        st = run_guarded(context, lane, s, &run, err);
     } else {
         if (!on_host(context)) {
             run.up = (struct enso_copy){s->inputs.host, s->inputs.device, record_bytes};

@@ -12,8 +12,7 @@
  *     outputs[i].data: read it before the slot's next stage
  *
  * One thread at a time, the lane's. For tests: with ENSO_ARENA_DEBUG in the environment when the
- * context is made, and a device whose memory is ordinary memory, every result gets memory of its
- * own that ends at a guard page and faults after its last reader has run.
+ * context is made, everything in a batch gets guarded memory of its own (guarded.h), on any device.
  */
 #ifndef ENSO_ENGINE_PROGRAM_CONTEXT_H
 #define ENSO_ENGINE_PROGRAM_CONTEXT_H

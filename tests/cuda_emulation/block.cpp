@@ -293,6 +293,7 @@ void wait_here(void)
 void open_barrier(void)
 {
     b.n_barrier = 0;
+    trace_block();
     for (unsigned w = 0; w < b.n_warps; w++) {
         b.warps[w].ready |= b.warps[w].barrier;
         if (b.warps[w].barrier != 0)
@@ -386,6 +387,8 @@ void meet(unsigned w, unsigned members)
         execute(w, members);
     else
         give_results(w, members);
+    if (members == b.warps[w].alive)
+        trace_warp(w);
     b.warps[w].collective &= ~members;
     b.warps[w].ready |= members;
     b.runnable |= 1u << w;
@@ -402,6 +405,8 @@ void thread_exits(void)
     order_release(ORDER_END);
     b.warps[w].alive &= ~(1u << b.current % LANES);
     b.n_alive--;
+    if (b.warps[w].alive == 0)
+        trace_warp(w);
     if (b.n_barrier != 0 && b.n_barrier == b.n_alive)
         open_barrier();
     for (uint32_t rest = b.warps[w].collective; rest != 0;) {

@@ -5,6 +5,7 @@
  *   launch.cpp   checks a launch against the device, runs its blocks, counts
  *   block.cpp    threads of the running block: who runs next, barriers, warp functions
  *   count.cpp    what a kernel did through functions that tell
+ *   trace.cpp    plain loads and stores of kernels compiled for it; not in the ordinary module
  *   twins.cpp    instructions of kernels/cuda/ptx.cuh: matrix fragments, asynchronous copies
  *   shared.cpp   the running block's shared memory
  *   memory.cpp   device memory between guard pages
@@ -122,6 +123,19 @@ bool shared_holds(const void *memory, size_t bytes);
 
 /* The thread exits: reports copies that it never waited for. */
 void copy_async_end(unsigned thread);
+
+/* The address lies in the memory that blocks' shared arrays are in. */
+bool shared_is_here(const void *address);
+
+/* ---- trace.cpp; in count.cpp their weak twins, which do nothing ---- */
+
+void trace_begin_launch(void);
+void trace_end_launch(void);
+/* All lanes of the warp, or all threads of the block, that have not exited are at one place. */
+void trace_warp(unsigned warp);
+void trace_block(void);
+/* Global memory that an instruction's twin reads or writes. */
+void trace_touch(const void *address, unsigned bytes, bool writes);
 
 /* ---- memory.cpp ---- */
 

@@ -2,7 +2,8 @@
  *
  * A launch: refused where the card would refuse it, else put into its stream; when its turn comes
  * it runs to its end block after block, in an order drawn by the seed. Counts what each kernel did;
- * with ENSO_CUDA_EMULATED_COUNTERS set the table is written to stderr when the process ends.
+ * with ENSO_CUDA_EMULATED_COUNTERS set the table is written to stderr when the process ends, and
+ * with ENSO_CUDA_EMULATED_LAUNCHES a line for each launch to that file.
  */
 #include "tests/cuda_emulation/emulator.h"
 
@@ -66,31 +67,77 @@ void copy_name(char *to, size_t size, const char *arguments)
     to[n] = '\0';
 }
 
+/* What a kernel did, in the order of the tables. */
+struct column {
+    const char *name;
+    uint64_t (*of)(const kernel &k);
+};
+#define COUNT(name)                                                                                \
+    {                                                                                              \
+#name, [](const kernel &k) { return k.told.name; }                                         \
+    }
+const column columns[] = {
+    {"blocks", [](const kernel &k) { return k.blocks; }},
+    {"threads", [](const kernel &k) { return k.threads; }},
+    {"barriers", [](const kernel &k) { return k.barriers; }},
+    {"collectives", [](const kernel &k) { return k.collectives; }},
+    COUNT(global_read),
+    COUNT(global_read_moved),
+    COUNT(global_read_once),
+    COUNT(global_written),
+    COUNT(global_written_moved),
+    COUNT(global_written_once),
+    COUNT(shared_read),
+    COUNT(shared_written),
+    COUNT(shared_phases),
+    COUNT(shared_conflicts),
+    COUNT(mma),
+    COUNT(mma_flops),
+    COUNT(alone),
+};
+#undef COUNT
 void print_counters(void)
 {
-    fprintf(stderr, "%-48s %10s %12s %14s %12s %14s %14s %14s %14s %14s %14s %14s %14s %18s\n",
-            "kernel", "launches", "blocks", "threads", "barriers", "collectives", "global_read",
-            "global_written", "shared_read", "shared_written", "shared_phases", "conflicts", "mma",
-            "mma_flops");
+    fprintf(stderr, "%-48s %10s", "kernel", "launches");
+    for (const column &c : columns)
+        fprintf(stderr, " %20s", c.name);
     for (const auto &entry : kernels) {
-        const kernel &k = entry.second;
-        const uint64_t columns[] = {k.threads,
-                                    k.barriers,
-                                    k.collectives,
-                                    k.told.global_read,
-                                    k.told.global_written,
-                                    k.told.shared_read,
-                                    k.told.shared_written,
-                                    k.told.shared_phases,
-                                    k.told.shared_conflicts,
-                                    k.told.mma};
-
-        fprintf(stderr, "%-48s %10llu %12llu", k.name, (unsigned long long)k.launches,
-                (unsigned long long)k.blocks);
-        for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
-            fprintf(stderr, i == 1 ? " %12llu" : " %14llu", (unsigned long long)columns[i]);
-        fprintf(stderr, " %18llu\n", (unsigned long long)k.told.mma_flops);
+        fprintf(stderr, "\n%-48s %10llu", entry.second.name,
+                (unsigned long long)entry.second.launches);
+        for (const column &c : columns)
+            fprintf(stderr, " %20llu", (unsigned long long)c.of(entry.second));
     }
+    fputc('\n', stderr);
+}
+
+/* ENSO_CUDA_EMULATED_LAUNCHES: a file that gets a line for each launch, fields between tabs. */
+FILE *launches_file(void)
+{
+    static FILE *file;
+    static bool asked;
+    const char *path = asked ? nullptr : getenv("ENSO_CUDA_EMULATED_LAUNCHES");
+
+    asked = true;
+    if (path == nullptr)
+        return file;
+    file = fopen(path, "we");
+    if (file == nullptr)
+        report_launch("cannot write %s, which ENSO_CUDA_EMULATED_LAUNCHES names", path);
+    fprintf(file, "kernel\tgrid\tblock\tdynamic_bytes");
+    for (const column &c : columns)
+        fprintf(file, "\t%s", c.name);
+    fputc('\n', file);
+    return file;
+}
+
+void log_launch(FILE *file, const kernel &before, const kernel &after)
+{
+    fprintf(file, "%s\t%u,%u,%u\t%u,%u,%u\t%zu", after.name, gridDim.x, gridDim.y, gridDim.z,
+            blockDim.x, blockDim.y, blockDim.z, launched.dynamic_bytes);
+    for (const column &c : columns)
+        fprintf(file, "\t%llu", (unsigned long long)(c.of(after) - c.of(before)));
+    fputc('\n', file);
+    fflush(file);
 }
 
 kernel &kernel_of(const void *function)
@@ -215,6 +262,8 @@ cudaError_t launch(const kernel_call &call, dim3 grid, dim3 block, size_t dynami
 void launch_run(const operation &op)
 {
     kernel &k = *op.function;
+    const kernel before = k;
+    FILE *file = launches_file();
 
     launched.running = &k;
     gridDim = op.grid;
@@ -227,9 +276,13 @@ void launch_run(const operation &op)
     k.blocks += blocks.n;
     k.threads += blocks.n * op.block.x * op.block.y * op.block.z;
     report_arm();
+    trace_begin_launch();
     run_grid(op.block.x * op.block.y * op.block.z);
+    trace_end_launch();
     memory_check_edges();
     report_disarm();
+    if (file != nullptr)
+        log_launch(file, before, k);
     launched.last = &k;
     launched.running = nullptr;
 }

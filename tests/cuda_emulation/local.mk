@@ -97,7 +97,7 @@ CLEANFILES += tests/cuda_emulation/libfake-nvml.so
 # The module under test: see check_module.c, check_kernels.sh.
 check_PROGRAMS += tests/cuda_emulation/check_module
 TESTS += tests/cuda_emulation/check_module tests/cuda_emulation/check_kernels.sh \
-	tests/cuda_emulation/check_golden.py
+	tests/cuda_emulation/check_golden.py tests/cuda_emulation/check_predict.py
 tests_cuda_emulation_check_module_SOURCES = tests/cuda_emulation/check_module.c
 tests_cuda_emulation_check_module_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_module_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -126,6 +126,15 @@ tests_cuda_emulation_check_memory_SOURCES = tests/cuda_emulation/check_memory.c
 tests_cuda_emulation_check_memory_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_memory_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_memory_LDADD = $(KERNEL_TEST_LIBS)
+
+# Guarded batches (ENSO_ARENA_DEBUG) and what they find.
+check_PROGRAMS += tests/cuda_emulation/check_guarded
+TESTS += tests/cuda_emulation/check_guarded
+tests_cuda_emulation_check_guarded_SOURCES = tests/cuda_emulation/check_guarded.c \
+	$(GRAPH_TEST_HELPERS)
+tests_cuda_emulation_check_guarded_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_guarded_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_guarded_LDADD = $(KERNEL_TEST_LIBS)
 
 # The emulator's own tests link as C++.
 emulator_test_sources = tests/cuda_emulation/children.c tests/cuda_emulation/children.h \
@@ -173,6 +182,54 @@ tests_cuda_emulation_check_graphs_CPPFLAGS = $(emulator_test_cppflags)
 tests_cuda_emulation_check_graphs_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_graphs_CXXFLAGS = $(emulation_cxxflags)
 tests_cuda_emulation_check_graphs_LDADD = $(emulator_test_libs)
+
+# What kernels do to memory, counted. Their calls before each access end in trace.cpp.
+check_PROGRAMS += tests/cuda_emulation/check_counts
+TESTS += tests/cuda_emulation/check_counts
+tests_cuda_emulation_check_counts_SOURCES = tests/cuda_emulation/check_counts.c \
+	tests/cuda_emulation/counted.h $(emulator_test_sources)
+nodist_EXTRA_tests_cuda_emulation_check_counts_SOURCES = tests/cuda_emulation/none.cpp
+tests_cuda_emulation_check_counts_CPPFLAGS = $(emulator_test_cppflags)
+tests_cuda_emulation_check_counts_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_counts_CXXFLAGS = $(emulation_cxxflags)
+if HAVE_TRACE_CXX
+check_LIBRARIES += tests/cuda_emulation/libtrace.a
+tests_cuda_emulation_libtrace_a_SOURCES = tests/cuda_emulation/trace.cpp
+tests_cuda_emulation_libtrace_a_CPPFLAGS = -I$(top_srcdir) $(emulation_include)
+tests_cuda_emulation_libtrace_a_CXXFLAGS = $(emulator_cxxflags)
+
+traced_cxxflags = -std=c++17 -pthread -fPIC -fvisibility=hidden -O1 -g -fno-exceptions -fno-rtti \
+	-DENSO_EMULATED_TRACED $(WARNING_CXXFLAGS) $(TRACE_CXXFLAGS)
+traced_kernels = $(patsubst %.cu,tests/cuda_emulation/traced/%.o,$(filter %.cu,$(cuda_kernel_sources)))
+traced_test_objects = tests/cuda_emulation/traced/tests/cuda_emulation/counted.o
+$(traced_kernels) $(traced_test_objects): tests/cuda_emulation/traced/%.o: %.cu
+	@$(MKDIR_P) $(@D)
+	$(emulated_verbose)$(TRACE_CXX) -x c++ $(emulation_include) -I$(top_srcdir) -I$(top_builddir) \
+		$(traced_cxxflags) -MMD -MP -MF $@.d -MT $@ -c -o $@ $<
+
+tests_cuda_emulation_check_counts_LDADD = $(traced_test_objects) \
+	$(tests_cuda_emulation_libtrace_a_OBJECTS) tests/cuda_emulation/libemulator.a $(TEST_LIBS) \
+	$(BASE_LIBS) $(CHECK_LIBS)
+EXTRA_tests_cuda_emulation_check_counts_DEPENDENCIES = tests/cuda_emulation/libtrace.a
+
+# The module whose kernels are counted: bench/gpu/count.py, check_predict.py.
+counted_module = tests/cuda_emulation/ensod-cuda-counted.so
+counted_module_parts = $(traced_kernels) $(tests_cuda_emulation_libtrace_a_OBJECTS) \
+	$(filter-out $(emulated_objects),$(emulated_module_parts))
+check_DATA += $(counted_module)
+$(counted_module): $(counted_module_parts) tests/cuda_emulation/module.map
+	$(emulated_verbose)$(CXX) -shared $(emulation_cxxflags) $(CXXFLAGS) -o $@ \
+		$(counted_module_parts) -Wl,--version-script=$(top_srcdir)/tests/cuda_emulation/module.map \
+		$(addprefix -Wl$(comma)--wrap=,$(emulated_wrapped)) -Wl,-z,noexecstack -lm
+
+-include $(traced_kernels:.o=.o.d) $(traced_test_objects:.o=.o.d)
+CLEANFILES += $(counted_module) $(traced_kernels) $(traced_test_objects) $(traced_kernels:.o=.o.d) \
+	$(traced_test_objects:.o=.o.d)
+else
+tests_cuda_emulation_check_counts_CPPFLAGS += -DENSO_NOT_TRACED
+tests_cuda_emulation_check_counts_LDADD = tests/cuda_emulation/libemulator.a $(TEST_LIBS) \
+	$(BASE_LIBS) $(CHECK_LIBS)
+endif
 
 if HAVE_RACE_CXX
 # Kernels with the race detector, the emulator beside it, whatever the rest is built with.
@@ -225,10 +282,12 @@ else
 TESTS += tests/cuda_emulation/check_skipped.sh
 endif
 dist_check_SCRIPTS += tests/cuda_emulation/check_skipped.sh tests/cuda_emulation/check_kernels.sh \
-	tests/cuda_emulation/check_golden.py
+	tests/cuda_emulation/check_golden.py tests/cuda_emulation/check_predict.py
 EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_kernel_races.cpp tests/cuda_emulation/README.md $(emulator_sources) \
 	tests/cuda_emulation/check_memory.c tests/cuda_emulation/fake_nvml.c \
+	tests/cuda_emulation/check_guarded.c tests/cuda_emulation/check_counts.c \
+	tests/cuda_emulation/counted.cu tests/cuda_emulation/counted.h tests/cuda_emulation/trace.cpp \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
 	tests/cuda_emulation/check_cublaslt.c tests/cuda_emulation/cublaslt.cpp \
 	tests/cuda_emulation/check_several.c \

@@ -175,6 +175,14 @@ bool shared_holds(const void *memory, size_t bytes)
     return false;
 }
 
+bool shared_is_here(const void *address)
+{
+    const char *a = static_cast<const char *>(address);
+
+    return (a >= s.statics && a < s.statics + STATIC_ROOM) ||
+           (a < s.dynamic_end && a >= s.dynamic_end - DYNAMIC_ROOM);
+}
+
 char *shared_sync_address(unsigned i)
 {
     return s.sync + i;

@@ -130,12 +130,12 @@ void land(const copy &c)
 
 /* The n-th copies of a warp's lanes in its block are one instruction, as all of them take part:
  * lanes run apart by SLOTS at most, or what is ahead is not counted. */
-void count_copy(const copies &c, const void *shared, unsigned bytes)
+void count_copy(const copies &c, const void *shared, const void *global, unsigned bytes)
 {
     constexpr unsigned SLOTS = 64;
     static struct slot {
         uint32_t number, told;
-        const void *targets[WARP_LANES];
+        const void *targets[WARP_LANES], *sources[WARP_LANES];
     } slots[MAX_THREADS / WARP_LANES][SLOTS];
     slot &s = slots[thread_number() / WARP_LANES][c.issued % SLOTS];
 
@@ -144,7 +144,9 @@ void count_copy(const copies &c, const void *shared, unsigned bytes)
         s.told = 0;
     }
     s.targets[thread_number() % WARP_LANES] = shared;
+    s.sources[thread_number() % WARP_LANES] = global;
     if (++s.told == WARP_LANES) {
+        count_sectors(s.sources, WARP_LANES, bytes, false);
         count_shared(s.targets, WARP_LANES, bytes, true);
         s.told = 0;
     }
@@ -309,7 +311,9 @@ void copy_async(void *shared, const void *global, unsigned bytes, bool in_bounds
     poison(shared, SHARED_POISON, bytes);
     race_write(shared, bytes);
     count_global(in_bounds ? bytes : 0, 0);
-    count_copy(c, shared, bytes);
+    count_copy(c, shared, in_bounds ? global : nullptr, bytes);
+    if (in_bounds)
+        trace_touch(global, bytes, false);
     c.ring[c.issued++ % MAX_COPIES] = {shared, in_bounds ? global : nullptr, bytes, at};
 }
 

@@ -103,18 +103,28 @@ cudaError_t set_max_dynamic_shared(const void *kernel, int bytes);
 
 /* ---- count.cpp: what kernels do through functions, told by these functions' twins ---- */
 
-/* Of the running kernel. Bytes of plain loads and stores are not in it: no function sees them. */
+/* Of the running kernel. Plain loads and stores are in it where kernels are traced (trace.cpp): in
+ * another module no function sees them. */
 struct counts {
-    uint64_t global_read, global_written; /* bytes, of cp.async and the like */
+    uint64_t global_read, global_written; /* bytes that threads asked for */
+    /* bytes that moved for them: the sectors of 32 bytes that an instruction's lanes touch */
+    uint64_t global_read_moved, global_written_moved;
+    /* bytes of different sectors within each launch, traced only: what must come through device
+     * memory even if caches keep all */
+    uint64_t global_read_once, global_written_once;
     uint64_t shared_read, shared_written; /* bytes */
     uint64_t shared_phases;    /* passes over the banks without a conflict: as few as can be */
     uint64_t shared_conflicts; /* passes more than that */
     uint64_t mma, mma_flops;   /* instructions of a warp; 2 m n k each */
+    uint64_t alone; /* accesses traced, but not with those of their warp: too many at a time */
 };
 
 /* Bytes that the running thread (or its whole warp, where one lane tells for all) moves between
  * registers or shared memory and global memory. */
 void count_global(uint64_t read_bytes, uint64_t written_bytes);
+/* One instruction's accesses of a warp to global memory, as count_shared's: counts the sectors that
+ * move, not the bytes asked for. */
+void count_sectors(const void *const *addresses, unsigned n, unsigned bytes, bool writes);
 /* One instruction's accesses of a warp to shared memory: n addresses (NULL: that lane has none) of
  * `bytes` each, 1 to 16. Accesses of 8 bytes go in passes of 16 lanes, of 16 bytes in passes of 8,
  * as do ldmatrix' rows; one pass takes as many turns as the bank that is asked for most different

@@ -481,19 +481,19 @@ static struct enso_graph *random_graph(uint32_t seed)
     return g;
 }
 
-/* Three batches of one random graph: normally, guarded, and on memory elsewhere. */
+/* Three batches of one random graph: here and on memory elsewhere, normally and guarded. */
 START_TEST(test_context_random_graphs)
 {
-    for (int way = 0; way < 3; way++) {
+    for (int way = 0; way < 4; way++) {
         struct enso_graph *twin = random_graph((uint32_t)_i);
         struct enso_program *p;
         struct enso_context *c;
         struct enso_lane *lane;
 
         backend->device_close(device);
-        backend = way == 2 ? fake_remote_backend() : fake_backend();
+        backend = way >= 2 ? fake_remote_backend() : fake_backend();
         ck_assert_int_eq(backend->device_open(NULL, &device, NULL), ENSO_OK);
-        if (way == 1)
+        if (way % 2 == 1)
             setenv("ENSO_ARENA_DEBUG", "1", 1);
         else
             unsetenv("ENSO_ARENA_DEBUG");
@@ -681,6 +681,74 @@ START_TEST(test_context_slot_fails)
     enso_context_destroy(c);
     enso_program_unref(p);
     enso_graph_destroy(twin);
+}
+END_TEST
+
+/* ---- guarded memory elsewhere ---- */
+
+static struct enso_backend spoiling;
+static int spoiled_step, spoiled_offset; /* from the end of its output, or before its start */
+
+/* A kernel that writes one byte beside its output. */
+static int run_and_spoil(struct enso_lane *lane, const struct enso_run *run, struct enso_error *err)
+{
+    int st = fake_remote_backend()->run(lane, run, err);
+    const struct enso_tensor *out = &run->tensors[run->steps[0].outputs[0]];
+    char *at = (char *)out->data + (spoiled_offset < 0 ? 0 : enso_tensor_bytes(out));
+
+    ck_assert_uint_eq(run->n_steps, 1);
+    if (st == ENSO_OK && spoiled_step-- == 0)
+        st = spoiling.upload(lane, at + spoiled_offset, "x", 1, err);
+    return st;
+}
+
+static int run_spoiled(int step, int offset, struct enso_error *err)
+{
+    float x[3 * 5] = {0}, y[3 * 5];
+    struct enso_tensor in = {.dtype = ENSO_DTYPE_F32, .rank = 2, .dims = {3, 5}, .data = x};
+    struct enso_extents e = {.n_items = 3};
+    struct enso_program *p = make("input x f32[N, 5]\na = Transpose(x)\nb = Transpose(a)\n"
+                                  "c = Add(b, x)\noutput c");
+    struct enso_context *c;
+    struct enso_lane *lane;
+    int st;
+
+    spoiled_step = step;
+    spoiled_offset = offset;
+    setenv("ENSO_ARENA_DEBUG", "1", 1);
+    ck_assert_int_eq(enso_context_create(p, &c, NULL), ENSO_OK);
+    unsetenv("ENSO_ARENA_DEBUG");
+    ck_assert_int_eq(backend->lane_open(device, &lane, NULL), ENSO_OK);
+    st = enso_context_run(c, lane, &e, &in, (void *[]){y}, err);
+    backend->lane_close(lane);
+    enso_context_destroy(c);
+    enso_program_unref(p);
+    return st;
+}
+
+START_TEST(test_guarded_writes_beside)
+{
+    static const struct {
+        int step, offset;
+        const char *says;
+    } cases[] = {{0, 0, "node 'a' of 'test' writes past the end of 'a'"},
+                 {1, 3, "node 'b' of 'test' writes past the end of 'b'"},
+                 {1, 66, "node 'b' of 'test' writes past the end of 'b'"},
+                 {0, -1, "node 'a' of 'test' writes before the start of 'a'"},
+                 {2, -64, "node 'c' of 'test' writes before the start of 'b'"}}; /* c is in place */
+
+    spoiling = *fake_remote_backend();
+    spoiling.run = run_and_spoil;
+    backend->device_close(device);
+    backend = &spoiling;
+    ck_assert_int_eq(backend->device_open(NULL, &device, NULL), ENSO_OK);
+    ck_assert_int_eq(run_spoiled(-1, 0, NULL), ENSO_OK);
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(cases); i++) {
+        struct enso_error err = {0};
+
+        ck_assert_int_eq(run_spoiled(cases[i].step, cases[i].offset, &err), ENSO_INTERNAL);
+        ck_assert_str_eq(err.message, cases[i].says);
+    }
 }
 END_TEST
 
@@ -896,6 +964,7 @@ int main(void)
     tcase_add_test(errors, test_program_refuses);
     tcase_add_test(errors, test_program_no_room);
     tcase_add_test(errors, test_context_slot_fails);
+    tcase_add_test(errors, test_guarded_writes_beside);
     tcase_add_test(errors, test_context_refuses_wrong_inputs);
     tcase_add_test(oom, test_program_oom);
     suite_add_tcase(s, core);
