@@ -65,7 +65,8 @@ static int check_size(struct enso__infer *c, size_t axis, int64_t size)
     if (size < 0 || (in.factor == 0 && size > 0))
         return enso__op_fail(c, ENSO_CORRUPT, "axis %zu cannot become %lld", axis, (long long)size);
     if (size > LONGEST || in.factor > LONGEST)
-        return enso__op_fail(c, ENSO_UNSUPPORTED, "axis %zu is resized to %lld, but at most %d are "
+        return enso__op_fail(c, ENSO_UNSUPPORTED,
+                             "axis %zu is resized to %lld, but at most %d are "
                              "supported, and as many before",
                              axis, (long long)size, LONGEST);
     return ENSO_OK;
@@ -236,7 +237,7 @@ int enso__infer_resize(struct enso__infer *c)
         return st;
     if (scales && sizes)
         return enso__op_fail(c, ENSO_CORRUPT, "it has scales and sizes");
-    st = scales ? from_scales(c, axes, n_axes, &r)
+    st = scales  ? from_scales(c, axes, n_axes, &r)
          : sizes ? from_sizes(c, axes, n_axes, &r)
                  : from_attributes(c, y.rank, &r);
     if (st == ENSO_OK)

@@ -2,7 +2,8 @@
  *
  * Shapes that inference knows need no computing at run time: Reshape, Expand and ConstantOfShape
  * get theirs as attributes and let go of the input, and the other views become Reshape, so that
- * later passes meet one kind of view only. Resize and TopK have theirs as attributes from inference.
+ * later passes meet one kind of view only. Resize and TopK have theirs as attributes from
+ * inference.
  *
  *     Reshape(x, Concat(Gather(Shape(x), 0), -1))  ->  Reshape(x) shape_factors shape_extents
  */

@@ -2,8 +2,8 @@
  *
  * Resize (ONNX, opset 19) by the tables of nodes/resize.h: nearest moves elements of any type,
  * linear and cubic take F32. Work is cut into lines, the last resized axis with all that stands
- * behind it. An element's taps are added in their order, wherever the channels are, so that an image
- * has the same bits in both layouts.
+ * behind it. An element's taps are added in their order, wherever the channels are, so that an
+ * image has the same bits in both layouts.
  */
 #include "ensod_build.h"
 
@@ -115,8 +115,7 @@ static int resize_run(const struct enso__call *call, struct enso_error *err)
 {
     const struct resize *op = (const struct resize *)call->bound;
     const struct enso_tensor *x = enso__in(call, 0), *y = enso__out(call, 0);
-    struct resize_work w = {
-        .x = x->data, .y = y->data, .bytes = enso_dtype_row_bytes(x->dtype, 1)};
+    struct resize_work w = {.x = x->data, .y = y->data, .bytes = enso_dtype_row_bytes(x->dtype, 1)};
 
     if (x->dtype != op->dtype || !enso__resize_resolve(&op->r, x, y, &w.s))
         return enso__run_error(call, err, ENSO_INTERNAL, "%s does not become %s",

@@ -95,9 +95,9 @@ static __global__ void __launch_bounds__(BLOCK)
 
 #pragma unroll 1
                 for (uint32_t k2 = 0; k2 < r.n_taps[2]; k2++)
-                    sum = enso_fma(
-                        w1 * weight(r, 2, k2, s),
-                        enso_to_float(x[step_in(r, 2, k2, s, line) * r.inner + s.inner]), sum);
+                    sum = enso_fma(w1 * weight(r, 2, k2, s),
+                                   enso_to_float(x[step_in(r, 2, k2, s, line) * r.inner + s.inner]),
+                                   sum);
             }
         }
         y[i] = enso_from_float<T>(sum);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * TopK: a block takes a row. It holds the best so far, sorted, in the front half of a shared buffer;
- * the row passes through the back half, and only when something there is better than the k-th is
- * the whole buffer sorted anew (a bitonic network: a fixed order, no atomics). Of long rows with a
- * small k most pieces are looked at and passed over.
+ * TopK: a block takes a row. It holds the best so far, sorted, in the front half of a shared
+ * buffer; the row passes through the back half, and only when something there is better than the
+ * k-th is the whole buffer sorted anew (a bitonic network: a fixed order, no atomics). Of long rows
+ * with a small k most pieces are looked at and passed over.
  *
  * An element becomes an entry, a number that orders all elements of its row: first by value (floats
  * by their bits, turned so that they sort as unsigned numbers; a NaN above all), then by place, the
@@ -173,8 +173,8 @@ static __global__ void __launch_bounds__(MAX_BLOCK)
             for (uint32_t i = threadIdx.x; i < half; i += blockDim.x) {
                 const uint64_t at = first + i;
 
-                e[half + i] = entry_at<T, Wide, Entry>(
-                    from, inner, n, at < n ? (uint32_t)at : UINT32_MAX, largest);
+                e[half + i] = entry_at<T, Wide, Entry>(from, inner, n,
+                                                       at < n ? (uint32_t)at : UINT32_MAX, largest);
                 if (is_better(e[half + i], e[k - 1]))
                     better = 1;
             }
@@ -203,7 +203,9 @@ static int launch(bool largest, const void *x, void *values, int64_t *places, si
     while (half < k || half < wanted)
         half *= 2;
     return enso_launch(top_k_rows<T, Wide, Entry>, dim3(enso_blocks(n_rows, 1)),
-                       dim3(half < 32 ? 32 : half > MAX_BLOCK ? MAX_BLOCK : half),
+                       dim3(half < 32          ? 32
+                            : half > MAX_BLOCK ? MAX_BLOCK
+                                               : half),
                        2 * half * sizeof(Entry), stream, (const T *)x, (T *)values, places, n_rows,
                        (uint32_t)n, n_inner, (uint32_t)k, half, largest);
 }

@@ -93,7 +93,9 @@ static double position(const struct how *h, const struct axis *a, int64_t x)
     case PYTORCH_HALF_PIXEL:
         return a->length > 1 ? middle : 0;
     case HALF_PIXEL_SYMMETRIC:
-        return middle + (double)a->in / 2 * (1 - (double)a->out / a->length);
+        /* both middles on each other; one quotient, so that whole places come out whole */
+        return (((double)(2 * x + 1) - (double)a->out) * a->from + (double)(a->in - 1) * a->to) /
+               (2 * a->to);
     default:
         return middle;
     }
@@ -135,7 +137,8 @@ static double filter(const struct how *h, double distance)
     return d < 2 ? ((c * d - 5 * c) * d + 8 * c) * d - 4 * c : 0;
 }
 
-/* How much wider than in the input's raster the filter is: to take all in when the image shrinks. */
+/* How much wider than in the input's raster the filter is: to take all in when the image shrinks.
+ */
 static double stretch(const struct how *h, const struct axis *a)
 {
     return h->antialias && a->to < a->from ? a->from / a->to : 1;
@@ -201,7 +204,8 @@ static int make_table(const struct enso__bind *b, const struct how *h, const str
     int64_t before;
     size_t n;
 
-    /* Inference keeps to this; what is not true of attributes from a file would make giant tables. */
+    /* Inference keeps to this; what is not true of attributes from a file would make giant tables.
+     */
     if (a->in > INT32_MAX ||
         (a->out > 0 && !(a->length > 0.49 && fabs(a->length - (double)a->out) < 2)))
         return enso__unsupported(b, err, "an axis of %lld that becomes %lld by a scale of %g",

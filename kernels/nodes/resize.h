@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What Resize means, for every device. Along each axis an output position is a weighted sum of a few
- * input positions, its taps; positions and weights depend on the axis alone, whatever the mode,
+ * What Resize means, for every device. Along each axis an output position is a weighted sum of a
+ * few input positions, its taps; positions and weights depend on the axis alone, whatever the mode,
  * so they are made once, when the node is bound:
  *
- *     y[o, a, b, c, i] = sum over taps (p, q, r) of wa[p] · wb[q] · wc[r] · x[o, A[p], B[q], C[r], i]
+ *     y[o, a, b, c, i] = sum over taps (p, q, r) of wa[p] · wb[q] · wc[r] · x[o, A[p], B[q], C[r],
+ * i]
  *
- * Up to three neighbouring axes are resized (an image's height and width wherever its channels are);
- * the axes before and behind them are `outer` and `inner`.
+ * Up to three neighbouring axes are resized (an image's height and width wherever its channels
+ * are); the axes before and behind them are `outer` and `inner`.
  */
 #ifndef ENSO_KERNELS_NODES_RESIZE_H
 #define ENSO_KERNELS_NODES_RESIZE_H
