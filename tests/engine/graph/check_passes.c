@@ -278,6 +278,25 @@ static const struct pass_case layouts[] = {
      "input x f32[N, 3, 5, 5]\nconst w f32[5, 3, 1, 1]\nconst k f32[1, 1, 1, 1, 1]\n"
      "c = Conv(x, w)\ny = Mul(c, k)\noutput y",
      "ensod.Conv=1 Mul=1"},
+    {NULL, /* an upsampling path beside another: one layout through both kinds of Resize */
+     "input x f32[N, 3, 6, 8]\nconst w f32[4, 3, 3, 3]\nconst v f32[4, 4, 3, 3]\n"
+     "const u f32[2, 8, 1, 1]\nc = Conv(x, w) pads=[1, 1, 1, 1]\n"
+     "d = Conv(c, v) pads=[1, 1, 1, 1] strides=[2, 2]\nconst s f32[4] = 1 1 2 2\n"
+     "e = Resize(d, -, s) coordinate_transformation_mode=\"asymmetric\" nearest_mode=\"floor\"\n"
+     "j = Concat(c, e) axis=1\nf = Conv(j, u)\nconst n i64[2] = 9 5\n"
+     "r = Resize(f, -, -, n) mode=\"linear\" axes=[2, 3]\ny = GlobalMaxPool(r)\noutput y",
+     "Transpose=1 ensod.Conv=3 Resize=2"},
+    {NULL, /* the ratio of another axis, cubic; the best channels of each place */
+     "input x f32[N, 3, 6, 8]\nconst w f32[4, 3, 1, 1]\nc = Conv(x, w)\nconst n i64[2] = 4 4\n"
+     "r = Resize(c, -, -, n) mode=\"cubic\" axes=[2, 3] antialias=1 "
+     "keep_aspect_ratio_policy=\"not_larger\"\nconst k i64[1] = 2\nt, i = TopK(r, k) axis=1\n"
+     "y = GlobalAveragePool(t)\noutput y",
+     "Transpose=1 ensod.Conv=1 Resize=1 TopK=1"},
+    {NULL, /* channels resized with the height: turned they would lie too far apart */
+     "input x f32[N, 3, 6, 8]\nconst w f32[4, 3, 1, 1]\nc = Conv(x, w)\n"
+     "const s f32[4] = 1 2 2 1\nr = Resize(c, -, s) mode=\"linear\"\n"
+     "y = GlobalAveragePool(r)\noutput y",
+     "ensod.Conv=1 Resize=1"},
     {NULL, /* ceil_mode, dilation, depthwise, PRelu, activation and residual */
      "input x f32[N, 4, 9, 9]\nconst w f32[4, 1, 3, 3]\nconst s f32[4, 1, 1]\n"
      "p = AveragePool(x) kernel_shape=[3, 3] strides=[2, 2] ceil_mode=1 pads=[1, 1, 1, 1]\n"
