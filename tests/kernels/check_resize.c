@@ -277,14 +277,23 @@ static const char *const coordinates[] = {"half_pixel", "half_pixel_symmetric",
                                           "pytorch_half_pixel", "align_corners", "asymmetric"};
 static const enum enso_dtype types[] = {F32, ENSO_DTYPE_F16, ENSO_DTYPE_BF16};
 
+/* The CPU has no halves, a T4 no BF16. */
 static size_t n_types(void)
 {
-    return rig_on_gpu() ? ENSO_ARRAY_SIZE(types) : 1;
+    size_t n = ENSO_ARRAY_SIZE(types);
+    struct rig r;
+
+    rig_init(&r, "auto", 1);
+    while (!rig_backend()->computes(r.device, ENSO_OP_RESIZE, types[n - 1]))
+        n--;
+    rig_done(&r);
+    return n;
 }
 
 START_TEST(test_resize_weighted)
 {
     static const char *const modes[] = {"linear", "cubic"};
+    size_t n = n_types();
 
     for (const char *const *set = rig_sets(); *set != NULL; set++)
         for (size_t m = 0; m < 2; m++)
@@ -295,7 +304,7 @@ START_TEST(test_resize_weighted)
                             modes[m],           coordinates[k],     "round_prefer_floor",
                             (options & 1) != 0, (options & 2) != 0, i % 2 == 0 ? -0.75 : -0.5};
 
-                        check(&cases[i], *set, types[(k + i) % n_types()], &h, (unsigned)i);
+                        check(&cases[i], *set, types[(k + i) % n], &h, (unsigned)i);
                     }
 }
 END_TEST
@@ -304,6 +313,7 @@ START_TEST(test_resize_nearest)
 {
     static const char *const roundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor",
                                             "ceil", "simple"};
+    size_t n = n_types();
 
     for (const char *const *set = rig_sets(); *set != NULL; set++)
         for (size_t m = 0; m < ENSO_ARRAY_SIZE(roundings); m++)
@@ -311,7 +321,7 @@ START_TEST(test_resize_nearest)
                 for (size_t i = 0; i < ENSO_ARRAY_SIZE(cases); i++) {
                     const struct how h = {"nearest", coordinates[k], roundings[m], false, false, 0};
 
-                    check(&cases[i], *set, types[(k + i) % n_types()], &h, (unsigned)i);
+                    check(&cases[i], *set, types[(k + i) % n], &h, (unsigned)i);
                 }
 }
 END_TEST
