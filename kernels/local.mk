@@ -110,6 +110,7 @@ cuda_kernel_sources = \
 	kernels/cuda/flash_attention.cu \
 	kernels/cuda/gemm.cu kernels/cuda/gemm.cuh \
 	kernels/cuda/gemm_conv.cu \
+	kernels/cuda/gemm_gather.cu \
 	kernels/cuda/half.cuh \
 	kernels/cuda/move.cu \
 	kernels/cuda/norm.cu \

@@ -24,6 +24,7 @@ engine_libengine_a_SOURCES += \
 	engine/passes/fold_views.c \
 	engine/passes/fuse_activations.c \
 	engine/passes/fuse_conv.c \
+	engine/passes/fuse_gather.c \
 	engine/passes/fuse_layer_norm.c \
 	engine/passes/fuse_linear.c \
 	engine/passes/layout.c \

@@ -92,7 +92,9 @@ enum enso_activation {
  * Contracts of the fused operators (weights constant):
  *
  * LINEAR        y = act(x · Wᵀ + b + r).  inputs x [..., K], W, b [N] or absent, residual r (shape
- *               of y) or absent.  W is [N, K] when attribute transposed = 1 (PyTorch's layout,
+ *               of y) or absent, starts [B+1] or absent.  With starts x is [T, K], y [B, N], and
+ *               row i of the product is the first token of sequence i, or the last with attribute
+ *               rows = "last", or zeros where it has none.  W is [N, K] when attribute transposed = 1 (PyTorch's layout,
  *               the default) and [K, N] when 0.  Attributes: activation, activation_*, transposed,
  *               dtype (an enum enso_dtype: the output's type, x's by default; a head writes F32).
  *               The residual is added before the activation.

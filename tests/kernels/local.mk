@@ -128,3 +128,10 @@ tests_kernels_check_top_k_SOURCES = tests/kernels/check_top_k.c
 tests_kernels_check_top_k_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_top_k_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_top_k_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_gather
+TESTS += tests/kernels/check_gather
+tests_kernels_check_gather_SOURCES = tests/kernels/check_gather.c
+tests_kernels_check_gather_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_gather_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_gather_LDADD = $(KERNEL_TEST_LIBS)

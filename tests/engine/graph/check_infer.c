@@ -243,6 +243,9 @@ static const struct infer_case good[] = {
      "y = ensod.Linear(x, w, b, r)",
      "BF16[T, 3]"},
     {"input x bf16[T, 8]\nconst w f32[3, 8]\ny = ensod.Linear(x, w) dtype=0", "FP32[T, 3]"},
+    {"input x bf16[T, 8]\nconst w f32[3, 8]\ninput r bf16[B, 3]\ninput s i32[B+1]\n"
+     "y = ensod.Linear(x, w, -, r, s) rows=\"last\"",
+     "BF16[B, 3]"},
     {"input x f16[T, 96]\ninput s i32[B+1]\ny = ensod.Attention(x, s) heads=4 size=8",
      "FP16[T, 32]"},
     {"input x bf16[T, 8]\nconst g f32[8]\ny = ensod.LayerNorm(x, g, g, x)", "BF16[T, 8]"},
@@ -387,6 +390,8 @@ static const struct infer_case bad[] = {
     {"input x f32[T, 8]\nconst w f32[3, 8]\nconst b f32[4]\ny = ensod.Linear(x, w, b)",
      "must be [3]"},
     {"input x f32[T, 8]\nconst w f32[3, 8]\ny = ensod.Linear(x, w, -, x)", "residual must have"},
+    {"input x f32[T, 8]\nconst w f32[3, 8]\ninput s i64[B+1]\ny = ensod.Linear(x, w, -, -, s)",
+     "with starts it takes"},
     {"input x f32[T, 90]\ninput s i32[B+1]\ny = ensod.Attention(x, s) heads=4 size=8",
      "takes [T, 96]"},
     {"input x i32[T]\nconst w f32[50, 8]\nconst p f32[16, 8]\ny = ensod.Embedding(x, w, -, p)",
