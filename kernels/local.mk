@@ -10,6 +10,7 @@ kernel_nodes = \
 	kernels/nodes/node.c kernels/nodes/node.h \
 	kernels/nodes/norm.c kernels/nodes/norm.h \
 	kernels/nodes/reduction.c kernels/nodes/reduction.h \
+	kernels/nodes/resize.c kernels/nodes/resize.h \
 	kernels/nodes/strided.c kernels/nodes/strided.h \
 	kernels/nodes/view.c kernels/nodes/view.h \
 	kernels/nodes/window.c kernels/nodes/window.h
@@ -40,9 +41,11 @@ kernels_libkernels_a_SOURCES = \
 	kernels/cpu/pool.c \
 	kernels/cpu/product.c \
 	kernels/cpu/reduce.c \
+	kernels/cpu/resize.c \
 	kernels/cpu/rows.c \
 	kernels/cpu/strided.c kernels/cpu/strided.h \
 	kernels/cpu/team.c kernels/cpu/team.h \
+	kernels/cpu/top_k.c \
 	kernels/cpu/unary.c \
 	kernels/cpu/view.c \
 	$(kernel_nodes)
@@ -85,6 +88,8 @@ cuda_host_sources = \
 	kernels/cuda/node_product.c \
 	kernels/cuda/node_ragged.c \
 	kernels/cuda/node_reduce.c \
+	kernels/cuda/node_resize.c \
+	kernels/cuda/node_top_k.c \
 	kernels/cuda/node_unary.c \
 	kernels/cuda/node_view.c \
 	kernels/cuda/node_window.h \
@@ -105,6 +110,7 @@ cuda_kernel_sources = \
 	kernels/cuda/flash_attention.cu \
 	kernels/cuda/gemm.cu kernels/cuda/gemm.cuh \
 	kernels/cuda/gemm_conv.cu \
+	kernels/cuda/gemm_gather.cu \
 	kernels/cuda/half.cuh \
 	kernels/cuda/move.cu \
 	kernels/cuda/norm.cu \
@@ -117,9 +123,11 @@ cuda_kernel_sources = \
 	kernels/cuda/query_tile.cuh \
 	kernels/cuda/ragged.cuh \
 	kernels/cuda/reduce.cu \
+	kernels/cuda/resize.cu \
 	kernels/cuda/rows.cuh \
 	kernels/cuda/strided.cu \
 	kernels/cuda/tiled_attention.cu \
+	kernels/cuda/top_k.cu \
 	kernels/cuda/unary.cu \
 	kernels/cuda/window.cuh
 EXTRA_DIST += $(cuda_host_sources) $(cuda_kernel_sources) kernels/cuda/module.map

@@ -37,6 +37,7 @@ static const struct {
 } kinds[] = {
     {"allowzero", TYPE_INT},
     {"alpha", TYPE_FLOAT},
+    {"antialias", TYPE_INT},
     {"approximate", TYPE_STRING},
     {"auto_pad", TYPE_STRING},
     {"axes", TYPE_INTS},
@@ -45,25 +46,35 @@ static const struct {
     {"bias", TYPE_FLOAT},
     {"blocksize", TYPE_INT},
     {"ceil_mode", TYPE_INT},
+    {"coordinate_transformation_mode", TYPE_STRING},
     {"count_include_pad", TYPE_INT},
+    {"cubic_coeff_a", TYPE_FLOAT},
     {"dilations", TYPE_INTS},
     {"end", TYPE_INT},
     {"ends", TYPE_INTS},
     {"epsilon", TYPE_FLOAT},
+    {"exclude_outside", TYPE_INT},
+    {"extrapolation_value", TYPE_FLOAT},
     {"fmod", TYPE_INT},
     {"gamma", TYPE_FLOAT},
     {"group", TYPE_INT},
+    {"k", TYPE_INT},
+    {"keep_aspect_ratio_policy", TYPE_STRING},
     {"keepdims", TYPE_INT},
     {"kernel_shape", TYPE_INTS},
+    {"largest", TYPE_INT},
     {"max", TYPE_FLOAT},
     {"min", TYPE_FLOAT},
     {"mode", TYPE_STRING},
+    {"nearest_mode", TYPE_STRING},
     {"noop_with_empty_axes", TYPE_INT},
     {"num_outputs", TYPE_INT},
     {"pads", TYPE_INTS},
     {"perm", TYPE_INTS},
+    {"scales", TYPE_FLOATS},
     {"select_last_index", TYPE_INT},
     {"size", TYPE_INT},
+    {"sorted", TYPE_INT},
     {"split", TYPE_INTS},
     {"start", TYPE_INT},
     {"starts", TYPE_INTS},
@@ -414,6 +425,18 @@ static enum enso_status add_softmax(struct enso__onnx_node *n)
     return ENSO_OK;
 }
 
+/* An output that nobody wants but that the operator makes gets a value. */
+static void name_outputs(struct enso__onnx_node *n)
+{
+    for (size_t i = 0; i < n->n_out; i++)
+        if (n->out[i] == ENSO_NO_VALUE) {
+            char name[64];
+
+            snprintf(name, sizeof name, "ensod.%zu", n->o->n_made++);
+            n->out[i] = enso_graph_add_value(n->o->graph, name);
+        }
+}
+
 static enum enso_status add_split(struct enso__onnx_node *n)
 {
     int64_t parts = enso__onnx_int(n, "num_outputs", (int64_t)n->n_out);
@@ -422,14 +445,50 @@ static enum enso_status add_split(struct enso__onnx_node *n)
         return enso_error_set(n->o->err, ENSO_CORRUPT,
                               "attribute num_outputs is %" PRId64 ", but there are %zu outputs",
                               parts, n->n_out);
-    for (size_t i = 0; i < n->n_out; i++)
-        if (n->out[i] == ENSO_NO_VALUE) { /* a part that nobody wants still has to be cut off */
-            char name[64];
-
-            snprintf(name, sizeof name, "ensod.%zu", n->o->n_made++);
-            n->out[i] = enso_graph_add_value(n->o->graph, name);
-        }
+    name_outputs(n);
     return take_over(n);
+}
+
+/* Before opset 10 k was an attribute, which TOP_K has as well. */
+static enum enso_status add_top_k(struct enso__onnx_node *n)
+{
+    if (n->n_out < 2) {
+        n->out[1] = ENSO_NO_VALUE;
+        n->n_out = 2;
+    }
+    name_outputs(n);
+    return take_over(n);
+}
+
+/* Resize of opset 10, and Upsample of 7 to 9, which it was before: two inputs, no choice of
+ * coordinates. Where an axis shrinks (Upsample's never do) nearest is the next element. */
+static enum enso_status add_old_resize(struct enso__onnx_node *n)
+{
+    struct enso_graph *g = n->o->graph;
+    bool upsample = strcmp(n->file->op_type, "Upsample") == 0;
+    const Enso__Onnx__Attribute *scales = enso__onnx_attribute(n, "scales", TYPE_FLOATS);
+    int in[3] = {ENSO_NO_VALUE, ENSO_NO_VALUE, ENSO_NO_VALUE}, node;
+
+    if (n->n_in > 0)
+        in[0] = n->in[0];
+    if (n->n_in > 1)
+        in[2] = n->in[1];
+    if (upsample && n->o->opset < 7)
+        return enso__onnx_unsupported(n, "the form of before opset 7");
+    if (in[2] == ENSO_NO_VALUE && scales != NULL)
+        in[2] = enso__onnx_data(n->o, ENSO_DTYPE_F32, (int64_t[]){(int64_t)scales->n_floats}, 1,
+                                scales->n_floats > 0 ? scales->floats : (float[]){0});
+    node = enso_graph_add_node_to(g, ENSO_OP_RESIZE, n->name, in, 3, n->out, n->n_out);
+    if (node < 0)
+        return ENSO_OK; /* the failure is in the graph's status */
+    enso_graph_set_string(g, node, "coordinate_transformation_mode", "asymmetric");
+    enso_graph_set_string(g, node, "nearest_mode", "simple");
+    return copy_attributes(n, node);
+}
+
+static enum enso_status add_resize(struct enso__onnx_node *n)
+{
+    return n->o->opset < 11 ? add_old_resize(n) : take_over(n);
 }
 
 /* Give input 1 the rank that puts its first dimension at `axis` of input 0. */
@@ -513,10 +572,13 @@ static const struct {
     {"PRelu", add_prelu},
     {"Pad", add_pad},
     {"Pow", add_binary},
+    {"Resize", add_resize},
     {"Softmax", add_softmax},
     {"Split", add_split},
     {"Sub", add_binary},
     {"Tile", add_tile},
+    {"TopK", add_top_k},
+    {"Upsample", add_old_resize},
     {"Xor", add_binary},
 };
 
@@ -543,7 +605,7 @@ size_t enso__onnx_n_outputs(const Enso__Onnx__Node *node)
 {
     if (strcmp(node->op_type, "Split") == 0)
         return node->n_output;
-    if (strcmp(node->op_type, "Dropout") == 0)
+    if (strcmp(node->op_type, "Dropout") == 0 || strcmp(node->op_type, "TopK") == 0)
         return 2;
     if (strcmp(node->op_type, "LayerNormalization") == 0)
         return 3;

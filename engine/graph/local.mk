@@ -7,12 +7,14 @@ engine_libengine_a_SOURCES += \
 	engine/graph/sort.c \
 	engine/ops/conv.c \
 	engine/ops/elementwise.c \
+	engine/ops/floats.c \
 	engine/ops/fused.c \
 	engine/ops/infer.c engine/ops/infer.h \
 	engine/ops/move.c \
 	engine/ops/network.c \
 	engine/ops/ops.h engine/ops/ops_internal.h \
 	engine/ops/reduce.c \
+	engine/ops/resize.c \
 	engine/ops/shape.c \
 	engine/ops/table.c
 engine_libengine_a_SOURCES += \
@@ -22,6 +24,7 @@ engine_libengine_a_SOURCES += \
 	engine/passes/fold_views.c \
 	engine/passes/fuse_activations.c \
 	engine/passes/fuse_conv.c \
+	engine/passes/fuse_gather.c \
 	engine/passes/fuse_layer_norm.c \
 	engine/passes/fuse_linear.c \
 	engine/passes/layout.c \

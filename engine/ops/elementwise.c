@@ -77,6 +77,22 @@ int enso__infer_clip(struct enso__infer *c)
     return enso__op_out(c, 0, x->dtype, &x->shape);
 }
 
+/* Sizes that exporters compute in floats: Cast(Floor(Mul(Cast(size), scale))). */
+static int learn_cut(struct enso__infer *c)
+{
+    struct enso_dim content[ENSO__MAX_KNOWN];
+    float v[ENSO__MAX_KNOWN];
+    size_t n = 0;
+    bool known = false;
+    int st = enso__op_floats(c, 0, v, ENSO__MAX_KNOWN, &n, &known);
+
+    for (size_t i = 0; st == ENSO_OK && known && i < n; i++) {
+        known = v[i] > -2147483648.0F && v[i] < 2147483648.0F;
+        content[i] = enso_dim_fixed(known ? (int64_t)v[i] : 0);
+    }
+    return st == ENSO_OK && known ? enso__op_set_known(c, 0, content, n) : st;
+}
+
 int enso__infer_cast(struct enso__infer *c)
 {
     const struct enso_value *x = enso__op_in(c, 0);
@@ -89,8 +105,10 @@ int enso__infer_cast(struct enso__infer *c)
         return enso__op_fail(c, ENSO_UNSUPPORTED, "it casts to a type that ensod does not know");
     st = enso__op_out(c, 0, (enum enso_dtype)to, &x->shape);
     known = enso__op_known(c, 0, &n);
-    if (st != ENSO_OK || known == NULL || (to != ENSO_DTYPE_I64 && to != ENSO_DTYPE_I32))
+    if (st != ENSO_OK || (to != ENSO_DTYPE_I64 && to != ENSO_DTYPE_I32))
         return st; /* narrow types could wrap; nobody computes shapes in them */
+    if (known == NULL)
+        return learn_cut(c);
     for (size_t i = 0; i < n; i++)
         if (to == ENSO_DTYPE_I32 && (known[i].factor > INT32_MAX || known[i].factor < INT32_MIN))
             return ENSO_OK;

@@ -30,6 +30,7 @@ static int check_residual(struct enso__infer *c, size_t i, enum enso_dtype dtype
 int enso__infer_linear(struct enso__infer *c)
 {
     const struct enso_value *x = enso__op_in(c, 0), *w = enso__op_in(c, 1);
+    const struct enso_value *starts = enso__op_in(c, 4);
     size_t transposed = enso_node_int(c->node, "transposed", 1) != 0;
     struct enso_shape y = x->shape;
     enum enso_dtype dtype = x->dtype;
@@ -42,6 +43,11 @@ int enso__infer_linear(struct enso__infer *c)
                              (long long)y.dims[y.rank - 1].factor,
                              (long long)w->shape.dims[transposed].factor);
     y.dims[y.rank - 1] = w->shape.dims[1 - transposed];
+    if (starts != NULL &&
+        (y.rank != 2 || starts->shape.rank != 1 || starts->dtype != ENSO_DTYPE_I32 ||
+         !enso__dim_sub(starts->shape.dims[0], enso_dim_fixed(1), &y.dims[0]) ||
+         y.dims[0].factor < 0))
+        return enso__op_fail(c, ENSO_CORRUPT, "with starts it takes [T, K] and INT32 [B+1]");
     st = enso__op_parameter(c, 1, x);
     if (st == ENSO_OK)
         st = check_vector(c, 2, x, y.dims[y.rank - 1]);

@@ -36,14 +36,14 @@
     X(REDUCE_MIN, "ReduceMin") X(REDUCE_PROD, "ReduceProd") X(REDUCE_L1, "ReduceL1") \
     X(REDUCE_L2, "ReduceL2") X(REDUCE_SUM_SQUARE, "ReduceSumSquare") \
     X(REDUCE_LOG_SUM, "ReduceLogSum") X(REDUCE_LOG_SUM_EXP, "ReduceLogSumExp") \
-    X(ARG_MAX, "ArgMax") X(ARG_MIN, "ArgMin") \
+    X(ARG_MAX, "ArgMax") X(ARG_MIN, "ArgMin") X(TOP_K, "TopK") \
     /* shapes and moving of data */ \
     X(IDENTITY, "Identity") X(SHAPE, "Shape") X(SIZE, "Size") X(RESHAPE, "Reshape") \
     X(FLATTEN, "Flatten") X(SQUEEZE, "Squeeze") X(UNSQUEEZE, "Unsqueeze") \
     X(TRANSPOSE, "Transpose") X(CONCAT, "Concat") X(SPLIT, "Split") X(SLICE, "Slice") \
     X(PAD, "Pad") X(EXPAND, "Expand") X(TILE, "Tile") X(GATHER, "Gather") \
     X(CONSTANT_OF_SHAPE, "ConstantOfShape") X(RANGE, "Range") X(DEPTH_TO_SPACE, "DepthToSpace") \
-    X(SPACE_TO_DEPTH, "SpaceToDepth") \
+    X(SPACE_TO_DEPTH, "SpaceToDepth") X(RESIZE, "Resize") \
     /* networks */ \
     X(CONV, "Conv") X(MAX_POOL, "MaxPool") X(AVERAGE_POOL, "AveragePool") \
     X(GLOBAL_AVERAGE_POOL, "GlobalAveragePool") X(GLOBAL_MAX_POOL, "GlobalMaxPool") \
@@ -92,7 +92,9 @@ enum enso_activation {
  * Contracts of the fused operators (weights constant):
  *
  * LINEAR        y = act(x · Wᵀ + b + r).  inputs x [..., K], W, b [N] or absent, residual r (shape
- *               of y) or absent.  W is [N, K] when attribute transposed = 1 (PyTorch's layout,
+ *               of y) or absent, starts [B+1] or absent.  With starts x is [T, K], y [B, N], and
+ *               row i of the product is the first token of sequence i, or the last with attribute
+ *               rows = "last", or zeros where it has none.  W is [N, K] when attribute transposed = 1 (PyTorch's layout,
  *               the default) and [K, N] when 0.  Attributes: activation, activation_*, transposed,
  *               dtype (an enum enso_dtype: the output's type, x's by default; a head writes F32).
  *               The residual is added before the activation.
@@ -143,6 +145,15 @@ enum enso_activation {
  * CONV, MAX_POOL, AVERAGE_POOL  one output; auto_pad, ceil_mode, count_include_pad, dilations as in
  *                 ONNX opset 19 (resolved by inference, which knows the shapes).
  * GELU            attribute approximate ("none", "tanh"). CLIP bounds are scalars or absent.
+ * TOP_K           k (I64 [1], known at load) is input 1; inference puts it into an attribute "k"
+ * and passes drop the input. Both outputs are always there. Equal elements: the lower index first;
+ * a NaN is larger than any number; sorted whatever "sorted" says. RESIZE          scales (F32) or
+ * sizes (I64) are inputs 2 and 3 as in ONNX opset 19, known at load; input 1 (roi) is not read.
+ * Inference turns axes, keep_aspect_ratio_policy and the list into attributes that kernels read,
+ * and passes drop the inputs: resized_sizes   per axis: its size in the output, or -1: it stays as
+ * it is resized_scales  per axis: output / input as the model gives it, or 0: the quotient of the
+ * sizes ratio_axis      -1, or the axis whose quotient is the scale of them all nearest_mode may be
+ * "simple" (Resize of opset 10: up where an axis shrinks, else down).
  */
 
 /* What sort of operator it is, where that is all one needs to know. */

@@ -42,6 +42,11 @@ const struct enso_value *enso__op_in(const struct enso__infer *c, size_t i);
 const struct enso_dim *enso__op_known(const struct enso__infer *c, size_t i, size_t *ret_n);
 /* Fixed integers of input i; error naming it when they are not known at plan time. */
 int enso__op_ints(struct enso__infer *c, size_t i, int64_t *dst, size_t max, size_t *ret_n);
+/* Floats of input i that are known when the model is loaded: a constant of at most `max`, or made
+ * of constants and of known sizes by casts, views, joining and arithmetic (floats.c). *ret_known is
+ * false when they are not. Fails only where a constant cannot be read. */
+int enso__op_floats(struct enso__infer *c, size_t i, float *dst, size_t max, size_t *ret_n,
+                    bool *ret_known);
 /* Attribute or input axis brought to 0 <= axis < rank. */
 int enso__op_axis(struct enso__infer *c, int64_t axis, size_t rank, size_t *ret_axis);
 /* Input i, when present, is a parameter (weight, bias, gamma, table) of activations x: a float type
@@ -101,6 +106,7 @@ int enso__infer_where(struct enso__infer *c);
 /* reduce.c */
 int enso__infer_reduce(struct enso__infer *c);
 int enso__infer_arg(struct enso__infer *c);
+int enso__infer_top_k(struct enso__infer *c);
 /* shape.c */
 int enso__infer_identity(struct enso__infer *c);
 int enso__infer_shape(struct enso__infer *c);
@@ -126,6 +132,8 @@ int enso__infer_space_to_depth(struct enso__infer *c);
 int enso__infer_conv(struct enso__infer *c);
 int enso__infer_pool(struct enso__infer *c);
 int enso__infer_global_pool(struct enso__infer *c);
+/* resize.c */
+int enso__infer_resize(struct enso__infer *c);
 /* network.c */
 int enso__infer_batch_norm(struct enso__infer *c);
 int enso__infer_instance_norm(struct enso__infer *c);

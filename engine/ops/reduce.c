@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inference of reductions and of ArgMax and ArgMin.
+ * Inference of reductions, of ArgMax and ArgMin, and of TopK.
  */
 #include "engine/ops/ops_internal.h"
 
@@ -72,4 +72,47 @@ int enso__infer_arg(struct enso__infer *c)
     reduced[axis] = true;
     reduce_shape(&x->shape, reduced, enso_node_int(c->node, "keepdims", 1) != 0, &y);
     return enso__op_out(c, 0, ENSO_DTYPE_I64, &y);
+}
+
+/* k from input 1, which is put into the attribute, or from there. */
+static int read_k(struct enso__infer *c, int64_t *ret_k)
+{
+    size_t n = 0;
+    int st;
+
+    *ret_k = enso_node_int(c->node, "k", -1);
+    if (enso__op_in(c, 1) == NULL)
+        return ENSO_OK;
+    st = enso__op_ints(c, 1, ret_k, 1, &n);
+    if (st == ENSO_OK && n != 1)
+        return enso__op_fail(c, ENSO_CORRUPT, "k must be one number");
+    if (st == ENSO_OK && enso_node_int(c->node, "k", -1) != *ret_k &&
+        enso_graph_set_int(c->g, c->number, "k", *ret_k) != ENSO_OK)
+        st = enso_error_no_memory(c->err, "an attribute");
+    return st;
+}
+
+int enso__infer_top_k(struct enso__infer *c)
+{
+    const struct enso_value *x = enso__op_in(c, 0);
+    struct enso_shape y = x->shape;
+    int64_t k = 0;
+    size_t axis;
+    int st = enso__op_axis(c, enso_node_int(c->node, "axis", -1), y.rank, &axis);
+
+    if (st == ENSO_OK)
+        st = read_k(c, &k);
+    if (st != ENSO_OK)
+        return st;
+    if (x->dtype == ENSO_DTYPE_BOOL)
+        return enso__op_fail(c, ENSO_CORRUPT, "it does not take BOOL");
+    if (!enso__dim_fixed(y.dims[axis]))
+        return enso__op_fail(c, ENSO_UNSUPPORTED,
+                             "it chooses from the batch; export the model with a fixed size there");
+    if (k < 0 || k > y.dims[axis].factor)
+        return enso__op_fail(c, ENSO_CORRUPT, "the %lld largest of %lld are asked for",
+                             (long long)k, (long long)y.dims[axis].factor);
+    y.dims[axis] = enso_dim_fixed(k);
+    st = enso__op_out(c, 0, x->dtype, &y);
+    return st == ENSO_OK ? enso__op_out(c, 1, ENSO_DTYPE_I64, &y) : st;
 }

@@ -2,7 +2,8 @@
  *
  * Shapes that inference knows need no computing at run time: Reshape, Expand and ConstantOfShape
  * get theirs as attributes and let go of the input, and the other views become Reshape, so that
- * later passes meet one kind of view only.
+ * later passes meet one kind of view only. Resize and TopK have theirs as attributes from
+ * inference.
  *
  *     Reshape(x, Concat(Gather(Shape(x), 0), -1))  ->  Reshape(x) shape_factors shape_extents
  */
@@ -23,12 +24,25 @@ static int write_shape(struct enso_graph *g, int node)
     return st == ENSO_OK ? enso_graph_set_ints(g, node, "shape_extents", extents, s->rank) : st;
 }
 
+static int let_go(struct enso_graph *g, int node, bool *changed)
+{
+    for (size_t i = 1; i < enso_graph_node(g, node)->n_inputs; i++)
+        if (enso__pass_input(g, node, i) >= 0) {
+            enso_graph_set_input(g, node, i, ENSO_NO_VALUE);
+            *changed = true;
+        }
+    return ENSO_OK;
+}
+
 static int visit(struct enso_graph *g, int node, bool *changed, struct enso_error *err)
 {
     const struct enso_node *n = enso_graph_node(g, node);
     size_t shape_input = n->op == ENSO_OP_CONSTANT_OF_SHAPE ? 0 : 1;
 
     switch (n->op) {
+    case ENSO_OP_RESIZE:
+    case ENSO_OP_TOP_K:
+        return let_go(g, node, changed);
     case ENSO_OP_FLATTEN:
     case ENSO_OP_SQUEEZE:
     case ENSO_OP_UNSQUEEZE:

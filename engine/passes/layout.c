@@ -596,6 +596,43 @@ static int sink_reshape(struct sinking *s, int node, bool *sunk)
     return st == ENSO_OK ? transpose_behind(g, node, 1, perm, out.rank, s->err) : st;
 }
 
+/* What Resize knows of its axes is turned with them. */
+static int sink_resize(struct sinking *s, int node, bool *sunk)
+{
+    struct enso_graph *g = s->g;
+    const struct enso_node *n = enso_graph_node(g, node);
+    size_t n_sizes = 0, n_scales = 0, first = s->rank, last = 0;
+    const int64_t *sizes = enso_node_ints(n, "resized_sizes", &n_sizes);
+    const float *scales = enso_node_floats(n, "resized_scales", &n_scales);
+    int64_t turned_sizes[ENSO_MAX_RANK], ratio = enso_node_int(n, "ratio_axis", -1);
+    float turned_scales[ENSO_MAX_RANK];
+    int st;
+
+    *sunk = false;
+    if (sizes == NULL || scales == NULL || n_sizes != s->rank || n_scales != s->rank ||
+        enso__pass_input(g, node, 2) >= 0 || enso__pass_input(g, node, 3) >= 0)
+        return ENSO_OK;
+    for (size_t i = 0; i < s->rank; i++) {
+        size_t at = (size_t)s->perm[i];
+
+        turned_sizes[at] = sizes[i];
+        turned_scales[at] = scales[i];
+        if (sizes[i] >= 0) {
+            first = ENSO_MIN(first, at);
+            last = ENSO_MAX(last, at);
+        }
+    }
+    if (first < s->rank && last - first >= 3) /* kernels take three neighbouring axes */
+        return ENSO_OK;
+    *sunk = true;
+    if (enso_graph_set_ints(g, node, "resized_sizes", turned_sizes, s->rank) != ENSO_OK ||
+        enso_graph_set_floats(g, node, "resized_scales", turned_scales, s->rank) != ENSO_OK ||
+        enso_graph_set_int(g, node, "ratio_axis", ratio < 0 ? -1 : s->perm[ratio]) != ENSO_OK)
+        return enso__pass_status(g, s->err);
+    st = turn_inputs(s, node, 1);
+    return st == ENSO_OK ? behind(s, node) : st;
+}
+
 static int sink_by_op(struct sinking *s, int node, bool *sunk)
 {
     const struct enso_node *n = enso_graph_node(s->g, node);
@@ -612,6 +649,10 @@ static int sink_by_op(struct sinking *s, int node, bool *sunk)
     case ENSO_OP_ARG_MAX:
     case ENSO_OP_ARG_MIN:
         return sink_arg(s, node);
+    case ENSO_OP_TOP_K:
+        return sink_along_axis(s, node, -1);
+    case ENSO_OP_RESIZE:
+        return sink_resize(s, node, sunk);
     case ENSO_OP_SLICE:
         return sink_slice(s, node, sunk);
     case ENSO_OP_PAD:

@@ -62,5 +62,7 @@ int enso_passes_run_on(struct enso_graph *g, const struct enso_backend *backend,
         st = enso_pass_view_transposes(g, &changed, err);
     if (st == ENSO_OK && changed)
         st = until_settled(g, backend, laid_out, err);
+    if (st == ENSO_OK)
+        st = enso_pass_fuse_gather(g, &changed, err);
     return st;
 }

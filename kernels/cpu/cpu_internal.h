@@ -129,6 +129,7 @@ int enso__bind_binary(const struct enso__bind *b, struct enso_bound **ret, struc
 int enso__bind_where(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_reduce(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_arg(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
+int enso__bind_top_k(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_copy(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_shape(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_fill(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
@@ -137,6 +138,7 @@ int enso__bind_view(const struct enso__bind *b, struct enso_bound **ret, struct 
 int enso__bind_join(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_pad(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_gather(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
+int enso__bind_resize(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_softmax(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 int enso__bind_channel_norm(const struct enso__bind *b, struct enso_bound **ret,
                             struct enso_error *err);

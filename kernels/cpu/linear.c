@@ -21,6 +21,7 @@ struct linear {
     bool transposed;   /* B is given as [n, k] */
     float *bias;       /* padded; NULL: none or given at run */
     bool a_transposed; /* Gemm */
+    bool last;         /* LINEAR with starts: rows are last tokens, not first ones */
     float alpha, beta; /* Gemm */
     struct enso_activation_args activation;
     enum enso_dtype dtype; /* MatMul */
@@ -85,12 +86,13 @@ static bool factor_sizes(const struct linear *l, const struct enso_tensor *w, si
     return true;
 }
 
-/* Workspace of LINEAR and Gemm: panels, padded bias, transposed A, each when needed. */
+/* Workspace of LINEAR and Gemm: panels, padded bias, A transposed or gathered, each when needed. */
 struct linear_space {
     size_t panels, bias, a, total;
 };
 
-static struct linear_space linear_layout(const struct linear *l, size_t k, size_t n, size_t m)
+static struct linear_space linear_layout(const struct linear *l, size_t k, size_t n, size_t m,
+                                         bool gathers)
 {
     struct linear_space s = {0};
     size_t panel_bytes = l->panels != NULL ? 0 : enso__align(enso__panel_bytes(k, n));
@@ -98,7 +100,7 @@ static struct linear_space linear_layout(const struct linear *l, size_t k, size_
     s.panels = 0;
     s.bias = panel_bytes;
     s.a = s.bias + (l->bias != NULL ? 0 : enso__align(enso_panels(n) * ENSO_PANEL * sizeof(float)));
-    s.total = s.a + (l->a_transposed ? enso__align(m * k * sizeof(float)) : 0);
+    s.total = s.a + (l->a_transposed || gathers ? enso__align(m * k * sizeof(float)) : 0);
     return s;
 }
 
@@ -111,7 +113,9 @@ static size_t linear_workspace(const struct enso_bound *bound, const struct enso
 
     if (!factor_sizes(l, &tensors[step->inputs[1]], &k, &n) || n == 0)
         return 0;
-    return linear_layout(l, k, n, (size_t)enso_tensor_count(y) / n).total;
+    return linear_layout(l, k, n, (size_t)enso_tensor_count(y) / n,
+                         step->n_inputs > 4 && step->inputs[4] >= 0)
+        .total;
 }
 
 /* The panels of a run: packed before or packed now. */
@@ -141,11 +145,40 @@ static const float *bias_now(const struct enso__call *call, const struct enso_te
     return padded;
 }
 
+/* With starts: a token of each sequence to `rows`, zeros for a sequence without. */
+static int gather(const struct enso__call *call, const struct enso_tensor *starts, size_t m,
+                  float *rows, struct enso_error *err)
+{
+    const struct linear *l = (const struct linear *)call->bound;
+    const struct enso_tensor *x = enso__in(call, 0);
+    const int32_t *at = starts->data;
+    size_t longest;
+
+    if (x->rank != 2 || (size_t)enso_tensor_count(starts) != m + 1)
+        return enso__run_error(call, err, ENSO_INTERNAL, "rows of %s by starts of %s",
+                               enso__dims_text(x).s, enso__dims_text(starts).s);
+    int st = enso__check_starts(call, starts, x->dims[0], &longest, err);
+    if (st != ENSO_OK)
+        return st;
+    size_t k = (size_t)x->dims[1];
+
+    for (size_t i = 0; i < m; i++) {
+        size_t token = (size_t)(l->last ? at[i + 1] - 1 : at[i]);
+
+        if (at[i] == at[i + 1])
+            memset(rows + i * k, 0, k * sizeof(float));
+        else
+            memcpy(rows + i * k, (const float *)x->data + token * k, k * sizeof(float));
+    }
+    return ENSO_OK;
+}
+
 static int linear_run(const struct enso__call *call, struct enso_error *err)
 {
     const struct linear *l = (const struct linear *)call->bound;
     const struct enso_tensor *x = enso__in(call, 0), *bias = enso__in(call, 2);
-    const struct enso_tensor *residual = enso__in(call, 3), *y = enso__out(call, 0);
+    const struct enso_tensor *residual = enso__in(call, 3), *starts = enso__in(call, 4);
+    const struct enso_tensor *y = enso__out(call, 0);
     size_t k, n;
 
     if (!factor_sizes(l, enso__in(call, 1), &k, &n) || x->rank < 1 || y->rank < 1 ||
@@ -154,14 +187,23 @@ static int linear_run(const struct enso__call *call, struct enso_error *err)
                                enso__dims_text(x).s);
     size_t m = (size_t)enso_tensor_count(y) / n;
 
-    if ((size_t)enso_tensor_count(x) != m * k ||
+    if ((starts == NULL && (size_t)enso_tensor_count(x) != m * k) ||
         (residual != NULL && enso_tensor_count(residual) != enso_tensor_count(y)) ||
         (bias != NULL && (size_t)enso_tensor_count(bias) != n))
         return enso__run_error(call, err, ENSO_INTERNAL, "its operands differ in shape");
-    struct linear_space space = linear_layout(l, k, n, 0);
+    struct linear_space space = linear_layout(l, k, n, 0, false);
+    const float *a = x->data;
 
+    if (starts != NULL) {
+        float *rows = (float *)(call->workspace + space.a);
+        int st = gather(call, starts, m, rows, err);
+
+        if (st != ENSO_OK)
+            return st;
+        a = rows;
+    }
     enso__product_run(call, &(struct enso__product){
-                                .a = x->data,
+                                .a = a,
                                 .lda = k,
                                 .panels = panels_now(call, k, n),
                                 .c = y->data,
@@ -188,6 +230,7 @@ int enso__bind_linear(const struct enso__bind *b, struct enso_bound **ret, struc
     l->bound.workspace = linear_workspace;
     l->transposed = enso_node_int(b->node, "transposed", 1) != 0;
     l->activation = enso__activation_args(b->node);
+    l->last = strcmp(enso_node_string(b->node, "rows", "cls"), "last") == 0;
     int st = bind_factor(b, l, err);
     if (st == ENSO_OK)
         st = bind_bias(b, l, err);
@@ -249,7 +292,7 @@ static int gemm_run(const struct enso__call *call, struct enso_error *err)
         return enso__run_error(call, err, ENSO_INVALID, "A of %s does not fit B",
                                enso__dims_text(a).s);
     size_t m = (size_t)y->dims[0];
-    struct linear_space space = linear_layout(l, k, n, m);
+    struct linear_space space = linear_layout(l, k, n, m, false);
     bool plain = l->alpha == 1 && (c == NULL || l->beta == 1);
     bool bias = plain && c != NULL && l->bias == NULL && (size_t)enso_tensor_count(c) == n &&
                 (c->rank == 1 || (c->rank == 2 && c->dims[0] == 1));

@@ -38,6 +38,7 @@
 
 #include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/ptx.cuh"
+#include "kernels/cuda/ragged.cuh"
 
 #include "kernels/cuda/launch_gemm.h"
 
@@ -123,6 +124,41 @@ template <typename Shape> struct enso_gemm_dense {
                                          uint16_t *place, uint32_t k)
     {
         rows.load(place, k, (uint32_t)g.k);
+    }
+};
+
+/* A by rows of tokens, one of each sequence. */
+template <typename Shape> struct enso_gemm_gather {
+    typedef struct enso_cuda_gemm_tokens source;
+    const uint16_t *x[Shape::A_ROWS]; /* NULL: no token */
+
+    __device__ __forceinline__ void init(const struct enso_cuda_gemm &g, const source &s,
+                                         size_t row, uint32_t)
+    {
+        enso_check_starts(s.starts, g.m, s.n_tokens, s.fault);
+#pragma unroll
+        for (uint32_t i = 0; i < Shape::A_ROWS; i++) {
+            const size_t r = row + (size_t)i * Shape::ROWS_AT_ONCE;
+            struct enso_sequence own = {0, 0};
+
+            if (r < g.m)
+                own = enso_sequence_at(s.starts, r, s.n_tokens);
+            x[i] = own.start == own.end ? NULL
+                                        : static_cast<const uint16_t *>(g.a) +
+                                              (s.last ? own.end - 1 : own.start) * g.ld_a;
+        }
+    }
+
+    __device__ __forceinline__ void load(const struct enso_cuda_gemm &g, const source &,
+                                         uint16_t *place, uint32_t k)
+    {
+#pragma unroll
+        for (uint32_t i = 0; i < Shape::A_ROWS; i++) {
+            const bool inside = x[i] != NULL && k < g.k;
+
+            enso_cp_async_16(place + i * Shape::ROWS_AT_ONCE * ENSO_GEMM_STEP,
+                             inside ? x[i] + k : static_cast<const uint16_t *>(g.a), inside);
+        }
     }
 };
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Launchers of the matrix products and convolutions in half types on tensor cores: gemm.cu,
- * gemm_conv.cu, and depthwise.cu's for any card. Plain C, for the host files node_*.c; the rules of
- * launch_network.h hold. Compute capability 8.0 and newer but for depthwise.cu; older cards take
- * the plain kernels (product.cu, conv.cu).
+ * gemm_gather.cu, gemm_conv.cu, and depthwise.cu's for any card. Plain C, for the host files
+ * node_*.c; the rules of launch_network.h hold. Compute capability 8.0 and newer but for
+ * depthwise.cu; older cards take the plain kernels (product.cu, conv.cu).
  *
  * Bits: an element is the sum over steps of sixteen of the inner dimension, in order, whatever tile
  * it is made in, so a row has the same bits alone and in a batch. The number of splits of the inner
@@ -48,6 +48,19 @@ struct enso_cuda_gemm {
     float *partial; /* workspace of enso_cuda_gemm_workspace(m, k, n) bytes; NULL when that is 0 */
 };
 int enso_cuda_gemm(const struct enso_cuda_gemm *g, cudaStream_t stream);
+
+/* The same over rows that starts picks from `a` [n_tokens, k]: row i is the first token of sequence
+ * i, or the last; of one without tokens zeros. m is the number of sequences, starts [m + 1]; wrong
+ * ones become ENSO_CUDA_FAULT_STARTS. k and ld_a are multiples of 8, a is aligned to 16 bytes. The
+ * same bits as of the rows side by side. */
+struct enso_cuda_gemm_tokens {
+    const int32_t *starts;
+    size_t n_tokens;
+    bool last;
+    int *fault;
+};
+int enso_cuda_gemm_gather(const struct enso_cuda_gemm *g, const struct enso_cuda_gemm_tokens *rows,
+                          cudaStream_t stream);
 
 /* A convolution over x [n_images, in, n_channels] (`a`) without groups, as a product whose rows are
  * output pixels: k = taps · n_channels, weights [n][taps][n_channels] padded at the end, m =

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Launchers of the plain kernels of networks: reduce.cu, norm.cu, pool.cu, product.cu, conv.cu,
- * attention.cu, flash_attention.cu, tiled_attention.cu, embedding.cu. Plain C, for the host files
- * node_*.c.
+ * Launchers of the plain kernels of networks: reduce.cu, top_k.cu, norm.cu, pool.cu, resize.cu,
+ * product.cu, conv.cu, attention.cu, flash_attention.cu, tiled_attention.cu, embedding.cu. Plain C,
+ * for the host files node_*.c.
  *
  * Every launcher enqueues on `stream`, never allocates, never waits, and returns a cudaError_t as
  * int: cudaSuccess (also for nothing to do: then nothing is launched), what the launch reported, or
@@ -56,6 +56,18 @@ int enso_cuda_reduce(const struct enso_cuda_reduce *r, const void *x, void *y, c
 int enso_cuda_arg(enum enso_dtype dtype, bool min, bool last, const void *x, int64_t *y,
                   size_t n_outer, size_t n, size_t n_inner, cudaStream_t stream);
 
+/* ---- top_k.cu ---- */
+
+/* The most of a row that can be asked for: 2048, of elements of eight bytes 1024. */
+size_t enso_cuda_most_k(enum enso_dtype dtype);
+/* The k largest (else smallest) elements along the middle of x [n_outer, n, n_inner], the best
+ * first, of equal ones the first; a NaN is larger than any number. values and places are
+ * [n_outer, k, n_inner]. k <= n < UINT32_MAX, k <= enso_cuda_most_k. All types but BOOL.
+ */
+int enso_cuda_top_k(enum enso_dtype dtype, bool largest, const void *x, void *values,
+                    int64_t *places, size_t n_outer, size_t n, size_t n_inner, size_t k,
+                    cudaStream_t stream);
+
 /* ---- norm.cu ---- */
 
 /* Norms take x, residual and y of one type, F32, F16 or BF16, and compute in F32; their parameters
@@ -96,7 +108,7 @@ int enso_cuda_lrn(enum enso_dtype dtype, const void *x, void *y, size_t n_outer,
                   size_t inner, size_t size, float alpha, float beta, float bias,
                   cudaStream_t stream);
 
-/* ---- pool.cu, conv.cu ---- */
+/* ---- pool.cu ---- */
 
 /* kernels/nodes/window.h, all products of one dimension and all counts below 2^31. */
 struct enso_cuda_window {
@@ -109,6 +121,26 @@ struct enso_cuda_window {
 int enso_cuda_pool(enum enso_dtype dtype, bool max, bool include_pad, bool nhwc, const void *x,
                    void *y, size_t n_images, size_t n_channels, const struct enso_cuda_window *w,
                    cudaStream_t stream);
+
+/* ---- resize.cu ---- */
+
+/* y[o, a, b, c, i] = sum over taps of weights · x[o, A, B, C, i] (kernels/nodes/resize.h): x is
+ * [outer, in, inner], y [outer, out, inner]. A table is [n_taps][out]; places NULL: the axis stays,
+ * n_taps is 1 and weights are NULL. */
+struct enso_cuda_resize {
+    size_t outer, inner;
+    uint32_t in[3], out[3], n_taps[3];
+    const int32_t *places[3];
+    const float *weights[3];
+};
+/* Elements of `bytes` (1, 2, 4, 8) from the first tap's place. */
+int enso_cuda_resize_nearest(size_t bytes, const void *x, void *y, const struct enso_cuda_resize *r,
+                             cudaStream_t stream);
+/* F32, F16 and BF16; sums in F32, rounded once. */
+int enso_cuda_resize(enum enso_dtype dtype, const void *x, void *y,
+                     const struct enso_cuda_resize *r, cudaStream_t stream);
+
+/* ---- conv.cu ---- */
 
 /* x [n_images, n_in, in], weights [n_out, n_in / group, taps], bias [n_out] or NULL; x, weights and
  * y are of dtype, F32 or a half type, sums and bias F32. */

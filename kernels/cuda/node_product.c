@@ -15,6 +15,8 @@
 
 #include "kernels/cuda/cuda_internal.h"
 
+#include <string.h>
+
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/launch_gemm.h"
@@ -35,6 +37,9 @@ struct linear {
     float alpha, beta;         /* Gemm */
     struct enso_activation_args activation;
     const struct enso__cublaslt_choice *library; /* NULL: our own kernels */
+    /* LINEAR with starts: gemm.cuh picks the rows while it reads them; any other product reads them
+     * from the workspace, where they were put before. */
+    bool gathers, last, by_loader;
     void *library_bias; /* device memory, of out_dtype; NULL: none, or bias is of that type */
 };
 
@@ -245,13 +250,13 @@ static int launch_library(const struct enso__cuda_call *call, const struct enso_
                          : enso__cuda_error(call, err, (enum enso_status)st, "%s", why.message);
 }
 
-/* Launch one product where it is fastest. */
+/* Launch one product where it is fastest. rows: which of A's, NULL: all in their order. */
 static int launch(const struct enso__cuda_call *call, const struct enso_cuda_product *p,
-                  struct enso_error *err)
+                  const struct enso_cuda_gemm_tokens *rows, struct enso_error *err)
 {
     const struct linear *l = (const struct linear *)call->bound;
-    bool taken;
-    int st = launch_library(call, p, &taken, err);
+    bool taken = false;
+    int st = rows == NULL ? launch_library(call, p, &taken, err) : ENSO_OK;
 
     if (st != ENSO_OK || taken)
         return st;
@@ -275,7 +280,18 @@ static int launch(const struct enso__cuda_call *call, const struct enso_cuda_pro
                                      .activation = p->activation,
                                      .partial = (float *)(void *)call->workspace};
 
-    return enso__cuda_launched(call, enso_cuda_gemm(&g, call->stream), err);
+    return enso__cuda_launched(call,
+                               rows != NULL ? enso_cuda_gemm_gather(&g, rows, call->stream)
+                                            : enso_cuda_gemm(&g, call->stream),
+                               err);
+}
+
+/* Bytes of sums of parts, which stand at the head of the workspace. */
+static size_t parts_bytes(const struct linear *l, size_t m)
+{
+    size_t bytes = on_tensor_cores(l) ? enso_cuda_gemm_workspace(m, l->k, l->n) : 0;
+
+    return (bytes + 255) & ~(size_t)255;
 }
 
 static size_t linear_workspace(const struct enso_bound *bound, const struct enso_step *step,
@@ -283,10 +299,47 @@ static size_t linear_workspace(const struct enso_bound *bound, const struct enso
 {
     const struct linear *l = (const struct linear *)bound;
 
-    if (!on_tensor_cores(l) || l->n == 0)
+    if (l->n == 0)
         return 0;
-    return enso_cuda_gemm_workspace((size_t)enso_tensor_count(&tensors[step->outputs[0]]) / l->n,
-                                    l->k, l->n);
+    size_t m = (size_t)enso_tensor_count(&tensors[step->outputs[0]]) / l->n;
+    size_t rows = l->gathers && !l->by_loader ? enso_dtype_row_bytes(l->dtype, m * l->k) : 0;
+
+    return parts_bytes(l, m) + rows;
+}
+
+/* The tokens that a LINEAR with starts reads: for the loader, or put into the workspace, from where
+ * *p reads them then. */
+static int take_tokens(const struct enso__cuda_call *call, const struct enso_tensor *starts,
+                       struct enso_cuda_product *p, struct enso_cuda_gemm_tokens *ret,
+                       struct enso_error *err)
+{
+    const struct linear *l = (const struct linear *)call->bound;
+    const struct enso_tensor *x = enso__cuda_in(call, 0);
+
+    if (x->rank != 2 || starts->dtype != ENSO_DTYPE_I32 ||
+        (size_t)enso_tensor_count(starts) != p->m + 1)
+        return enso__cuda_error(call, err, ENSO_INTERNAL, "rows of %s by starts of %s",
+                                enso__dims_text(x).s, enso__dims_text(starts).s);
+    *ret = (struct enso_cuda_gemm_tokens){.starts = starts->data,
+                                          .n_tokens = (size_t)x->dims[0],
+                                          .last = l->last,
+                                          .fault = call->fault};
+    if (l->by_loader)
+        return ENSO_OK;
+    const struct enso_cuda_sequence_pool pool = {.mode = l->last ? ENSO_CUDA_SEQUENCE_LAST
+                                                                 : ENSO_CUDA_SEQUENCE_FIRST,
+                                                 .dtype = l->dtype,
+                                                 .y_dtype = l->dtype,
+                                                 .x = x->data,
+                                                 .starts = starts->data,
+                                                 .y = call->workspace + parts_bytes(l, p->m),
+                                                 .n_tokens = (size_t)x->dims[0],
+                                                 .n_sequences = p->m,
+                                                 .width = p->k,
+                                                 .fault = call->fault};
+
+    p->a = pool.y;
+    return enso__cuda_launched(call, enso_cuda_sequence_pool(&pool, call->stream), err);
 }
 
 static int linear_run(const struct enso__cuda_call *call, struct enso_error *err)
@@ -294,6 +347,8 @@ static int linear_run(const struct enso__cuda_call *call, struct enso_error *err
     const struct linear *l = (const struct linear *)call->bound;
     const struct enso_tensor *x = enso__cuda_in(call, 0), *bias = enso__cuda_in(call, 2);
     const struct enso_tensor *residual = enso__cuda_in(call, 3), *y = enso__cuda_out(call, 0);
+    const struct enso_tensor *starts = enso__cuda_in(call, 4);
+    struct enso_cuda_gemm_tokens tokens;
     size_t k, n;
 
     if (!factor_sizes(l, enso__cuda_in(call, 1), &k, &n) || x->rank < 1 || y->rank < 1 ||
@@ -302,7 +357,7 @@ static int linear_run(const struct enso__cuda_call *call, struct enso_error *err
                                 enso__dims_text(x).s);
     size_t m = (size_t)enso_tensor_count(y) / n; /* the output is not empty */
 
-    if ((size_t)enso_tensor_count(x) != m * k ||
+    if ((starts == NULL && (size_t)enso_tensor_count(x) != m * k) ||
         (residual != NULL && enso_tensor_count(residual) != enso_tensor_count(y)) ||
         (bias != NULL && (size_t)enso_tensor_count(bias) != n))
         return enso__cuda_error(call, err, ENSO_INTERNAL, "its operands differ in shape");
@@ -314,7 +369,13 @@ static int linear_run(const struct enso__cuda_call *call, struct enso_error *err
         p.residual_row = n;
         p.residual_column = 1;
     }
-    return launch(call, &p, err);
+    if (starts != NULL) {
+        int st = take_tokens(call, starts, &p, &tokens, err);
+
+        if (st != ENSO_OK)
+            return st;
+    }
+    return launch(call, &p, l->by_loader ? &tokens : NULL, err);
 }
 
 /* What LINEAR and Gemm ask of types: activations of one float type; parameters that come at run
@@ -356,11 +417,16 @@ int enso__cuda_bind_linear(const struct enso__bind *b, struct enso_bound **ret,
     l->out_dtype = enso__bind_output(b, 0)->dtype;
     l->transposed = enso_node_int(b->node, "transposed", 1) != 0;
     l->activation = enso__activation_args(b->node);
+    l->gathers = enso__bind_input(b, 4) != NULL;
+    l->last = strcmp(enso_node_string(b->node, "rows", "cls"), "last") == 0;
     st = bind_factor(b, l, err);
     if (st == ENSO_OK)
         st = bind_bias(b, l, err);
     if (st == ENSO_OK && (bias == NULL || l->bias != NULL))
         st = bind_library(b, l, residual != NULL, err);
+    if (st == ENSO_OK && l->gathers && l->weights == NULL)
+        st = enso__unsupported(b, err, "starts, but no constant weights");
+    l->by_loader = l->gathers && on_tensor_cores(l) && l->library == NULL && l->k % 8 == 0;
     if (st != ENSO_OK) {
         enso__cuda_bound_free(&l->bound);
         return st;
@@ -395,7 +461,7 @@ static int gemm_run(const struct enso__cuda_call *call, struct enso_error *err)
         p.residual_row = strides[0];
         p.residual_column = strides[1];
     }
-    return launch(call, &p, err);
+    return launch(call, &p, NULL, err);
 }
 
 int enso__cuda_bind_gemm(const struct enso__bind *b, struct enso_bound **ret,
@@ -459,7 +525,7 @@ static int matmul_run(const struct enso__cuda_call *call, struct enso_error *err
         }
     }
     if (l->dtype == ENSO_DTYPE_F32 || enso_dtype_is_half(l->dtype))
-        return launch(call, &p, err);
+        return launch(call, &p, NULL, err);
     return enso__cuda_launched(
         call, enso_cuda_product_plain(l->dtype, &p, a->data, b->data, y->data, call->stream), err);
 }

@@ -140,6 +140,24 @@ void run_rows(const bench *b)
                0, "arg");
 }
 
+/* Rows of one piece and of many; halves have NaNs among them. */
+void run_top_k(const bench *b)
+{
+    int64_t *places = device_new<int64_t>(3 * 300);
+
+    for (size_t n : {(size_t)300, (size_t)ROW})
+        for (size_t k : {(size_t)3, (size_t)300}) {
+            expect(b,
+                   enso_cuda_top_k(ENSO_DTYPE_F32, true, b->x, b->y, places, 3, n, 1, k, b->stream),
+                   3 * k, "top_k");
+            expect(
+                b,
+                enso_cuda_top_k(ENSO_DTYPE_I64, false, b->x, b->y, places, 1, n, 2, k, b->stream),
+                0, "top_k");
+        }
+    cudaFree(places);
+}
+
 void run_products(const bench *b)
 {
     struct enso_cuda_product p = {};
@@ -364,6 +382,7 @@ int main(int argc, char **argv)
         setenv("ENSO_CUDA_EMULATED_SEED", argv[1], 1);
         raise_bench(&b);
         run_rows(&b);
+        run_top_k(&b);
         run_products(&b);
         run_attention(&b);
         run_embedding(&b);

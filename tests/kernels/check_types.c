@@ -92,6 +92,7 @@ static const struct {
     REDUCE(LOG_SUM_EXP, "ReduceLogSumExp"),
     {ENSO_OP_ARG_MAX, "input x $[N, 4]\ny = ArgMax(x) axis=1"},
     {ENSO_OP_ARG_MIN, "input x $[N, 4]\ny = ArgMin(x) axis=1"},
+    {ENSO_OP_TOP_K, "input x $[N, 4]\nconst k i64[1] = 2\ny, z = TopK(x, k)"},
     {ENSO_OP_IDENTITY, "input x $[N, 4]\ny = Identity(x)"},
     {ENSO_OP_SHAPE, "input x $[N, 4]\ny = Shape(x)"},
     {ENSO_OP_SIZE, "input x $[N, 4]\ny = Size(x)"},
@@ -112,6 +113,9 @@ static const struct {
      "const v $[1] = 2\ny = ConstantOfShape(-, v) shape_factors=[1, 4] shape_extents=[1, 0]"},
     {ENSO_OP_DEPTH_TO_SPACE, "input x $[N, 4, 2, 2]\ny = DepthToSpace(x) blocksize=2"},
     {ENSO_OP_SPACE_TO_DEPTH, "input x $[N, 4, 2, 2]\ny = SpaceToDepth(x) blocksize=2"},
+    {ENSO_OP_RESIZE, "input x $[N, 4, 3]\nconst s f32[3] = 1 1 2\ny = Resize(x, -, s)"},
+    {ENSO_OP_RESIZE,
+     "input x $[N, 4, 3]\nconst s f32[3] = 1 2 0.5\ny = Resize(x, -, s) mode=\"cubic\""},
     {ENSO_OP_CONV, "input x $[N, 3, 6, 6]\nconst w f32[4, 3, 3, 3]\nconst b f32[4]\n"
                    "y = Conv(x, w, b)"},
     {ENSO_OP_CONV, "input x $[N, 3, 6]\nconst w f32[4, 3, 3]\ny = Conv(x, w)"},

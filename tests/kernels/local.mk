@@ -114,3 +114,24 @@ tests_kernels_check_half_products_SOURCES = tests/kernels/check_half_products.c
 tests_kernels_check_half_products_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_half_products_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_half_products_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_resize
+TESTS += tests/kernels/check_resize
+tests_kernels_check_resize_SOURCES = tests/kernels/check_resize.c
+tests_kernels_check_resize_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_resize_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_resize_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_top_k
+TESTS += tests/kernels/check_top_k
+tests_kernels_check_top_k_SOURCES = tests/kernels/check_top_k.c
+tests_kernels_check_top_k_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_top_k_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_top_k_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_gather
+TESTS += tests/kernels/check_gather
+tests_kernels_check_gather_SOURCES = tests/kernels/check_gather.c
+tests_kernels_check_gather_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_gather_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_gather_LDADD = $(KERNEL_TEST_LIBS)

@@ -232,6 +232,43 @@ def good():
     simple("unused_indices", "OK", "MaxPool -> y FP32[1, 1, 2, 2]",
            [node("MaxPool", ["x"], ["y", "indices"], kernel_shape=[2, 2], strides=[2, 2])],
            inputs=[value("x", FLOAT, [1, 1, 4, 4])])
+    # Resize and what it was before
+    double = tensor("s", FLOAT, [2], [2.0, 1.5])
+    simple("resize", "OK", "Resize -> y FP32[4, 4]",
+           [node("Resize", ["x", "roi", "s"], ["y"], mode="linear")],
+           [double, tensor("roi", FLOAT, [0])])
+    simple("resize_sizes", "OK", "Resize -> y FP32[2, 7]",
+           [node("Resize", ["x", "", "none", "n"], ["y"], mode="cubic", axes=[-1])],
+           [tensor("none", FLOAT, [0]), tensor("n", INT64, [1], [7])], opset=18)
+    simple("resize10", "OK", "Resize -> y FP32[4, 4]", [node("Resize", ["x", "s"], ["y"])],
+           [double], opset=10)
+    simple("upsample9", "OK", "Resize -> y FP32[4, 4]", [node("Upsample", ["x", "s"], ["y"])],
+           [double], opset=9)
+    simple("upsample7", "OK", "Resize -> y FP32[4, 4]",
+           [node("Upsample", ["x"], ["y"], scales=[2.0, 1.5], mode="linear")], opset=7)
+    # scales and sizes that exporters compute of shapes, in floats
+    simple("resize_quotient", "OK",
+           "Shape Slice Cast Div Concat Resize -> y FP32[N, 3, 6, 9]",
+           [node("Shape", ["x"], ["a"]), node("Slice", ["a", "from", "to"], ["b"]),
+            node("Cast", ["b"], ["c"], to=FLOAT), node("Div", ["size", "c"], ["d"]),
+            node("Concat", ["ones", "d"], ["s"], axis=0), node("Resize", ["x", "", "s"], ["y"])],
+           [tensor("from", INT64, [1], [2]), tensor("to", INT64, [1], [4]),
+            tensor("size", FLOAT, [2], [6.0, 9.0]), tensor("ones", FLOAT, [2], [1.0, 1.0])],
+           [value("x", FLOAT, ["n", 3, 2, 6])])
+    simple("resize_product", "OK",
+           "Shape Slice Cast Mul Floor Cast Slice Concat Resize -> y FP32[N, 3, 5, 15]",
+           [node("Shape", ["x"], ["a"]), node("Slice", ["a", "two", "four"], ["b"]),
+            node("Cast", ["b"], ["c"], to=FLOAT), node("Mul", ["c", "factor"], ["d"]),
+            node("Floor", ["d"], ["e"]), node("Cast", ["e"], ["f"], to=INT64),
+            node("Slice", ["a", "zero", "two"], ["g"]), node("Concat", ["g", "f"], ["h"], axis=0),
+            node("Resize", ["x", "", "", "h"], ["y"], mode="linear")],
+           [tensor("zero", INT64, [1], [0]), tensor("two", INT64, [1], [2]),
+            tensor("four", INT64, [1], [4]), tensor("factor", FLOAT, [], [2.5])],
+           [value("x", FLOAT, ["n", 3, 2, 6])])
+    simple("top_k", "OK", "TopK -> y INT64[2, 2]", [node("TopK", ["x", "k"], ["", "y"])],
+           [tensor("k", INT64, [1], [2])], outputs=[value("y", INT64, [])])
+    simple("top_k1", "OK", "TopK -> y FP32[1, 3]", [node("TopK", ["x"], ["y"], k=1, axis=0)],
+           opset=1)
 
 
 def bad():
@@ -255,10 +292,33 @@ def bad():
     case("no_graph", c, "holds no graph", num(1, 8))
     case("no_opset", c, "which opset", num(1, 8) + raw(7, graph(RELU, [], [])))
     simple("operators", u, "operator 'NonMaxSuppression' of domain 'ai.onnx' in node 'nms' is not "
-           "supported at opset 17; nor are TopK, Resize",
-           [node("NonMaxSuppression", ["x"], ["a"], "nms"), node("TopK", ["a"], ["b"]),
+           "supported at opset 17; nor are Unique, GridSample",
+           [node("NonMaxSuppression", ["x"], ["a"], "nms"), node("Unique", ["a"], ["b"]),
             node("Relu", ["b"], ["c"]), node("NonMaxSuppression", ["c"], ["d"]),
-            node("Resize", ["d"], ["y"])])
+            node("GridSample", ["d"], ["y"])])
+    double = tensor("s", FLOAT, [2], [2.0, 1.5])
+    simple("resize_run_time", u, "the scales 's' are not known when the model is loaded",
+           [node("Resize", ["x", "", "s"], ["y"])],
+           inputs=[value("x", FLOAT, [2, 3]), value("s", FLOAT, [2])])
+    simple("resize_huge", u, "axis 0 is resized to 2147483647, but at most 4194304",
+           [node("Resize", ["x", "", "s"], ["y"])], [tensor("s", FLOAT, [2], [3e38, 1.0])])
+    simple("resize_negative", c, "scale -1 makes no sense",
+           [node("Resize", ["x", "", "s"], ["y"])], [tensor("s", FLOAT, [2], [1.0, -1.0])])
+    simple("resize_both", c, "it has scales and sizes",
+           [node("Resize", ["x", "", "s", "n"], ["y"])], [double, tensor("n", INT64, [2], [4, 4])])
+    simple("resize_neither", c, "it has neither scales nor sizes", [node("Resize", ["x"], ["y"])])
+    simple("resize_batch", u, "it resizes the batch (axis 0)",
+           [node("Resize", ["x", "", "s"], ["y"])], [double], [value("x", FLOAT, ["n", 3])])
+    simple("resize_own", c, "its sizes do not go with rank 2",
+           [node("Resize", ["x"], ["y"], resized_sizes=[1, 2, 3], resized_scales=[1.0])])
+    simple("resize_kind", c, "attribute 'mode' is of a wrong kind",
+           [node("Resize", ["x", "", "s"], ["y"], mode=1)], [double])
+    simple("upsample6", u, "the form of before opset 7", [node("Upsample", ["x"], ["y"])], opset=6)
+    simple("top_k_many", c, "the 4 largest of 3 are asked for",
+           [node("TopK", ["x", "k"], ["y", "i"])], [tensor("k", INT64, [1], [4])])
+    simple("top_k_run_time", u, "'k' must be at most 1 integers that are known",
+           [node("TopK", ["x", "k"], ["y", "i"])],
+           inputs=[value("x", FLOAT, [2, 3]), value("k", INT64, [1])])
     simple("domain", u, "operator 'Relu' of domain 'com.microsoft' in node 'y'",
            [node("Relu", ["x"], ["y"], domain="com.microsoft")])
     simple("own_operator", u, "operator 'ensod.Linear'", [node("ensod.Linear", ["x"], ["y"])])

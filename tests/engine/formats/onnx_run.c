@@ -54,7 +54,14 @@ void onnx_case_done(struct onnx_case *c)
     c->n_inputs = c->n_outputs = 0;
 }
 
-/* As it is; if that cannot be, with its small integer inputs as constants. */
+/* Sizes and the like, which no real model computes from its input. */
+static bool is_parameter(const struct enso_tensor *t, const char *name)
+{
+    return t->rank <= 1 && (t->dtype == ENSO_DTYPE_I64 || t->dtype == ENSO_DTYPE_I32 ||
+                            strcmp(name, "scales") == 0);
+}
+
+/* As it is; if that cannot be, with its small integer inputs, and Resize's scales, as constants. */
 static enum enso_status load(const struct onnx_case *c, struct enso_graph **ret_graph,
                              struct enso_error *err)
 {
@@ -67,8 +74,8 @@ static enum enso_status load(const struct onnx_case *c, struct enso_graph **ret_
     for (size_t i = 0; i < c->n_inputs; i++) {
         const struct enso_tensor *t = &c->inputs[i];
 
-        if ((t->dtype == ENSO_DTYPE_I64 || t->dtype == ENSO_DTYPE_I32) && t->rank <= 1 &&
-            c->input_names[i] != NULL && c->input_names[i][0] != '\0')
+        if (c->input_names[i] != NULL && c->input_names[i][0] != '\0' &&
+            is_parameter(t, c->input_names[i]))
             frozen[options.n_frozen++] = (struct enso_onnx_frozen){c->input_names[i], *t};
     }
     if (options.n_frozen == 0)

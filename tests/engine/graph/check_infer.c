@@ -46,6 +46,9 @@ static const struct infer_case good[] = {
     {"input x f32[N, 3, 4]\ny = ReduceL2(x) axes=[1]", "FP32[N, 1, 4]"},
     {"input x f32[N, 3, 4]\ny = ArgMax(x) axis=-1", "INT64[N, 3, 1]"},
     {"input x f32[N, 3, 4]\ny = ArgMin(x) axis=1 keepdims=0", "INT64[N, 4]"},
+    {"input x f32[N, 9]\nconst k i64[1] = 4\ny, z = TopK(x, k)", "FP32[N, 4]"},
+    {"input x f32[N, 9]\nconst k i64[] = 0\nz, y = TopK(x, k) axis=-1", "INT64[N, 0]"},
+    {"input x i64[7, N]\ny, z = TopK(x) axis=0 k=7", "INT64[7, N]"},
     /* views */
     {"input x f32[N, 64, 5, 5]\nconst s i64[2] = -1 1600\ny = Reshape(x, s)", "FP32[N, 1600]"},
     {"input x f32[N, 64, 5, 5]\nconst s i64[2] = 0 -1\ny = Reshape(x, s)", "FP32[N, 1600]"},
@@ -68,6 +71,26 @@ static const struct infer_case good[] = {
     {"input x f32[N, 4]\ny = Identity(x)", "FP32[N, 4]"},
     /* movers */
     {"input x f32[N, 3, 4]\ny = Transpose(x)", "FP32[4, 3, N]"},
+    {"input x f32[N, 3, 4, 5]\nconst s f32[4] = 1 1 2 0.7\ny = Resize(x, -, s)",
+     "FP32[N, 3, 8, 3]"},
+    {"input x f32[N, 3, 4, 5]\nconst s f32[2] = 2 1.5\ny = Resize(x, -, s) axes=[-1, 1]",
+     "FP32[N, 4, 4, 10]"},
+    {"input x f32[N, 3, 10]\nconst s f32[3] = 1 1 0.7\ny = Resize(x, -, s)", "FP32[N, 3, 7]"},
+    {"input x f32[N, 3, 4, 5]\nc = Shape(x)\nconst a i64[1] = 0\nconst b i64[1] = 2\n"
+     "d = Slice(c, a, b)\nconst n i64[2] = 9 11\ns = Concat(d, n) axis=0\n"
+     "y = Resize(x, -, -, s)",
+     "FP32[N, 3, 9, 11]"},
+    {"input x f32[N, 4, 8]\nconst s i64[2] = 6 6\n"
+     "y = Resize(x, -, -, s) axes=[1, 2] keep_aspect_ratio_policy=\"not_larger\"",
+     "FP32[N, 3, 6]"},
+    {"input x f32[N, 4, 8]\nconst s i64[2] = 6 6\n"
+     "y = Resize(x, -, -, s) axes=[1, 2] keep_aspect_ratio_policy=\"not_smaller\"",
+     "FP32[N, 6, 12]"},
+    {"input x f32[1, 4, 8]\nconst s i64[3] = 1 6 10\n"
+     "y = Resize(x, -, -, s) keep_aspect_ratio_policy=\"not_larger\"",
+     "FP32[1, 4, 8]"}, /* the first axis asks for a ratio of 1 */
+    {"input x f32[N, 4]\ny = Resize(x) resized_sizes=[-1, 6] resized_scales=[0.0, 0.0]",
+     "FP32[N, 6]"},
     {"input x f32[N, 3, 4, 5]\ny = Transpose(x) perm=[0, 2, 3, 1]", "FP32[N, 4, 5, 3]"},
     {"input x f32[N, 3]\ninput z f32[N, 4]\ny = Concat(x, z) axis=1", "FP32[N, 7]"},
     {"input x f32[N, 3]\ninput z f32[N, 3]\ny = Concat(x, z) axis=-2", "FP32[2N, 3]"},
@@ -220,6 +243,9 @@ static const struct infer_case good[] = {
      "y = ensod.Linear(x, w, b, r)",
      "BF16[T, 3]"},
     {"input x bf16[T, 8]\nconst w f32[3, 8]\ny = ensod.Linear(x, w) dtype=0", "FP32[T, 3]"},
+    {"input x bf16[T, 8]\nconst w f32[3, 8]\ninput r bf16[B, 3]\ninput s i32[B+1]\n"
+     "y = ensod.Linear(x, w, -, r, s) rows=\"last\"",
+     "BF16[B, 3]"},
     {"input x f16[T, 96]\ninput s i32[B+1]\ny = ensod.Attention(x, s) heads=4 size=8",
      "FP16[T, 32]"},
     {"input x bf16[T, 8]\nconst g f32[8]\ny = ensod.LayerNorm(x, g, g, x)", "BF16[T, 8]"},
@@ -263,6 +289,29 @@ static const struct infer_case bad[] = {
     {"input x f32[2, 3]\ny = ReduceMean(x) axes=[1, -1]", "given twice"},
     {"input x f32[2, 3]\ninput a i64[1]\ny = ReduceMean(x, a)", "'a' must be"},
     {"input x f32[2, 0]\ny = ArgMax(x) axis=1", "nothing to search"},
+    {"input x f32[N, 9]\nconst k i64[1] = -1\ny, z = TopK(x, k)", "the -1 largest of 9"},
+    {"input x f32[N, 9]\nconst k i64[1] = 2\ny, z = TopK(x, k) axis=0", "chooses from the batch"},
+    {"input x f32[N, 9]\nconst k i64[2] = 2\ny, z = TopK(x, k)", "at most 1 integers"},
+    {"input x f32[N, 9]\ny, z = TopK(x)", "the -1 largest of 9"},
+    {"input x bool[N, 9]\ny, z = TopK(x) k=1", "does not take BOOL"},
+    {"input x f32[N, 9]\ny = TopK(x) k=1", "it has 1 outputs"},
+    {"input x f32[4, 5]\nconst s f32[3] = 2\ny = Resize(x, -, s)", "3 scales for 2 axes"},
+    {"input x f32[4, 5]\nconst s f32[2] = 2\ny = Resize(x, -, s) axes=[1, -1]", "given twice"},
+    {"input x f32[4, 5]\nconst s f32[1] = 2\ny = Resize(x, -, s) axes=[2]", "axis 2 lies outside"},
+    {"input x f32[4, 0]\nconst s i64[2] = 4 1\ny = Resize(x, -, -, s)", "axis 1 cannot become 1"},
+    {"input x f32[4, 5]\nconst s i64[2] = 4 -1\ny = Resize(x, -, -, s)", "axis 1 cannot become -1"},
+    {"input x f32[4, 9000000]\nconst s f32[2] = 1 0.5\ny = Resize(x, -, s)", "at most 4194304"},
+    {"input x f32[1, 1, 1]\nconst s i64[3] = 4000001 4000001 4000001\n"
+     "y = Resize(x, -, -, s)",
+     "more elements than can be addressed"},
+    {"input x f32[4, 5]\nconst s i64[2] = 8 8\n"
+     "y = Resize(x, -, -, s) keep_aspect_ratio_policy=\"odd\"",
+     "keep_aspect_ratio_policy 'odd'"},
+    {"input x f32[N, 4]\ny = Resize(x) resized_sizes=[-1, 6] resized_scales=[0.0, -1.0]",
+     "scale -1 makes no sense"},
+    {"input x f32[N, 4]\ny = Resize(x) resized_sizes=[-1, 6] resized_scales=[0.0, 0.0] "
+     "ratio_axis=0",
+     "axis 0 has no ratio"},
     {"input x f32[N, 6]\nconst s i64[2] = -1 4\ny = Reshape(x, s)", "cannot be cut into rows of 4"},
     {"input x f32[2, 6]\nconst s i64[2] = 3 5\ny = Reshape(x, s)", "12 elements cannot become 15"},
     {"input x f32[N, 6]\nconst s i64[2] = 1 6\ny = Reshape(x, s)", "a batch size is fixed"},
@@ -341,6 +390,8 @@ static const struct infer_case bad[] = {
     {"input x f32[T, 8]\nconst w f32[3, 8]\nconst b f32[4]\ny = ensod.Linear(x, w, b)",
      "must be [3]"},
     {"input x f32[T, 8]\nconst w f32[3, 8]\ny = ensod.Linear(x, w, -, x)", "residual must have"},
+    {"input x f32[T, 8]\nconst w f32[3, 8]\ninput s i64[B+1]\ny = ensod.Linear(x, w, -, -, s)",
+     "with starts it takes"},
     {"input x f32[T, 90]\ninput s i32[B+1]\ny = ensod.Attention(x, s) heads=4 size=8",
      "takes [T, 96]"},
     {"input x i32[T]\nconst w f32[50, 8]\nconst p f32[16, 8]\ny = ensod.Embedding(x, w, -, p)",

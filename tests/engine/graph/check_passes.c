@@ -278,6 +278,25 @@ static const struct pass_case layouts[] = {
      "input x f32[N, 3, 5, 5]\nconst w f32[5, 3, 1, 1]\nconst k f32[1, 1, 1, 1, 1]\n"
      "c = Conv(x, w)\ny = Mul(c, k)\noutput y",
      "ensod.Conv=1 Mul=1"},
+    {NULL, /* an upsampling path beside another: one layout through both kinds of Resize */
+     "input x f32[N, 3, 6, 8]\nconst w f32[4, 3, 3, 3]\nconst v f32[4, 4, 3, 3]\n"
+     "const u f32[2, 8, 1, 1]\nc = Conv(x, w) pads=[1, 1, 1, 1]\n"
+     "d = Conv(c, v) pads=[1, 1, 1, 1] strides=[2, 2]\nconst s f32[4] = 1 1 2 2\n"
+     "e = Resize(d, -, s) coordinate_transformation_mode=\"asymmetric\" nearest_mode=\"floor\"\n"
+     "j = Concat(c, e) axis=1\nf = Conv(j, u)\nconst n i64[2] = 9 5\n"
+     "r = Resize(f, -, -, n) mode=\"linear\" axes=[2, 3]\ny = GlobalMaxPool(r)\noutput y",
+     "Transpose=1 ensod.Conv=3 Resize=2"},
+    {NULL, /* the ratio of another axis, cubic; the best channels of each place */
+     "input x f32[N, 3, 6, 8]\nconst w f32[4, 3, 1, 1]\nc = Conv(x, w)\nconst n i64[2] = 4 4\n"
+     "r = Resize(c, -, -, n) mode=\"cubic\" axes=[2, 3] antialias=1 "
+     "keep_aspect_ratio_policy=\"not_larger\"\nconst k i64[1] = 2\nt, i = TopK(r, k) axis=1\n"
+     "y = GlobalAveragePool(t)\noutput y",
+     "Transpose=1 ensod.Conv=1 Resize=1 TopK=1"},
+    {NULL, /* channels resized with the height: turned they would lie too far apart */
+     "input x f32[N, 3, 6, 8]\nconst w f32[4, 3, 1, 1]\nc = Conv(x, w)\n"
+     "const s f32[4] = 1 2 2 1\nr = Resize(c, -, s) mode=\"linear\"\n"
+     "y = GlobalAveragePool(r)\noutput y",
+     "ensod.Conv=1 Resize=1"},
     {NULL, /* ceil_mode, dilation, depthwise, PRelu, activation and residual */
      "input x f32[N, 4, 9, 9]\nconst w f32[4, 1, 3, 3]\nconst s f32[4, 1, 1]\n"
      "p = AveragePool(x) kernel_shape=[3, 3] strides=[2, 2] ceil_mode=1 pads=[1, 1, 1, 1]\n"
@@ -647,6 +666,52 @@ START_TEST(test_passes_random_networks_lowered)
 }
 END_TEST
 
+/* One token of each sequence, for a layer that reads nothing else. */
+START_TEST(test_passes_gather)
+{
+    static const struct {
+        const char *text, *counts;
+    } gathers[] = {
+        {"p = ensod.SequencePool(x, s) mode=\"cls\"\nl = ensod.Linear(p, w) activation=5\n"
+         "y = ensod.Linear(l, v)\noutput y",
+         "ensod.SequencePool=0 ensod.Linear=2 all=2"},
+        {"p = ensod.SequencePool(x, s) mode=\"last\"\ny = ensod.Linear(p, w, -, -)\noutput y",
+         "ensod.SequencePool=0 ensod.Linear=1"},
+        {"p = ensod.SequencePool(x, s) mode=\"mean\"\ny = ensod.Linear(p, w)\noutput y",
+         "ensod.SequencePool=1 ensod.Linear=1"}, /* all tokens */
+        {"p = ensod.SequencePool(x, s) mode=\"cls\"\ny = ensod.Linear(p, w)\noutput y\noutput p",
+         "ensod.SequencePool=1 ensod.Linear=1"}, /* somebody else reads it */
+        {"p = ensod.SequencePool(x, s) mode=\"cls\"\nr = ensod.Linear(p, w, -, p)\noutput r",
+         "ensod.SequencePool=1 ensod.Linear=1"},
+    };
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(gathers); i++) {
+        char text[512];
+
+        snprintf(text, sizeof text,
+                 "input x f32[T, 8]\ninput s i32[B+1]\nconst w f32[8, 8]\nconst v f32[3, 8]\n%s",
+                 gathers[i].text);
+
+        struct enso_graph *g = text_graph(text);
+        struct enso_error err = {0};
+
+        ck_assert_msg(enso_passes_run(g, &err) == ENSO_OK, "%s\n%s", text, err.message);
+        expect_counts(g, gathers[i].counts);
+        for (size_t node = 0; node < enso_graph_n_nodes(g); node++) {
+            const struct enso_node *n = enso_graph_node(g, (int)node);
+
+            if (n->op == ENSO_OP_LINEAR && n->n_inputs > 4) { /* what it was is kept */
+                ck_assert_str_eq(enso_node_string(n, "rows", ""), i == 1 ? "last" : "cls");
+                ck_assert_int_eq(enso_node_int(n, "activation", 0), i == 0 ? 5 : 0);
+            }
+        }
+        ck_assert_int_eq(enso_passes_run(g, &err), ENSO_OK); /* a second time it stays */
+        expect_counts(g, gathers[i].counts);
+        enso_graph_destroy(g);
+    }
+}
+END_TEST
+
 START_TEST(test_passes_without_a_backend)
 {
     struct enso_graph *g = text_graph(layouts[0].before);
@@ -704,6 +769,7 @@ int main(void)
     tcase_add_loop_test(core, test_passes_layouts, 0, (int)ENSO_ARRAY_SIZE(layouts));
     tcase_add_loop_test(core, test_passes_random_networks, 0, 200);
     tcase_add_loop_test(core, test_passes_random_networks_lowered, 0, 200);
+    tcase_add_test(core, test_passes_gather);
     tcase_add_test(core, test_passes_without_a_backend);
     tcase_add_test(errors, test_passes_report_what_folding_reports);
     tcase_add_loop_test(oom, test_passes_oom, 0, 3);
