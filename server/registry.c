@@ -553,8 +553,9 @@ static void remove_queues(struct enso_served *s)
 }
 
 /* A model of a lost device loads again: onto that device, which fails and tells why, hence onto the
- * processor. Requests that wait for it fail, and those that come hear that it is loading. */
-static void move(struct enso_registry *r, struct enso_entry *e)
+ * processor. Requests that come meanwhile hear that it is loading. Gives back what served until
+ * then, NULL if it may go on. */
+static struct enso_served *move(struct enso_registry *r, struct enso_entry *e)
 {
     struct enso_served *old, *s = NULL;
     struct enso_error err = {0};
@@ -563,7 +564,7 @@ static void move(struct enso_registry *r, struct enso_entry *e)
     old = e->served;
     if (old == NULL || !enso_served_is_lost(old, NULL)) {
         (void)pthread_mutex_unlock(&r->lock);
-        return;
+        return NULL;
     }
     e->served = NULL;
     e->state = ENSO_ENTRY_LOADING;
@@ -573,13 +574,15 @@ static void move(struct enso_registry *r, struct enso_entry *e)
     enso_meters_model_replaced(&old->meters);
     (void)load(r, e, old->replicas[0].place->name, &s, &err); /* err tells */
     publish(r, e, s, &err);
-    remove_queues(old);
-    enso_served_unref(old);
+    return old;
 }
 
-/* True: there was something to do. */
+/* True: there was something to do. Requests that wait for a moved model fail when all have moved: a
+ * lane that is stuck in the driver of a lost device keeps its batch for ever, and whoever waits for
+ * that batch. */
 static bool move_lost(struct enso_registry *r)
 {
+    struct enso_served *moved = NULL;
     bool wanted;
 
     (void)pthread_mutex_lock(&r->lock);
@@ -587,8 +590,21 @@ static bool move_lost(struct enso_registry *r)
     r->move_lost = false;
     r->loader_works = wanted;
     (void)pthread_mutex_unlock(&r->lock);
-    for (size_t i = 0; wanted && i < r->n_entries && !atomic_load(&r->stopping); i++)
-        move(r, r->entries[i]);
+    for (size_t i = 0; wanted && i < r->n_entries && !atomic_load(&r->stopping); i++) {
+        struct enso_served *old = move(r, r->entries[i]);
+
+        if (old != NULL) {
+            old->next_moved = moved;
+            moved = old;
+        }
+    }
+    while (moved != NULL) {
+        struct enso_served *old = moved;
+
+        moved = old->next_moved;
+        remove_queues(old);
+        enso_served_unref(old);
+    }
     return wanted;
 }
 

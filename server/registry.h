@@ -41,9 +41,10 @@ struct enso_served {
     atomic_uint refs;
     struct enso_model *model; /* the first replica's; all answer alike */
     struct enso_replica replicas[ENSO_CONFIG_MAX_GPUS];
-    size_t n_replicas;          /* at least 1 */
-    unsigned next;              /* loop: the replica that comes first among equals */
-    struct enso_error fallback; /* why it is not where it was wanted, or empty */
+    size_t n_replicas;              /* at least 1 */
+    struct enso_served *next_moved; /* loader: what another one has replaced */
+    unsigned next;                  /* loop: the replica that comes first among equals */
+    struct enso_error fallback;     /* why it is not where it was wanted, or empty */
     struct enso_observer observer;
     struct enso_model_meters meters;
     bool truncate; /* the configuration's default */
