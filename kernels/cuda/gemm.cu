@@ -26,6 +26,18 @@ extern "C" size_t enso_cuda_gemm_workspace(size_t m, size_t k, size_t n)
     return splits == 1 ? 0 : splits * m * n * sizeof(float);
 }
 
+/* Four sums of one part; what is past the row's end is 0. */
+static __device__ __forceinline__ float4 part_sums(const struct enso_cuda_gemm &g, unsigned part,
+                                                   size_t row, size_t column)
+{
+    const float *from = g.partial + (part * g.m + row) * g.n + column;
+
+    if (g.n % 4 == 0) /* else rows are not aligned for vectors */
+        return *reinterpret_cast<const float4 *>(from);
+    return make_float4(from[0], column + 1 < g.n ? from[1] : 0.0f,
+                       column + 2 < g.n ? from[2] : 0.0f, column + 3 < g.n ? from[3] : 0.0f);
+}
+
 /* Parts in their order, then what enso_gemm_finish does: four columns a thread. */
 template <typename T>
 static __global__ void __launch_bounds__(BLOCK)
@@ -40,10 +52,12 @@ static __global__ void __launch_bounds__(BLOCK)
         float v[4] = {};
 
         for (unsigned part = 0; part < n_parts; part++) {
-            const float *from = g.partial + (part * g.m + row) * g.n + column;
+            const float4 sums = part_sums(g, part, row, column);
 
-            for (unsigned e = 0; e < 4; e++)
-                v[e] += column + e < g.n ? from[e] : 0.0f;
+            v[0] += sums.x;
+            v[1] += sums.y;
+            v[2] += sums.z;
+            v[3] += sums.w;
         }
         enso_gemm_finish<T>(g, row, column, v, vectors);
     }

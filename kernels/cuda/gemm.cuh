@@ -448,12 +448,17 @@ static __device__ __forceinline__ bool enso_gemm_vectors(const struct enso_cuda_
             (r % 8 == 0 && g.residual_column == 1 && g.residual_row % 4 == 0));
 }
 
-/* Four sums as they are, one part of several of the inner dimension. */
+/* Four sums as they are, one part of several of the inner dimension. Partial sums stand at the
+ * start of a workspace: rows of whole vectors are aligned for them. */
 static __device__ __forceinline__ void enso_gemm_part(const struct enso_cuda_gemm &g, size_t row,
                                                       size_t column, const float (&v)[4])
 {
     float *to = g.partial + ((size_t)blockIdx.y * g.m + row) * g.n + column;
 
+    if (g.n % 4 == 0) {
+        *reinterpret_cast<float4 *>(to) = make_float4(v[0], v[1], v[2], v[3]);
+        return;
+    }
 #pragma unroll
     for (unsigned e = 0; e < 4; e++)
         if (column + e < g.n)
