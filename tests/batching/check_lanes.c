@@ -596,6 +596,8 @@ START_TEST(test_lanes_storm_and_stop)
 END_TEST
 
 /* A model version is replaced under load: remove waits for its batch, jobs all end. */
+static _Atomic unsigned n_fed;
+
 static void *feed(void *arg)
 {
     struct enso_queue *q = arg;
@@ -611,6 +613,7 @@ static void *feed(void *arg)
         if (enso_scheduler_submit(s, q, sj->job, enso_clock_now_ns(), NULL) != ENSO_OK)
             break;
         sj->submitted = true;
+        atomic_fetch_add(&n_fed, 1);
     }
     return NULL;
 }
@@ -624,8 +627,10 @@ START_TEST(test_lanes_remove_queue_under_load)
     memset(&storm, 0, sizeof storm);
     ck_assert_int_eq(enso_lanes_start(&backend, NULL, 2, &storm.lanes, NULL), ENSO_OK);
     enso_scheduler_add_queue(enso_lanes_scheduler(storm.lanes), q);
+    atomic_store(&n_fed, 0);
     ck_assert_int_eq(pthread_create(&feeder, NULL, feed, q), 0);
-    sleep_us(5000);
+    for (i = 0; i < 10000 && atomic_load(&n_fed) < 8; i++) /* of a busy machine, its time */
+        sleep_us(1000);
     enso_scheduler_close_queue(enso_lanes_scheduler(storm.lanes), q);
     pthread_join(feeder, NULL);
     enso_scheduler_remove_queue(enso_lanes_scheduler(storm.lanes), q, enso_clock_now_ns());
