@@ -94,9 +94,10 @@ enum enso_activation {
  * LINEAR        y = act(x · Wᵀ + b + r).  inputs x [..., K], W, b [N] or absent, residual r (shape
  *               of y) or absent, starts [B+1] or absent.  With starts x is [T, K], y [B, N], and
  *               row i of the product is the first token of sequence i, or the last with attribute
- *               rows = "last", or zeros where it has none.  W is [N, K] when attribute transposed = 1 (PyTorch's layout,
- *               the default) and [K, N] when 0.  Attributes: activation, activation_*, transposed,
- *               dtype (an enum enso_dtype: the output's type, x's by default; a head writes F32).
+ *               rows = "last", or zeros where it has none.  W is [N, K] when attribute
+ *               transposed = 1 (PyTorch's layout, the default) and [K, N] when 0.  Attributes:
+ *               activation, activation_*, transposed, rows, dtype (an enum enso_dtype: the
+ *               output's type, x's by default; a head writes F32).
  *               The residual is added before the activation.
  * CONV_FUSED    y = act(conv(x, W) + b + r), everything NHWC: x [N, H, W, C], weight W
  *               [M, C/group, kh, kw] as in ONNX, b [M] or absent, r (shape of y) or absent.

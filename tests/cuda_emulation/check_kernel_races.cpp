@@ -283,6 +283,13 @@ void run_gemm(const bench *b)
         g.k = g.ld_a = k;
         expect(b, enso_cuda_gemm(&g, b->stream), g.m * g.n, "gemm");
     }
+    for (size_t n_sequences : {(size_t)4, (size_t)7}) { /* the later starts are wrong */
+        const struct enso_cuda_gemm_tokens rows = {b->ids, TOKENS, n_sequences == 4, b->fault};
+
+        g.k = g.ld_a = 136;
+        g.m = n_sequences;
+        expect(b, enso_cuda_gemm_gather(&g, &rows, b->stream), g.m * g.n, "gemm_gather");
+    }
     g.m = 3;
     g.k = g.ld_a = 4096;
     g.n = 12;
