@@ -3,8 +3,8 @@
  * The first or the last token of each sequence, and the layer that reads nothing else: the pooler
  * of a BERT, a classifier's head. The layer picks its rows itself.
  *
- *     SEQUENCE_POOL(x, starts) mode="cls" -> LINEAR(w, b)  ->  LINEAR(x, w, b, -, starts)
- * rows="cls"
+ *     SEQUENCE_POOL(x, starts, mode="cls") -> LINEAR(w, b)
+ *     is LINEAR(x, w, b, -, starts, rows="cls")
  *
  * For the end: passes that put something into a LINEAR make new ones without starts.
  */
