@@ -314,7 +314,7 @@ void enso_lanes_stop(struct enso_lanes *lanes)
     if (lanes->stopped)
         return;
     lanes->stopped = true;
-    enso_scheduler_stop(lanes->scheduler, enso_clock_now_ns());
+    enso_scheduler_stop(lanes->scheduler, NULL, enso_clock_now_ns());
     for (i = 0; i < lanes->n_threads; i++)
         if (lanes->threads[i].started)
             (void)pthread_join(lanes->threads[i].thread, NULL);

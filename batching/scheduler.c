@@ -242,7 +242,7 @@ void enso_scheduler_close_queue(struct enso_scheduler *s, struct enso_queue *q)
     unlock(s);
 }
 
-void enso_scheduler_remove_queue(struct enso_scheduler *s, struct enso_queue *q, uint64_t now_ns)
+static void close_and_fail(struct enso_scheduler *s, struct enso_queue *q, uint64_t now_ns)
 {
     struct enso_error err = {0};
     struct ended ended;
@@ -254,14 +254,38 @@ void enso_scheduler_remove_queue(struct enso_scheduler *s, struct enso_queue *q,
     fail_queued(q, &err, now_ns, &ended);
     unlock(s);
     call_done(&ended);
+}
 
-    lock(s);
-    while (q->n_running != 0)
-        (void)pthread_cond_wait(&s->ended, &s->mutex);
+/* Under the mutex, when nothing of it runs. */
+static void take_off(struct enso_scheduler *s, struct enso_queue *q)
+{
     enso_list_remove(&q->in_scheduler);
     q->scheduler = NULL;
     s->n_queues--;
+}
+
+void enso_scheduler_remove_queue(struct enso_scheduler *s, struct enso_queue *q, uint64_t now_ns)
+{
+    close_and_fail(s, q, now_ns);
+    lock(s);
+    while (q->n_running != 0)
+        (void)pthread_cond_wait(&s->ended, &s->mutex);
+    take_off(s, q);
     unlock(s);
+}
+
+bool enso_scheduler_try_remove_queue(struct enso_scheduler *s, struct enso_queue *q,
+                                     uint64_t now_ns)
+{
+    bool idle;
+
+    close_and_fail(s, q, now_ns);
+    lock(s);
+    idle = q->n_running == 0;
+    if (idle)
+        take_off(s, q);
+    unlock(s);
+    return idle;
 }
 
 /* ---- submit ---- */
@@ -724,14 +748,15 @@ uint64_t enso_scheduler_expire(struct enso_scheduler *s, uint64_t now_ns)
     return next;
 }
 
-void enso_scheduler_stop(struct enso_scheduler *s, uint64_t now_ns)
+void enso_scheduler_stop(struct enso_scheduler *s, const char *why, uint64_t now_ns)
 {
     struct enso_error err = {0};
     struct enso_list *node;
     struct ended ended;
 
     ended_init(&ended);
-    (void)enso_error_set(&err, ENSO_UNAVAILABLE, "ensod is shutting down");
+    (void)enso_error_set(&err, ENSO_UNAVAILABLE, "%s",
+                         why != NULL ? why : "ensod is shutting down");
     lock(s);
     s->stopping = true;
     for (node = s->queues.next; node != &s->queues; node = node->next)

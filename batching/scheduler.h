@@ -75,6 +75,10 @@ void enso_scheduler_close_queue(struct enso_scheduler *scheduler, struct enso_qu
  * running (so: not from a lane's thread, not from the loop), take it off the scheduler. */
 void enso_scheduler_remove_queue(struct enso_scheduler *scheduler, struct enso_queue *queue,
                                  uint64_t now_ns);
+/* The same without the wait: false while a batch of the queue runs, which then stays where it is,
+ * closed and empty. */
+bool enso_scheduler_try_remove_queue(struct enso_scheduler *scheduler, struct enso_queue *queue,
+                                     uint64_t now_ns) ENSO_MUST_CHECK;
 
 /* Admit the job: on ENSO_OK it is the scheduler's until done. Else it stays the caller's, err says
  * why, job->retry_after_ns when to come again (queue.h, "Admission"; ENSO_NO_MEMORY too). */
@@ -133,9 +137,10 @@ void enso_batch_run(struct enso_scheduler *scheduler, struct enso_batch *batch,
  * none. */
 uint64_t enso_scheduler_expire(struct enso_scheduler *scheduler, uint64_t now_ns);
 
-/* Fail all that is queued with ENSO_UNAVAILABLE, refuse all that comes, send the lanes home. What
- * runs is finished by its lane. For good. */
-void enso_scheduler_stop(struct enso_scheduler *scheduler, uint64_t now_ns);
+/* Fail all that is queued with ENSO_UNAVAILABLE and the sentence `why` (NULL: that ensod is
+ * shutting down), refuse all that comes, send the lanes home. What runs is finished by its lane.
+ * For good; a second call does no harm. */
+void enso_scheduler_stop(struct enso_scheduler *scheduler, const char *why, uint64_t now_ns);
 
 /* The watchdog's question: is every lane idle, or within max(30 s, ten times the predicted time of
  * the batch that it computes)? */

@@ -239,7 +239,7 @@ void enso_devices_stop(struct enso_devices *devices)
         struct enso_place *place = &devices->places[i];
 
         if (place->lanes != NULL && enso_place_is_lost(place, NULL))
-            enso_scheduler_stop(place->scheduler, enso_clock_now_ns());
+            enso_scheduler_stop(place->scheduler, NULL, enso_clock_now_ns());
         else if (place->lanes != NULL)
             enso_lanes_stop(place->lanes);
     }
@@ -431,7 +431,7 @@ int enso_place_promise(struct enso_place *place, const struct enso_model *model,
     if (place->backend->host_memory || place->backend->memory_info == NULL ||
         enso_place_is_lost(place, NULL))
         return ENSO_OK;
-    st = enso_model_lane_bytes(model, (uint64_t)batching->max_batch_tokens,
+    st = enso_model_lane_bytes(model, info->takes_text ? (uint64_t)batching->max_batch_tokens : 0,
                                (uint64_t)batching->max_batch_items, &lane_bytes, err);
     if (st == ENSO_OK && !enso_size_mul(lane_bytes, n, &all_bytes))
         st = enso_error_set(err, ENSO_TOO_LARGE, "the batches of %u lanes cannot be addressed", n);

@@ -6,7 +6,9 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "batching/scheduler.h"
 #include "server/app.h"
 #include "server/device.h"
 #include "server/registry.h"
@@ -54,6 +56,9 @@ void enso_lost_check(struct enso_app *app)
         if (place->told_lost || !enso_place_is_lost(place, &why))
             continue;
         place->told_lost = true;
+        /* what waits there would wait for a lane that may be stuck in the driver */
+        if (place->scheduler != NULL)
+            enso_scheduler_stop(place->scheduler, why.message, enso_clock_now_ns());
         act(app, &why);
     }
 }

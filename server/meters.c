@@ -391,6 +391,8 @@ void enso_meters_model_replaced(struct enso_model_meters *mm)
     if (mm->tells_load_seconds)
         enso_metrics_callback_release(mm->meters->model_load_seconds, (const char *[]){mm->model});
     mm->tells_load_seconds = false;
+    for (size_t i = 0; i < mm->n_devices; i++)
+        enso_gauge_set(mm->devices[i], 0);
 }
 
 void enso_meters_model_done(struct enso_model_meters *mm)

@@ -7,6 +7,7 @@
 #include "base/number.h"
 #include "server/app.h"
 #include "server/handlers.h"
+#include "server/lost.h"
 #include "server/registry.h"
 
 static void put_string(struct enso_buffer *b, const char *key, const char *value)
@@ -55,10 +56,12 @@ static void put_facts(struct enso_buffer *b, const struct enso_served *s, bool w
     put_string(b, "device", info->device);
     if (s->n_replicas > 1) {
         enso_buffer_puts(b, ",\"devices\":[");
-        for (size_t i = 0; i < s->n_replicas; i++) {
+        for (size_t i = 0, n = 0; i < s->n_replicas; i++) {
             const char *device = enso_model_info(s->replicas[i].model)->device;
 
-            if (i != 0)
+            if (enso_place_is_lost(s->replicas[i].place, NULL))
+                continue;
+            if (n++ != 0)
                 enso_buffer_putc(b, ',');
             enso_buffer_put_json_string(b, device, strlen(device));
         }

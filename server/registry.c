@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -31,6 +32,9 @@
 #define MAX_FOLDER_DEPTH 4
 #define PATH_SIZE 4096
 #define LOADER_NICE 10
+/* How long a batch on a lost device may take to come back before its model is left there. */
+#define MOVED_NAPS 20
+#define MOVED_NAP_NS 50000000
 #define LOADER_WAIT_NS (ENSO_NS_PER_S / 2)
 
 struct alias {
@@ -48,9 +52,10 @@ struct enso_registry {
     size_t n_aliases;
     pthread_mutex_t lock; /* guards entries' state, error, served */
     pthread_t loader;
-    bool has_loader;   /* started and not joined */
-    bool loader_works; /* under the lock: it looks at move_lost before it ends */
-    bool move_lost;    /* under the lock */
+    bool has_loader;           /* started and not joined */
+    bool loader_works;         /* under the lock: it looks at move_lost before it ends */
+    bool move_lost;            /* under the lock */
+    struct enso_served *moved; /* loader: versions that others replaced, not yet freed */
     atomic_bool stopping;
     struct enso_wakeup *bell;
 };
@@ -444,10 +449,20 @@ static void queue_limits(const struct enso_entry *e, const struct enso_model_inf
     *ret = (struct enso_queue_limits){
         .max_queue_items = (uint64_t)e->batching.max_queue_items,
         .max_batch_items = info->batched ? (uint64_t)e->batching.max_batch_items : 1,
-        .max_batch_tokens = (uint64_t)e->batching.max_batch_tokens,
+        .max_batch_tokens = info->takes_text ? (uint64_t)e->batching.max_batch_tokens : 0,
         .max_queue_delay_ns = e->batching.max_queue_delay_ns,
         .max_batch_ns = e->batching.max_batch_ns,
     };
+}
+
+/* What the model computes in, as it would be asked for. */
+static enum enso_model_dtype dtype_of(const struct enso_model *model)
+{
+    const char *dtype = enso_model_info(model)->dtype;
+
+    return strcmp(dtype, "bfloat16") == 0  ? ENSO_MODEL_DTYPE_BF16
+           : strcmp(dtype, "float16") == 0 ? ENSO_MODEL_DTYPE_FP16
+                                           : ENSO_MODEL_DTYPE_FP32;
 }
 
 /* One more replica, on the device as for enso_devices_load. A second one that would fall back to
@@ -464,6 +479,8 @@ static int load_replica(struct enso_registry *r, const struct enso_entry *e, con
     int st;
 
     enso_devices_arithmetic(&e->arithmetic, &options);
+    if (s->n_replicas != 0) /* all answer alike, also on unlike cards */
+        options.dtype = dtype_of(s->model);
     st = enso_devices_load(r->app->devices, device, &options, &p->model, &p->place, &fallback, err);
     if (st != ENSO_OK)
         return st;
@@ -547,9 +564,28 @@ static void publish(struct enso_registry *r, struct enso_entry *e, struct enso_s
 
 static void remove_queues(struct enso_served *s)
 {
-    for (size_t i = 0; i < s->n_replicas; i++)
-        enso_scheduler_remove_queue(s->replicas[i].place->scheduler, s->replicas[i].queue,
-                                    enso_clock_now_ns());
+    for (size_t i = 0; i < s->n_replicas; i++) {
+        struct enso_replica *p = &s->replicas[i];
+
+        if (!p->removed)
+            enso_scheduler_remove_queue(p->place->scheduler, p->queue, enso_clock_now_ns());
+        p->removed = true;
+    }
+}
+
+/* The same without the wait; false while a batch runs. */
+static bool try_remove_queues(struct enso_served *s)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < s->n_replicas; i++) {
+        struct enso_replica *p = &s->replicas[i];
+
+        p->removed = p->removed || enso_scheduler_try_remove_queue(p->place->scheduler, p->queue,
+                                                                   enso_clock_now_ns());
+        all = all && p->removed;
+    }
+    return all;
 }
 
 /* A model of a lost device loads again: onto that device, which fails and tells why, hence onto the
@@ -577,12 +613,33 @@ static struct enso_served *move(struct enso_registry *r, struct enso_entry *e)
     return old;
 }
 
-/* True: there was something to do. Requests that wait for a moved model fail when all have moved: a
- * lane that is stuck in the driver of a lost device keeps its batch for ever, and whoever waits for
- * that batch. */
+/* Free what moved models left behind. A lane that is stuck in the driver of a lost device keeps its
+ * batch, maybe for ever: what that batch is of stays on the list. */
+static void let_go_of_moved(struct enso_registry *r)
+{
+    static const struct timespec nap = {.tv_nsec = MOVED_NAP_NS};
+
+    for (int i = 0; i < MOVED_NAPS && r->moved != NULL && !atomic_load(&r->stopping); i++) {
+        struct enso_served **at = &r->moved;
+
+        if (i != 0)
+            (void)nanosleep(&nap, NULL); /* woken early: it looks again */
+        while (*at != NULL) {
+            struct enso_served *s = *at;
+
+            if (try_remove_queues(s)) {
+                *at = s->next_moved;
+                enso_served_unref(s);
+            } else {
+                at = &s->next_moved;
+            }
+        }
+    }
+}
+
+/* True: there was something to do. */
 static bool move_lost(struct enso_registry *r)
 {
-    struct enso_served *moved = NULL;
     bool wanted;
 
     (void)pthread_mutex_lock(&r->lock);
@@ -594,17 +651,11 @@ static bool move_lost(struct enso_registry *r)
         struct enso_served *old = move(r, r->entries[i]);
 
         if (old != NULL) {
-            old->next_moved = moved;
-            moved = old;
+            old->next_moved = r->moved;
+            r->moved = old;
         }
     }
-    while (moved != NULL) {
-        struct enso_served *old = moved;
-
-        moved = old->next_moved;
-        remove_queues(old);
-        enso_served_unref(old);
-    }
+    let_go_of_moved(r);
     return wanted;
 }
 
@@ -745,6 +796,13 @@ void enso_registry_destroy(struct enso_registry *r)
         if (e->served != NULL)
             remove_queues(e->served);
         enso_served_unref(e->served);
+    }
+    while (r->moved != NULL) {
+        struct enso_served *s = r->moved;
+
+        r->moved = s->next_moved;
+        remove_queues(s);
+        enso_served_unref(s);
     }
     enso_wakeup_destroy(r->bell);
     enso_free(r->aliases);

@@ -146,9 +146,9 @@ int enso_model_encode_tensors(const struct enso_model *model, const struct enso_
 int enso_model_warmup_sample(const struct enso_model *model, double scale,
                              struct enso_sample **ret_sample, struct enso_error *err);
 
-/* Device memory that a lane takes for the largest batch that is certain to come: of max_units (cost
- * units, see sample.h) and max_items where these are not 0, of one largest sample at least. */
-int enso_model_lane_bytes(const struct enso_model *model, uint64_t max_units, uint64_t max_items,
+/* Device memory that a lane takes for the largest batch that is certain to come: of max_tokens
+ * (texts) and max_items where these are not 0, of one largest sample at least. */
+int enso_model_lane_bytes(const struct enso_model *model, uint64_t max_tokens, uint64_t max_items,
                           size_t *ret_bytes, struct enso_error *err);
 
 /* A lane is about to close: free what the model keeps for it. Not while a batch runs on it. */

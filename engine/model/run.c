@@ -65,18 +65,17 @@ void enso_model_forget_lane(struct enso_model *m, const struct enso_lane *lane)
 }
 
 /* Sequences shape little of a text's memory; without a limit there are as many as tokens allow. */
-int enso_model_lane_bytes(const struct enso_model *m, uint64_t max_units, uint64_t max_items,
+int enso_model_lane_bytes(const struct enso_model *m, uint64_t max_tokens, uint64_t max_items,
                           size_t *ret_bytes, struct enso_error *err)
 {
     struct enso_extents e = {.n_items = 1, .n_tokens = 1, .n_sequences = 1};
 
     if (m->info.takes_text) {
-        e.n_tokens = (int64_t)ENSO_MAX((uint64_t)m->info.max_tokens, max_units);
-        if (max_units != 0)
-            e.n_sequences = (int64_t)(max_items != 0 ? ENSO_MIN(max_items, max_units) : max_units);
+        e.n_tokens = (int64_t)ENSO_MAX((uint64_t)m->info.max_tokens, max_tokens);
+        if (max_tokens != 0)
+            e.n_sequences =
+                (int64_t)(max_items != 0 ? ENSO_MIN(max_items, max_tokens) : max_tokens);
     } else if (m->info.batched) {
-        if (max_units != 0 && (max_items == 0 || max_units < max_items))
-            max_items = max_units;
         e.n_items = (int64_t)ENSO_MAX(max_items, UINT64_C(1));
     }
     return enso_context_need(m->program, &e, ret_bytes, err);

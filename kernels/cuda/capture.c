@@ -98,7 +98,8 @@ bool enso__capture_is_due(const struct enso__recording *r)
     return r->exec == NULL && !r->refused && r->n_uses >= 2;
 }
 
-/* Of the recorded ones of a slot, but for `r`, the one that was used longest ago. */
+/* Of the recorded ones of a slot, but for `r`, the one that was used longest ago, if that is long
+ * enough: sizes that take turns would else be recorded over and over. */
 static struct enso__recording *oldest_recorded(struct enso_captures *c,
                                                const struct enso__recording *r)
 {
@@ -107,7 +108,7 @@ static struct enso__recording *oldest_recorded(struct enso_captures *c,
     for (size_t i = 0; i < c->n; i++) {
         struct enso__recording *o = &c->list[i];
 
-        if (o != r && o->exec != NULL && o->slot == r->slot &&
+        if (o != r && o->exec != NULL && o->slot == r->slot && stays_until(o) < c->n_uses &&
             (oldest == NULL || o->last_use < oldest->last_use))
             oldest = o;
     }

@@ -11,8 +11,8 @@
  * nothing: it is not recorded, and not rounded up.
  *
  * What the driver keeps for a graph counts as the lane's memory (gpu_memory). Where it does not fit
- * the plan's recording that was used longest ago in that slot makes room; where there is none the
- * batch runs launch by launch.
+ * the plan's recording that was used longest ago in that slot makes room, if that is long enough;
+ * else the batch runs launch by launch.
  */
 #ifndef ENSO_KERNELS_CUDA_CAPTURE_H
 #define ENSO_KERNELS_CUDA_CAPTURE_H

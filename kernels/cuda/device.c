@@ -20,6 +20,7 @@
 /* Putting a batch on the device takes microseconds; a driver that makes code for it first, a minute
  * or two. */
 #define LAUNCH_FACTOR 30
+#define SECOND_LOOK_NS UINT64_C(1000000000)
 
 /* Compute capability of the oldest cards that kernels are built for. */
 #define OLDEST_ARCHITECTURE 75
@@ -382,6 +383,17 @@ void enso__cuda_device_close(struct enso_device *device)
     enso_free(device);
 }
 
+/* A lane has been in a call of the driver for too long. Time passes also while the process is
+ * stopped: only who still is there a second later is stuck. */
+static bool still_there(struct enso_device *device, uint64_t since_ns, uint64_t now_ns)
+{
+    if (atomic_load(&device->suspect_since_ns) == since_ns)
+        return now_ns - atomic_load(&device->suspect_seen_ns) > SECOND_LOOK_NS;
+    atomic_store(&device->suspect_seen_ns, now_ns);
+    atomic_store(&device->suspect_since_ns, since_ns);
+    return false;
+}
+
 /* Is one of its lanes stuck in a call of the driver? */
 static bool is_stuck(struct enso_device *device)
 {
@@ -393,7 +405,7 @@ static bool is_stuck(struct enso_device *device)
 
         if (since_ns != 0 && since_ns < now_ns &&
             now_ns - since_ns > device->hang_ns * LAUNCH_FACTOR)
-            return true;
+            return still_there(device, since_ns, now_ns);
     }
     return false;
 }

@@ -33,6 +33,9 @@ struct enso_device {
      * ENSO__CUDA_NOT_LAUNCHING, or 0 for a place that no lane has. A call of the driver may never
      * come back: whoever asks for the state sees it. */
     _Atomic uint64_t launching_since_ns[ENSO__CUDA_WATCHED];
+    _Atomic uint64_t
+        suspect_since_ns;             /* of these, the one that took too long when last looked at */
+    _Atomic uint64_t suspect_seen_ns; /* when that was first seen */
     unsigned long_percent;            /* see struct enso_device_options */
     struct enso__cuda_memory *memory; /* memory.h */
     struct enso__cuda_watch *watch;   /* watch.h */

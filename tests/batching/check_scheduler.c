@@ -137,6 +137,34 @@ START_TEST(test_scheduler_delay_is_the_queues_own)
 }
 END_TEST
 
+/* A batch that may never come back: its queue stays, closed and empty, and nobody waits. */
+START_TEST(test_scheduler_try_remove)
+{
+    struct enso_batch *batch;
+    struct fake_job a, b, c;
+    uint64_t wake;
+
+    start(&(struct enso_queue_limits){.max_batch_items = 4}, MS, 0);
+    send(sched, queue, &a, 1, 4, 'a');
+    ck_assert(enso_scheduler_take(sched, 0, fake_now, &batch, &wake));
+    send(sched, queue, &b, 1, 4, 'b');
+    ck_assert(!enso_scheduler_try_remove_queue(sched, queue, fake_now));
+    ck_assert_uint_eq(a.n_done, 0);
+    ck_assert_uint_eq(b.n_done, 1);
+    ck_assert_int_eq(b.status, ENSO_UNAVAILABLE);
+    fake_job(&c, 1, 4, 'c');
+    ck_assert_int_eq(enso_scheduler_submit(sched, queue, c.job, fake_now, NULL), ENSO_UNAVAILABLE);
+    enso_job_destroy(c.job);
+    ck_assert(!enso_scheduler_try_remove_queue(sched, queue, fake_now));
+    enso_batch_run(sched, batch, NULL, fake_clock);
+    ck_assert_uint_eq(a.n_done, 1);
+    ck_assert(enso_scheduler_try_remove_queue(sched, queue, fake_now));
+    enso_queue_destroy(queue);
+    enso_scheduler_stop(sched, NULL, fake_now);
+    enso_scheduler_destroy(sched);
+}
+END_TEST
+
 /* ---- deadlines ---- */
 
 START_TEST(test_scheduler_expired_work_is_dropped_before_compute)
@@ -375,7 +403,7 @@ START_TEST(test_scheduler_remove_and_stop_fail_what_is_queued)
     send(sched, queue, &a, 2, 4, 'a');
     send(sched, queue, &b, 1, 4, 'b');
     batch = take(sched, 0);
-    enso_scheduler_stop(sched, fake_now);
+    enso_scheduler_stop(sched, NULL, fake_now);
     ck_assert_int_eq(b.status, ENSO_UNAVAILABLE);
     ck_assert_uint_eq(a.n_done, 0); /* has a sample on the lane */
     enso_batch_run(sched, batch, NULL, fake_clock);
@@ -464,7 +492,7 @@ static struct played play(bool with_heavy, uint64_t light_every_ns)
     played.p99_ns = waits[played.n * 99 / 100];
     enso_queue_destroy(q_light);
     enso_queue_destroy(q_heavy);
-    enso_scheduler_stop(s, fake_now);
+    enso_scheduler_stop(s, NULL, fake_now);
     enso_scheduler_destroy(s);
     return played;
 }
@@ -520,7 +548,7 @@ START_TEST(test_scheduler_saturated_models_share_time)
         enso_scheduler_remove_queue(sched, q[i], fake_now);
         enso_queue_destroy(q[i]);
     }
-    enso_scheduler_stop(sched, fake_now);
+    enso_scheduler_stop(sched, NULL, fake_now);
     enso_scheduler_destroy(sched);
 }
 END_TEST
@@ -550,7 +578,7 @@ START_TEST(test_scheduler_unpredicted_batch_is_charged)
         enso_scheduler_remove_queue(sched, q[i], fake_now);
         enso_queue_destroy(q[i]);
     }
-    enso_scheduler_stop(sched, fake_now);
+    enso_scheduler_stop(sched, NULL, fake_now);
     enso_scheduler_destroy(sched);
 }
 END_TEST
@@ -590,7 +618,7 @@ START_TEST(test_scheduler_predicted_wait_beside_another_model)
         enso_scheduler_remove_queue(sched, q[i], fake_now);
         enso_queue_destroy(q[i]);
     }
-    enso_scheduler_stop(sched, fake_now);
+    enso_scheduler_stop(sched, NULL, fake_now);
     enso_scheduler_destroy(sched);
 }
 END_TEST
@@ -623,7 +651,7 @@ START_TEST(test_scheduler_no_credit_for_idle_time)
         enso_scheduler_remove_queue(sched, q[i], fake_now);
         enso_queue_destroy(q[i]);
     }
-    enso_scheduler_stop(sched, fake_now);
+    enso_scheduler_stop(sched, NULL, fake_now);
     enso_scheduler_destroy(sched);
 }
 END_TEST
@@ -1002,6 +1030,7 @@ int main(void)
     tcase_add_test(core, test_scheduler_job_over_two_lanes);
     tcase_add_test(core, test_scheduler_queue_delay);
     tcase_add_test(core, test_scheduler_delay_is_the_queues_own);
+    tcase_add_test(core, test_scheduler_try_remove);
     tcase_add_test(core, test_scheduler_expired_work_is_dropped_before_compute);
     tcase_add_test(core, test_scheduler_expire_while_lanes_are_busy);
     tcase_add_test(core, test_scheduler_expired_frees_the_queue);

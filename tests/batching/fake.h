@@ -246,7 +246,7 @@ static inline void finish(void)
 {
     enso_scheduler_remove_queue(sched, queue, fake_now);
     enso_queue_destroy(queue);
-    enso_scheduler_stop(sched, fake_now);
+    enso_scheduler_stop(sched, NULL, fake_now);
     enso_scheduler_destroy(sched);
 }
 
