@@ -100,6 +100,24 @@ class Lost(unittest.TestCase):
         d = self.hang("exit")
         self.assertEqual(d.process.wait(PATIENCE), 1)
 
+    @unittest.skipIf(SANITIZED, "sleeps for a minute, which the plain build does too")
+    def test_stuck_in_a_launch_moves(self):
+        """A call of the driver that never comes back keeps its lane and its request; all else goes on elsewhere."""
+        d = self.start("cpu", env={"ENSO_CUDA_EMULATED_HANG_MS": "600000", "ENSO_CUDA_EMULATED_PATIENCE_MS": "2000",
+                                   "ENSOD_DRAIN_TIMEOUT": "1s"})
+        with open(self.wish + ".new", "w") as f:
+            f.write("launch:stuck")
+        os.rename(self.wish + ".new", self.wish)
+        stuck = threading.Thread(target=lambda: d.post("/v1/classify", QUESTION), daemon=True)
+        stuck.start()
+        self.wait("the models move", lambda: d.get("/ready")[0] == 200 and self.devices(d) == {"cpu"})
+        self.assertEqual(self.up(d), 0)
+        for _ in range(3):
+            self.assertEqual(d.post("/v1/classify", QUESTION)[0], 200)
+        start = time.monotonic()
+        self.assertEqual(d.stop(), 0)
+        self.assertLess(time.monotonic() - start, 10)
+
     def stay(self, policy):
         d = self.start(policy)
         self.lose(d)

@@ -365,6 +365,10 @@ START_TEST(test_device_more_lanes_than_fit)
     ck_assert_uint_eq(atomic_load(&place->promised_bytes), one);
     enso_place_release(place, one);
     ck_assert_uint_eq(atomic_load(&place->promised_bytes), 0);
+    batching.max_batch_tokens = 1 << 14; /* of texts: pictures have none */
+    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, model, &batching, &first, &err), &err);
+    ck_assert_uint_eq(first, one);
+    enso_place_release(place, first);
 
     place->n_lanes = 3; /* each as much; a second model beside the first's batches, or not */
     told_free[0] = 6 * one;
