@@ -574,19 +574,22 @@ class Life(unittest.TestCase):
 
     def test_full_queue_is_429_with_retry_after(self):
         d = Daemon(config="[batching]\nmax_queue_items = 8\n")
-        seen = []
+        seen, refused = [], []
 
-        def client():
-            seen.append(d.post("/v1/classify", {"model": "intents", "input": ["x y z " * 50] * 6}))
+        def client():  # on a busy machine a single round may come one by one
+            for _ in range(50):
+                answer = d.post("/v1/classify", {"model": "intents", "input": ["x y z " * 50] * 6})
+                (refused if answer[0] == 429 else seen).append(answer)
+                if refused:
+                    break
         threads = [threading.Thread(target=client) for _ in range(40)]
         for t in threads:
             t.start()
         for t in threads:
             t.join()
         d.stop()
-        refused = [a for a in seen if a[0] == 429]
-        self.assertEqual(len([a for a in seen if a[0] == 200]) + len(refused), 40)
         self.assertTrue(refused)
+        self.assertEqual({a[0] for a in seen}, {200})
         for _, head, _ in refused:
             self.assertGreaterEqual(int(head["Retry-After"]), 1)
 
