@@ -141,7 +141,8 @@ static bool follow(struct walk *w, int value, float *dst, size_t max, size_t *re
     }
     if (v->producer < 0 || v->dtype != ENSO_DTYPE_F32) /* integers are known or not */
         return false;
-    return follow_node(w, enso_graph_node(w->c->g, v->producer), dst, max, ret_n);
+    size_t n = *ret_n; /* of the tensor: [1, 2] and [2, 1] make four of lists of two */
+    return follow_node(w, enso_graph_node(w->c->g, v->producer), dst, max, ret_n) && *ret_n == n;
 }
 
 int enso__op_floats(struct enso__infer *c, size_t i, float *dst, size_t max, size_t *ret_n,

@@ -472,5 +472,5 @@ int enso_graph_infer(struct enso_graph *g, struct enso_error *err)
     for (size_t i = 0; i < n && st == ENSO_OK; i++)
         st = enso_graph_infer_node(g, order[i], err);
     enso_free(order);
-    return st;
+    return st == ENSO_OK ? enso__check_resized(g, err) : st;
 }

@@ -147,14 +147,17 @@ enum enso_activation {
  *                 ONNX opset 19 (resolved by inference, which knows the shapes).
  * GELU            attribute approximate ("none", "tanh"). CLIP bounds are scalars or absent.
  * TOP_K           k (I64 [1], known at load) is input 1; inference puts it into an attribute "k"
- * and passes drop the input. Both outputs are always there. Equal elements: the lower index first;
- * a NaN is larger than any number; sorted whatever "sorted" says. RESIZE          scales (F32) or
- * sizes (I64) are inputs 2 and 3 as in ONNX opset 19, known at load; input 1 (roi) is not read.
- * Inference turns axes, keep_aspect_ratio_policy and the list into attributes that kernels read,
- * and passes drop the inputs: resized_sizes   per axis: its size in the output, or -1: it stays as
- * it is resized_scales  per axis: output / input as the model gives it, or 0: the quotient of the
- * sizes ratio_axis      -1, or the axis whose quotient is the scale of them all nearest_mode may be
- * "simple" (Resize of opset 10: up where an axis shrinks, else down).
+ *                 and passes drop the input. Both outputs are always there. Equal elements: the
+ *                 lower index first; a NaN is larger than any number; sorted whatever "sorted"
+ *                 says.
+ * RESIZE          scales (F32) or sizes (I64) are inputs 2 and 3 as in ONNX opset 19, known at
+ *                 load; input 1 (roi) is not read. Inference turns axes, keep_aspect_ratio_policy
+ *                 and the list into attributes that kernels read, and passes drop the inputs:
+ *                 resized_sizes (per axis: its size in the output, or -1: it stays as it is),
+ *                 resized_scales (per axis: output / input as the model gives it, or 0: the
+ *                 quotient of the sizes), ratio_axis (-1, or the axis whose quotient is the scale
+ *                 of them all). nearest_mode may be "simple" (Resize of opset 10: up where an axis
+ *                 shrinks, else down).
  */
 
 /* What sort of operator it is, where that is all one needs to know. */

@@ -134,6 +134,8 @@ int enso__infer_pool(struct enso__infer *c);
 int enso__infer_global_pool(struct enso__infer *c);
 /* resize.c */
 int enso__infer_resize(struct enso__infer *c);
+/* After all nodes: what is resized in the whole graph is not too much. */
+int enso__check_resized(const struct enso_graph *g, struct enso_error *err) ENSO_MUST_CHECK;
 /* network.c */
 int enso__infer_batch_norm(struct enso__infer *c);
 int enso__infer_instance_norm(struct enso__infer *c);

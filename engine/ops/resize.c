@@ -10,9 +10,11 @@
 #include "engine/ops/ops_internal.h"
 
 #define STAYS (-1)
-/* Most elements of a resized axis, before and after: minutes of sound. What kernels keep of an axis
- * grows with it. */
-#define LONGEST (1 << 22)
+/* Most elements of a resized axis, before and after: many seconds of sound. What kernels keep of an
+ * axis grows with it. */
+#define LONGEST (1 << 18)
+/* The same of all resized axes of a graph: about 64 MiB of taps. */
+#define LONGEST_ALL (1 << 21)
 
 /* What the attributes say, by axis of x. */
 struct resizing {
@@ -89,6 +91,8 @@ static int from_scales(struct enso__infer *c, const size_t *axes, size_t n_axes,
                              "the scales '%s' are not known when the model is loaded; export the "
                              "model with fixed sizes",
                              enso__op_in(c, 2)->name);
+    if (enso__op_in(c, 2)->shape.rank != 1)
+        return enso__op_fail(c, ENSO_CORRUPT, "the scales are no list");
     if (n != n_axes)
         return enso__op_fail(c, ENSO_CORRUPT, "%zu scales for %zu axes", n, n_axes);
     for (size_t i = 0; i < n; i++) {
@@ -246,4 +250,26 @@ int enso__infer_resize(struct enso__infer *c)
         if (r.sizes[i] != STAYS)
             y.dims[i] = enso_dim_fixed(r.sizes[i]);
     return st == ENSO_OK ? enso__op_out(c, 0, x->dtype, &y) : st;
+}
+
+int enso__check_resized(const struct enso_graph *g, struct enso_error *err)
+{
+    int64_t sum = 0;
+
+    for (size_t node = 0; node < enso_graph_n_nodes(g); node++) {
+        const struct enso_node *n = enso_graph_node(g, (int)node);
+        size_t rank = 0;
+        const int64_t *sizes =
+            n->op == ENSO_OP_RESIZE ? enso_node_ints(n, "resized_sizes", &rank) : NULL;
+
+        for (size_t i = 0; sizes != NULL && i < rank; i++)
+            if (sizes[i] != STAYS) /* neither is more than LONGEST */
+                sum += enso_graph_value(g, n->inputs[0])->shape.dims[i].factor + sizes[i];
+        if (sum > LONGEST_ALL)
+            return enso_error_set(err, ENSO_UNSUPPORTED,
+                                  "node '%.80s' (Resize): the axes that the model resizes have "
+                                  "more than %d elements, before and after; use smaller images",
+                                  n->name, LONGEST_ALL);
+    }
+    return ENSO_OK;
 }

@@ -13,9 +13,9 @@
  *   low    products, convolutions, attention and embeddings, and what reads their results
  *   F32    what the device does not compute in the type; what ends the graph and would lose by it
  *          (softmax, sigmoid, unit vectors: probabilities and embeddings leave with all their
- *          digits, at the cost of a few rows); what prepares an input before the first product
- *          (a picture's mean is subtracted before rounding, not after; positions that come as
- *          integers are counted in F32, bf16 has no 257)
+ *          digits, at the cost of a few rows; scores that are ranked); what prepares an input
+ * before the first product (a picture's mean is subtracted before rounding, not after; positions
+ * that come as integers are counted in F32, bf16 has no 257)
  *
  * What only moves or maps elements follows its inputs: between two F32 nodes nothing is rounded,
  * since no product would gain by it. A cast stands where the place changes, one for all readers of
@@ -106,7 +106,8 @@ static bool is_mover(enum enso_op op)
 static bool is_delicate_end(enum enso_op op)
 {
     return op == ENSO_OP_SOFTMAX || op == ENSO_OP_LOG_SOFTMAX || op == ENSO_OP_SIGMOID ||
-           op == ENSO_OP_L2_NORMALIZE;
+           op == ENSO_OP_L2_NORMALIZE || op == ENSO_OP_TOP_K || op == ENSO_OP_ARG_MAX ||
+           op == ENSO_OP_ARG_MIN;
 }
 
 static bool can_write_f32(enum enso_op op)
@@ -196,7 +197,7 @@ static void place_backwards(struct lowering *l, int node)
     if (n_outputs + count_activations(l, n->inputs, n->n_inputs) == 0 || n->op == ENSO_OP_SHAPE ||
         n->op == ENSO_OP_SIZE) /* these read no elements */
         return;
-    l->ends[node] = n_outputs > 0 && (is_mover(n->op) || is_delicate_end(n->op)) &&
+    l->ends[node] = ((n_outputs > 0 && is_mover(n->op)) || is_delicate_end(n->op)) &&
                     (after & FACT_READ_LOW) == 0;
     place = fixed_place(l, node);
     l->places[node] = (uint8_t)place;

@@ -30,7 +30,7 @@ struct top_k_work {
     const unsigned char *x;
     unsigned char *values, *workspace;
     int64_t *places;
-    size_t n, inner, k, bytes; /* bytes of an element */
+    size_t n, inner, n_rows, n_heaps, k, bytes; /* bytes of an element */
 };
 
 /* ---- keys ---- */
@@ -144,7 +144,7 @@ static void select_best(const struct top_k_work *w, const unsigned char *x, stru
     }
 }
 
-static size_t scratch_bytes(size_t k)
+static size_t heap_bytes(size_t k)
 {
     return enso__align(k * sizeof(struct candidate));
 }
@@ -152,9 +152,10 @@ static size_t scratch_bytes(size_t k)
 static void top_k_piece(void *arg, size_t first, size_t last, unsigned thread)
 {
     const struct top_k_work *w = arg;
-    struct candidate *heap = (struct candidate *)(w->workspace + thread * scratch_bytes(w->k));
 
     for (size_t row = first; row < last; row++) {
+        size_t place = w->n_rows == w->n_heaps ? row : thread;
+        struct candidate *heap = (struct candidate *)(w->workspace + place * heap_bytes(w->k));
         size_t outer = row / w->inner, inner = row % w->inner;
         const unsigned char *x = w->x + (outer * w->n * w->inner + inner) * w->bytes;
 
@@ -168,12 +169,28 @@ static void top_k_piece(void *arg, size_t first, size_t last, unsigned thread)
     }
 }
 
+/* Lines of x along the axis. */
+static size_t count_rows(const struct top_k *op, const struct enso_tensor *x)
+{
+    int axis = x->rank == 0 ? -1 : enso__axis(op->axis, x->rank);
+
+    return axis < 0 ? 0
+                    : enso__count(x->dims, 0, (size_t)axis) *
+                          enso__count(x->dims, (size_t)axis + 1, x->rank);
+}
+
+/* One for each thread; where there are no more rows than threads, one for each row. */
+static size_t count_heaps(const struct top_k *op, size_t n_rows)
+{
+    return ENSO_MIN((size_t)op->bound.n_threads, n_rows);
+}
+
 static size_t top_k_workspace(const struct enso_bound *bound, const struct enso_step *step,
                               const struct enso_tensor *tensors)
 {
-    (void)step;
-    (void)tensors;
-    return bound->n_threads * scratch_bytes(((const struct top_k *)bound)->k);
+    const struct top_k *op = (const struct top_k *)bound;
+
+    return count_heaps(op, count_rows(op, &tensors[step->inputs[0]])) * heap_bytes(op->k);
 }
 
 static int top_k_run(const struct enso__call *call, struct enso_error *err)
@@ -186,7 +203,7 @@ static int top_k_run(const struct enso__call *call, struct enso_error *err)
     if (axis < 0)
         return enso__run_error(call, err, ENSO_INVALID, "axis %lld of a tensor of rank %u",
                                (long long)op->axis, x->rank);
-    size_t outer = enso__count(x->dims, 0, (size_t)axis);
+    size_t outer = enso__count(x->dims, 0, (size_t)axis), n_rows = count_rows(op, x);
     struct top_k_work w = {.op = op,
                            .x = x->data,
                            .values = values->data,
@@ -194,6 +211,8 @@ static int top_k_run(const struct enso__call *call, struct enso_error *err)
                            .places = places->data,
                            .n = (size_t)x->dims[axis],
                            .inner = enso__count(x->dims, (size_t)axis + 1, x->rank),
+                           .n_rows = n_rows,
+                           .n_heaps = count_heaps(op, n_rows),
                            .k = op->k,
                            .bytes = enso_dtype_row_bytes(op->dtype, 1)};
     size_t n_results = outer * op->k * w.inner;
@@ -203,7 +222,7 @@ static int top_k_run(const struct enso__call *call, struct enso_error *err)
         n_results != (size_t)enso_tensor_count(places) || places->dtype != ENSO_DTYPE_I64)
         return enso__run_error(call, err, ENSO_INTERNAL, "the best %zu of %s are not %s", op->k,
                                enso__dims_text(x).s, enso__dims_text(values).s);
-    enso__parallel(call, outer * w.inner, w.n * 8 + op->k * 64, top_k_piece, &w);
+    enso__parallel(call, n_rows, w.n * 8 + op->k * 64, top_k_piece, &w);
     return ENSO_OK;
 }
 

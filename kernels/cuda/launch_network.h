@@ -51,8 +51,8 @@ struct enso_cuda_reduce {
 int enso_cuda_reduce(const struct enso_cuda_reduce *r, const void *x, void *y, cudaStream_t stream);
 
 /* y[o, i] = where along the middle of x [n_outer, n, n_inner] the largest (min: smallest) element
- * stands; the first of equal ones, or the last; a NaN wins, the first of them. n >= 1. All types.
- */
+ * stands; the first of equal ones, or the last; a NaN wins, the first of them. n >= 1.
+ * All types. */
 int enso_cuda_arg(enum enso_dtype dtype, bool min, bool last, const void *x, int64_t *y,
                   size_t n_outer, size_t n, size_t n_inner, cudaStream_t stream);
 
@@ -62,8 +62,7 @@ int enso_cuda_arg(enum enso_dtype dtype, bool min, bool last, const void *x, int
 size_t enso_cuda_most_k(enum enso_dtype dtype);
 /* The k largest (else smallest) elements along the middle of x [n_outer, n, n_inner], the best
  * first, of equal ones the first; a NaN is larger than any number. values and places are
- * [n_outer, k, n_inner]. k <= n < UINT32_MAX, k <= enso_cuda_most_k. All types but BOOL.
- */
+ * [n_outer, k, n_inner]. k <= n < UINT32_MAX and at most enso_cuda_most_k. All types but BOOL. */
 int enso_cuda_top_k(enum enso_dtype dtype, bool largest, const void *x, void *values,
                     int64_t *places, size_t n_outer, size_t n, size_t n_inner, size_t k,
                     cudaStream_t stream);
@@ -190,8 +189,8 @@ int enso_cuda_product_plain(enum enso_dtype dtype, const struct enso_cuda_produc
 
 /* Ragged batches: starts[0 .. n_sequences] begins with 0, does not decrease and ends with at most
  * n_tokens; else *fault becomes ENSO_CUDA_FAULT_STARTS. Nothing wrong is read whatever it holds.
- * Tokens behind its last entry are padding: nothing reads them, and their rows of y become zeros.
- */
+ * Tokens behind its last entry are padding: nothing reads them, and their rows of y become
+ * zeros. */
 
 /* Queries of a tile, the unit of work that flash_attention.cu is cut into. */
 #define ENSO_CUDA_QUERY_TILE 64
@@ -223,8 +222,8 @@ int enso_cuda_attention(const struct enso_cuda_attention *a, cudaStream_t stream
  * prepare: once for each card, type and size, with the card selected, before the first run; it asks
  * for the shared memory the kernel needs. *ret_blocks: how many blocks the card holds at a time, to
  * be given to every run; 0: the kernel is not for this.
- * takes: the kernel takes this call, which needs tensors aligned to 16 bytes (and a scale above 0).
- */
+ * takes: the kernel takes this call, which needs tensors aligned to 16 bytes (and a scale
+ * above 0). */
 int enso_cuda_flash_prepare(enum enso_dtype dtype, size_t size, int architecture,
                             unsigned *ret_blocks);
 bool enso_cuda_flash_takes(const struct enso_cuda_attention *a);

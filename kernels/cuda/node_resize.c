@@ -9,6 +9,10 @@
 #include "kernels/cuda/launch_network.h"
 #include "kernels/nodes/resize.h"
 
+/* One thread adds all taps of an element, one after the other: with more of them a batch would run
+ * for so long that the device would be taken for lost. */
+#define MOST_TAPS (1 << 14)
+
 struct resize {
     struct enso_bound bound;
     struct enso__resize r; /* its lists are in device memory */
@@ -94,6 +98,16 @@ static int raise_tables(struct resize *op, const struct enso__resize *made, stru
     return st;
 }
 
+/* Taps of an element over all axes; an axis has at most 2^21 (nodes/resize.c). */
+static uint64_t count_taps(const struct enso__resize *r)
+{
+    uint64_t n = 1;
+
+    for (size_t i = 0; i < r->n_axes; i++)
+        n *= r->tables[i].resized ? r->tables[i].n_taps : 1;
+    return n;
+}
+
 int enso__cuda_bind_resize(const struct enso__bind *b, struct enso_bound **ret,
                            struct enso_error *err)
 {
@@ -107,6 +121,10 @@ int enso__cuda_bind_resize(const struct enso__bind *b, struct enso_bound **ret,
     int st = enso__resize_bind(b, &made, err);
     if (st == ENSO_OK && !made.nearest && !enso__cuda_is_float(op->dtype))
         st = enso__unsupported(b, err, "mode linear or cubic of %s", enso_dtype_name(op->dtype));
+    if (st == ENSO_OK && count_taps(&made) > MOST_TAPS)
+        st = enso__unsupported(b, err,
+                               "antialias over %llu elements for each one; the GPU adds at most %d",
+                               (unsigned long long)count_taps(&made), MOST_TAPS);
     if (st == ENSO_OK)
         st = raise_tables(op, &made, err);
     enso__resize_done(&made);

@@ -3,7 +3,10 @@
  * What Resize means, for every device: see resize.h. The formulas are those of ONNX's operator
  * description (opset 19) and, where that leaves something open, of its reference implementation:
  * taps outside of the input read its edge, align_corners and half_pixel_symmetric reckon with the
- * length that the scale asks for, which need not be whole. Positions are made in double.
+ * length that the scale asks for, which need not be whole. Positions are made in double, but where
+ * nearest goes by a given scale their quotient is rounded to float: a scale of 1/3 is a float that
+ * is a little larger, and three times it must be position 1, as it is for those who reckon in
+ * float.
  */
 #include "ensod_build.h"
 
@@ -11,6 +14,9 @@
 
 #include <math.h>
 #include <string.h>
+
+/* Most entries of a table: 16 MiB with the weights. */
+#define MOST_ENTRIES ((size_t)1 << 21)
 
 enum coordinates {
     HALF_PIXEL,
@@ -41,6 +47,7 @@ struct how {
 struct axis {
     int64_t in, out;
     double from, to, length;
+    bool given; /* the model gives the scale, as a float */
 };
 
 static int find(const char *const *names, size_t n, const char *name)
@@ -80,16 +87,24 @@ static int read_how(const struct enso__bind *b, struct how *h, struct enso_error
     return ENSO_OK;
 }
 
+/* at / scale; see the head. */
+static double by_scale(const struct how *h, const struct axis *a, double at)
+{
+    double quotient = at * a->from / a->to;
+
+    return h->mode == NEAREST && a->given ? (double)(float)quotient : quotient;
+}
+
 /* Where position x of the output lies in the input. */
 static double position(const struct how *h, const struct axis *a, int64_t x)
 {
-    double middle = ((double)x + 0.5) * a->from / a->to - 0.5;
+    double middle = by_scale(h, a, (double)x + 0.5) - 0.5;
 
     switch (h->coordinates) {
     case ALIGN_CORNERS:
         return x == 0 ? 0 : (double)x * (double)(a->in - 1) / (a->length - 1);
     case ASYMMETRIC:
-        return (double)x * a->from / a->to;
+        return by_scale(h, a, (double)x);
     case PYTORCH_HALF_PIXEL:
         return a->length > 1 ? middle : 0;
     case HALF_PIXEL_SYMMETRIC:
@@ -137,8 +152,8 @@ static double filter(const struct how *h, double distance)
     return d < 2 ? ((c * d - 5 * c) * d + 8 * c) * d - 4 * c : 0;
 }
 
-/* How much wider than in the input's raster the filter is: to take all in when the image shrinks.
- */
+/* How much wider than in the input's raster the filter is, to take all in when the image
+ * shrinks. */
 static double stretch(const struct how *h, const struct axis *a)
 {
     return h->antialias && a->to < a->from ? a->from / a->to : 1;
@@ -204,8 +219,8 @@ static int make_table(const struct enso__bind *b, const struct how *h, const str
     int64_t before;
     size_t n;
 
-    /* Inference keeps to this; what is not true of attributes from a file would make giant tables.
-     */
+    /* Inference keeps to this; what is not true of attributes from a file would make giant
+     * tables. */
     if (a->in > INT32_MAX ||
         (a->out > 0 && !(a->length > 0.49 && fabs(a->length - (double)a->out) < 2)))
         return enso__unsupported(b, err, "an axis of %lld that becomes %lld by a scale of %g",
@@ -214,8 +229,12 @@ static int make_table(const struct enso__bind *b, const struct how *h, const str
                                      .in = a->in,
                                      .out = a->out,
                                      .n_taps = a->out > 0 ? count_taps(h, a, &before) : 1};
-    if (!enso_size_mul((size_t)a->out, t->n_taps, &n) || !enso_size_mul(n, sizeof(float), &n))
-        return enso_error_no_memory(err, "the taps of a Resize");
+    if (!enso_size_mul((size_t)a->out, t->n_taps, &n) || n > MOST_ENTRIES)
+        return enso__unsupported(b, err,
+                                 "an axis of %lld that becomes %lld takes %zu elements for each "
+                                 "one, but a table holds at most %zu in all",
+                                 (long long)a->in, (long long)a->out, t->n_taps, MOST_ENTRIES);
+    n *= sizeof(float);
     t->places = enso_alloc(n + 1);
     t->weights = h->mode == NEAREST ? NULL : enso_alloc(n + 1);
     if (t->places == NULL || (t->weights == NULL && h->mode != NEAREST))
@@ -274,6 +293,7 @@ int enso__resize_bind(const struct enso__bind *b, struct enso__resize *ret, stru
             a.from = 1;
             a.to = (double)scales[d];
             a.length = (double)a.in * a.to;
+            a.given = true;
         }
         st = make_table(b, &h, &a, &ret->tables[i], err);
     }

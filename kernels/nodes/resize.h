@@ -4,8 +4,8 @@
  * few input positions, its taps; positions and weights depend on the axis alone, whatever the mode,
  * so they are made once, when the node is bound:
  *
- *     y[o, a, b, c, i] = sum over taps (p, q, r) of wa[p] · wb[q] · wc[r] · x[o, A[p], B[q], C[r],
- * i]
+ *     y[o, a, b, c, i] = sum over taps (p, q, r) of
+ *                        wa[p] · wb[q] · wc[r] · x[o, A[p], B[q], C[r], i]
  *
  * Up to three neighbouring axes are resized (an image's height and width wherever its channels
  * are); the axes before and behind them are `outer` and `inner`.

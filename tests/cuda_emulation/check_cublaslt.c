@@ -269,12 +269,66 @@ START_TEST(test_cublaslt_halves)
 }
 END_TEST
 
+/* The last token of each sequence, of one or two: read out of x, then multiplied by the library. */
+static void check_starts(const struct product *p)
+{
+    struct operands o = operands_new(p);
+    const enum enso_dtype dtype = ENSO_DTYPE_F16;
+    size_t mn = (size_t)(p->m * p->n), mk = (size_t)(p->m * p->k), k = (size_t)p->k, n_tokens = 0;
+    uint16_t *w = halves_new(dtype, o.w, (size_t)(p->n * p->k)), *rows = halves_new(dtype, o.x, mk);
+    uint16_t *bias = halves_new(dtype, o.bias, (size_t)p->n);
+    uint16_t *x = calloc(2 * mk, sizeof(*x));
+    int32_t *starts = calloc((size_t)p->m + 1, sizeof(*starts));
+    float *got = malloc(mn * sizeof(*got));
+    unsigned long before = n_products();
+    struct rig r;
+
+    ck_assert(x != NULL && starts != NULL && got != NULL);
+    for (size_t i = 0; i < (size_t)p->m; i++) {
+        n_tokens += 1 + i % 2;
+        starts[i + 1] = (int32_t)n_tokens;
+        memcpy(x + (n_tokens - 1) * k, rows + i * k, k * sizeof(*x));
+    }
+    fill_results(p, &o);
+    rig_init(&r, "cuda", 1);
+    rig_input(&r, dtype, 2, DIMS((int64_t)n_tokens, p->k), x);
+    rig_constant(&r, ENSO_DTYPE_F32, 2, DIMS(p->n, p->k), o.w);
+    rig_constant(&r, ENSO_DTYPE_F32, 1, DIMS(p->n), o.bias);
+    rig_absent(&r);
+    rig_input(&r, ENSO_DTYPE_I32, 1, DIMS(p->m + 1), starts);
+    rig_node(&r, ENSO_OP_LINEAR, 1);
+    enso_graph_set_string(r.graph, r.node, "rows", "last");
+    enso_graph_set_int(r.graph, r.node, "activation", p->activation);
+    rig_run(&r);
+    ck_assert_uint_eq(n_products(), before + 1);
+    enso_f16_to_f32(r.outputs[0].data, got, mn);
+    rig_near("starts", got, o.y, mn, 1e-5, 0x1.02p-11);
+    rig_done(&r);
+    free(w);
+    free(rows);
+    free(bias);
+    free(x);
+    free(starts);
+    free(got);
+    operands_free(&o);
+}
+
+START_TEST(test_cublaslt_starts)
+{
+    struct product p = {
+        .n = 16, .k = 24, .transposed = true, .bias = true, .activation = ENSO_ACTIVATION_RELU};
+
+    for (p.m = 1; p.m <= 400; p.m *= 20)
+        check_starts(&p);
+}
+END_TEST
+
 /* What the library would compute less exactly stays with our own kernels. */
 START_TEST(test_cublaslt_leaves_gelu)
 {
     static const enum enso_activation kinds[] = {ENSO_ACTIVATION_GELU, ENSO_ACTIVATION_GELU_TANH,
                                                  ENSO_ACTIVATION_SILU, ENSO_ACTIVATION_CLIP};
-    struct product p = {.m = 20, .n = 16, .k = 32, .transposed = true, .bias = true};
+    struct product p = {.n = 16, .k = 32, .transposed = true, .bias = true};
     struct operands o = operands_new(&p);
 
     for (size_t i = 0; i < ENSO_ARRAY_SIZE(kinds); i++) {
@@ -727,6 +781,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_cublaslt_shapes);
     tcase_add_test(core, test_cublaslt_epilogues);
     tcase_add_test(core, test_cublaslt_halves);
+    tcase_add_test(core, test_cublaslt_starts);
     tcase_add_test(core, test_cublaslt_leaves_gelu);
     tcase_add_test(core, test_cublaslt_gemm_and_matmul);
     tcase_add_test(core, test_cublaslt_same_bucket_same_bits);

@@ -21,9 +21,10 @@ struct gather_case {
 };
 
 static const struct gather_case cases[] = {
-    {64, 48, 5, false, ENSO_ACTIVATION_TANH},   {768, 70, 33, false, ENSO_ACTIVATION_TANH},
-    {40, 7, 1, true, ENSO_ACTIVATION_NONE},     {37, 20, 6, false, ENSO_ACTIVATION_RELU},
-    {4096, 16, 3, false, ENSO_ACTIVATION_NONE}, {32, 200, 200, true, ENSO_ACTIVATION_GELU},
+    {64, 48, 5, false, ENSO_ACTIVATION_TANH},    {768, 70, 33, false, ENSO_ACTIVATION_TANH},
+    {40, 7, 1, true, ENSO_ACTIVATION_NONE},      {37, 20, 6, false, ENSO_ACTIVATION_RELU},
+    {4096, 16, 3, false, ENSO_ACTIVATION_NONE},  {32, 200, 200, true, ENSO_ACTIVATION_GELU},
+    {32, 768, 512, false, ENSO_ACTIVATION_TANH}, /* 96 tiles: the medium shape */
 };
 
 static void *typed(enum enso_dtype dtype, const float *x, size_t n)

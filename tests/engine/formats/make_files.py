@@ -300,7 +300,7 @@ def bad():
     simple("resize_run_time", u, "the scales 's' are not known when the model is loaded",
            [node("Resize", ["x", "", "s"], ["y"])],
            inputs=[value("x", FLOAT, [2, 3]), value("s", FLOAT, [2])])
-    simple("resize_huge", u, "axis 0 is resized to 2147483647, but at most 4194304",
+    simple("resize_huge", u, "axis 0 is resized to 2147483647, but at most 262144",
            [node("Resize", ["x", "", "s"], ["y"])], [tensor("s", FLOAT, [2], [3e38, 1.0])])
     simple("resize_negative", c, "scale -1 makes no sense",
            [node("Resize", ["x", "", "s"], ["y"])], [tensor("s", FLOAT, [2], [1.0, -1.0])])

@@ -300,10 +300,19 @@ static const struct infer_case bad[] = {
     {"input x f32[4, 5]\nconst s f32[1] = 2\ny = Resize(x, -, s) axes=[2]", "axis 2 lies outside"},
     {"input x f32[4, 0]\nconst s i64[2] = 4 1\ny = Resize(x, -, -, s)", "axis 1 cannot become 1"},
     {"input x f32[4, 5]\nconst s i64[2] = 4 -1\ny = Resize(x, -, -, s)", "axis 1 cannot become -1"},
-    {"input x f32[4, 9000000]\nconst s f32[2] = 1 0.5\ny = Resize(x, -, s)", "at most 4194304"},
-    {"input x f32[1, 1, 1]\nconst s i64[3] = 4000001 4000001 4000001\n"
+    {"input x f32[4, 262145]\nconst s f32[2] = 1 0.5\ny = Resize(x, -, s)", "at most 262144"},
+    {"input x f32[4, 262144]\nconst s f32[2] = 1 1.00001\ny = Resize(x, -, s)", "at most 262144"},
+    {"input x f32[1, 1, 1, 1]\nconst s i64[4] = 262144 262144 262144 262144\n"
      "y = Resize(x, -, -, s)",
      "more elements than can be addressed"},
+    {"input x f32[N, 200000]\nconst s f32[2] = 1 1.25\nconst t i64[1] = 200000\n"
+     "a = Resize(x, -, s)\nb = Resize(a, -, -, t) axes=[1]\nc = Resize(b, -, s)\n"
+     "d = Resize(c, -, -, t) axes=[1]\ny = Resize(d, -, s)",
+     "node 'y' (Resize): the axes that the model resizes have more than 2097152 elements"},
+    {"input x f32[4, 5]\nconst s f32[1, 2] = 2 2\ny = Resize(x, -, s)", "the scales are no list"},
+    {"input x f32[4, 5]\nconst s f32[1, 2] = 2\nconst t f32[2, 1] = 3\n"
+     "u = Mul(s, t)\nv = Reshape(u) shape_factors=[4] shape_extents=[0]\ny = Resize(x, -, v)",
+     "the scales 'v' are not known"},
     {"input x f32[4, 5]\nconst s i64[2] = 8 8\n"
      "y = Resize(x, -, -, s) keep_aspect_ratio_policy=\"odd\"",
      "keep_aspect_ratio_policy 'odd'"},

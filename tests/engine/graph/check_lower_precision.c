@@ -168,6 +168,59 @@ static const struct lower_case cases[] = {
      "y = ensod.Linear(f, l) dtype=0 FP32[N, 5]\n"
      "z = Softmax(y) FP32[N, 5]\n"
      "output z = z\n"},
+    /* scores that are ranked are not rounded before it */
+    {ENSO_DTYPE_BF16, ENSO_OP_NONE, false,
+     "input x f32[N, 4]\n"
+     "const w f32[4, 4]\n"
+     "h = ensod.Linear(x, w)\n"
+     "a = ensod.Linear(h, w)\n"
+     "v, i = TopK(a) k=2\n"
+     "b = ensod.Linear(h, w)\n"
+     "p = Softmax(b)\n"
+     "u, j = TopK(p) k=2\n"
+     "c = ensod.Linear(h, w)\n"
+     "m = ArgMax(c) axis=1\n"
+     "o = Cast(m) to=0\n"
+     "d = ensod.Linear(h, w)\n"
+     "n = ArgMin(d) axis=1\n"
+     "q = Cast(n) to=0\n"
+     "output v\n"
+     "output u\n"
+     "output o\n"
+     "output q",
+     "input x FP32[N, 4]\n"
+     "x:0 = Cast(x) to=2 BF16[N, 4]\n"
+     "h = ensod.Linear(x:0, w) BF16[N, 4]\n"
+     "a = ensod.Linear(h, w) dtype=0 FP32[N, 4]\n"
+     "v, i = TopK(a) k=2 FP32[N, 2], INT64[N, 2]\n"
+     "b = ensod.Linear(h, w) dtype=0 FP32[N, 4]\n"
+     "p = Softmax(b) FP32[N, 4]\n"
+     "u, j = TopK(p) k=2 FP32[N, 2], INT64[N, 2]\n"
+     "c = ensod.Linear(h, w) dtype=0 FP32[N, 4]\n"
+     "m = ArgMax(c) axis=1 INT64[N, 1]\n"
+     "o = Cast(m) to=0 FP32[N, 1]\n"
+     "d = ensod.Linear(h, w) dtype=0 FP32[N, 4]\n"
+     "n = ArgMin(d) axis=1 INT64[N, 1]\n"
+     "q = Cast(n) to=0 FP32[N, 1]\n"
+     "output v = v\n"
+     "output u = u\n"
+     "output o = o\n"
+     "output q = q\n"},
+    /* chosen in the middle, and read low: no end */
+    {ENSO_DTYPE_BF16, ENSO_OP_NONE, false,
+     "input x f32[N, 4]\n"
+     "const w f32[4, 4]\n"
+     "const z f32[4, 2]\n"
+     "a = ensod.Linear(x, w)\n"
+     "v, i = TopK(a) k=2\n"
+     "y = ensod.Linear(v, z)\n"
+     "output y",
+     "input x FP32[N, 4]\n"
+     "x:0 = Cast(x) to=2 BF16[N, 4]\n"
+     "a = ensod.Linear(x:0, w) BF16[N, 4]\n"
+     "v, i = TopK(a) k=2 BF16[N, 2], INT64[N, 2]\n"
+     "y = ensod.Linear(v, z) dtype=0 FP32[N, 4]\n"
+     "output y = y\n"},
     /* an operator without a half kernel in the middle; its output is read twice, its neighbour in
        F32 is not rounded */
     {ENSO_DTYPE_BF16, ENSO_OP_TANH, false,
