@@ -328,7 +328,7 @@ static struct enso_graph *small_graph(void)
     for (int i = 0; i < 6; i++) {
         struct enso_constant c = {
             .dtype = ENSO_DTYPE_F32, .stored = ENSO_DTYPE_F32, .rank = 2, .dims = {WIDTH, WIDTH}};
-        char name[8];
+        char name[16];
 
         snprintf(name, sizeof(name), "w%d", i);
         c.data = enso_alloc_zero(WIDTH * WIDTH, sizeof(float));

@@ -290,7 +290,7 @@ START_TEST(test_several_one_is_lost)
 
     setenv("ENSO_CUDA_EMULATED_DEVICES", "2", 1);
     for (int i = 0; i < 2; i++) {
-        char name[16];
+        char name[24];
 
         snprintf(name, sizeof(name), "cuda:%d", i);
         card_open(&cards[i], name);

@@ -394,14 +394,14 @@ class WithoutOne(unittest.TestCase):
         if MODULE != EMULATED:
             self.skipTest("on a real card")
 
-    def refuses(self, *words, device="cuda:0", module=MODULE, emulated="A100"):
+    def refuses(self, *words, device="cuda:0", named=None, module=MODULE, emulated="A100"):
         env = {k: v for k, v in os.environ.items() if not k.startswith("ENSOD_")}
         env.update(ENSOD_CUDA_MODULE=module, ENSO_CUDA_EMULATED=emulated)
         done = subprocess.run([ENSOD, "--listen", "127.0.0.1:0", "--device", device, MODELS], env=env,
                               capture_output=True, text=True, timeout=PATIENCE)
         self.assertEqual(done.returncode, 1, done.stderr)
         last = done.stderr.rstrip().rpartition("\n")[2]
-        self.assertTrue(last.startswith(f"ensod: device '{device}': "), last)
+        self.assertTrue(last.startswith(f"ensod: device '{named or device}': "), last)
         for word in words:
             self.assertIn(word, last)
 
@@ -409,7 +409,7 @@ class WithoutOne(unittest.TestCase):
         self.refuses("no NVIDIA driver", emulated="no-driver")
         self.refuses("driver is too old", "update", emulated="old-driver")
         self.refuses("no NVIDIA GPU", emulated="none")
-        self.refuses("no NVIDIA GPU", device="cuda", emulated="none")
+        self.refuses("no NVIDIA GPU", device="cuda", named="cuda:0", emulated="none")
         self.refuses("there is no cuda:5", device="cuda:5")
         self.refuses("cannot read the GPU module", "cuda_module", module="/nowhere/ensod-cuda.so")
         self.refuses("cannot be loaded", module=os.path.join(SOURCE, "README.md"))
