@@ -20,9 +20,9 @@
 #include "server/meters.h"
 #include "server/registry.h"
 
-static enum enso_status refusal;    /* of every convolution on the stand-in */
-static unsigned fail_lane, n_lanes; /* the opening of the stand-in's lane of that number fails */
-static unsigned n_runs;             /* on its newest lane */
+static enum enso_status refusal; /* of every convolution on the stand-in */
+static unsigned fail_lane;       /* the opening of the stand-in's lane of that number fails */
+static _Atomic unsigned n_lanes, n_runs; /* lanes; runs on the newest */
 static struct enso_backend gpu;
 static struct enso_devices devices;
 static struct enso_error err;
@@ -125,7 +125,8 @@ static void setup(void)
     memset(told, 0, sizeof told);
     memset(told_free, 0, sizeof told_free);
     memset(told_lost, 0, sizeof told_lost);
-    fail_lane = n_lanes = n_runs = 0;
+    fail_lane = 0;
+    n_lanes = n_runs = 0;
     err = (struct enso_error){0};
     devices = (struct enso_devices){.n = 2, .gpu_wanted = true};
     devices.places[0] = (struct enso_place){.name = "cuda:0", .backend = &gpu};
