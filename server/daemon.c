@@ -385,6 +385,8 @@ static void end_requests(struct daemon *d)
 {
     struct enso_app *app = &d->app;
 
+    enso_timer_destroy(d->drain_timer); /* a second signal may have left it running */
+    d->drain_timer = NULL;
     for (size_t i = 0; i < d->n_listeners; i++)
         enso_listener_destroy(d->listeners[i]);
     if (app->http != NULL) {
