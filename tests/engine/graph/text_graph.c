@@ -130,6 +130,12 @@ static void store(void *data, enum enso_dtype type, int64_t i, double v, int64_t
         enso_f32_to_f16(&f, (uint16_t *)data + i, 1);
         break;
     }
+    case ENSO_DTYPE_BF16: {
+        float f = (float)v;
+
+        enso_f32_to_bf16(&f, (uint16_t *)data + i, 1);
+        break;
+    }
     default:
         ((int8_t *)data)[i] = (int8_t)whole;
     }
