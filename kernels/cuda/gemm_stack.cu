@@ -11,7 +11,8 @@
  *
  * One shape: heads of 32 to 128 and sequences of hundreds make tiles enough by their number, and
  * what a single short text leaves empty costs less than the launch. Rows that are no multiple of
- * eight halves (a sequence's length is any number) are read half by half.
+ * eight halves (a sequence's length is any number) are read half by half, into registers, while
+ * the step before them is multiplied.
  *
  * Bits: a chain of mma over k = 0, 16, 32, ... from zero, as in gemm.cuh, whichever way its factors
  * were read. No timings yet: no card has been seen.
@@ -34,58 +35,119 @@ static __device__ __forceinline__ unsigned b_place(unsigned row, unsigned chunk)
     return row * shape::N + (chunk ^ row % 8) * ENSO_GEMM_CHUNK;
 }
 
-/* A thread's chunks of a tile of A: rows of p.k halves, side by side, from its first one on. */
-template <bool EVEN>
-static __device__ __forceinline__ void load_a(const struct enso_cuda_product &p,
-                                              const uint16_t *first, uint32_t n_rows, uint32_t k,
-                                              uint16_t *place)
-{
-#pragma unroll
-    for (uint32_t i = 0; i < shape::A_ROWS; i++) {
-        const uint32_t row = i * shape::ROWS_AT_ONCE;
-        const bool inside = row < n_rows;
-        const uint16_t *from = first + (inside ? row * p.a_row + k : 0);
-        uint16_t *to = place + row * ENSO_GEMM_STEP;
+/* N chunks of a tile on their way: in EVEN rows copied to shared memory by themselves, else half by
+ * half through registers, where they are while the step before them is multiplied. */
+template <bool EVEN, int N> struct chunks {
+    uint16_t halves[EVEN ? 1 : N][ENSO_GEMM_CHUNK];
 
+    /* Chunk i: its first `n` halves at `from`, zeros for the others. */
+    __device__ __forceinline__ void read(int i, uint16_t *place, const uint16_t *from, uint32_t n)
+    {
         if (EVEN) {
-            const bool all = inside && k < p.k;
-
-            enso_cp_async_16(to, all ? from : first, all);
+            enso_cp_async_16(place, from, n != 0);
         } else {
+#pragma unroll
+            for (uint32_t e = 0; e < ENSO_GEMM_CHUNK; e++)
+                halves[i][e] = e < n ? from[e] : 0;
+        }
+    }
+
+    __device__ __forceinline__ void put(int i, uint16_t *place) const
+    {
+        if (!EVEN) {
             uint32_t v[ENSO_GEMM_CHUNK];
 
 #pragma unroll
             for (uint32_t e = 0; e < ENSO_GEMM_CHUNK; e++)
-                v[e] = inside && k + e < p.k ? from[e] : 0;
-            enso_gemm_put(to, v);
+                v[e] = halves[i][e];
+            enso_gemm_put(place, v);
         }
     }
-}
+};
 
-/* The same of B: rows k, k + B_AT_ONCE, ... and the columns from `column` on. */
-template <bool EVEN>
-static __device__ __forceinline__ void load_b(const struct enso_cuda_product &p, const uint16_t *b,
-                                              size_t column, uint32_t k, uint16_t *place)
-{
+/* What a thread brings of A: chunks of rows ROWS_AT_ONCE apart. */
+template <bool EVEN> struct part_of_a {
+    chunks<EVEN, shape::A_ROWS> c;
+    const uint16_t *first; /* its chunk of its first row at k = 0 */
+    uint32_t n_rows;       /* from the first one to the matrix' end */
+    unsigned place;        /* in a stage */
+
+    __device__ __forceinline__ void init(const struct enso_cuda_product &p, const uint16_t *a,
+                                         size_t tile_row)
+    {
+        const unsigned chunk = threadIdx.x % ENSO_GEMM_CHUNKS, row = threadIdx.x / ENSO_GEMM_CHUNKS;
+        const bool inside = tile_row + row < p.m;
+
+        place = enso_gemm_place(row, chunk);
+        n_rows = inside ? (uint32_t)(p.m - tile_row - row) : 0;
+        first = a + (inside ? (tile_row + row) * p.a_row : 0);
+    }
+
+    /* k: of the step. */
+    __device__ __forceinline__ void read(const struct enso_cuda_product &p, uint32_t k,
+                                         uint16_t *stage)
+    {
+        const uint32_t at = k + threadIdx.x % ENSO_GEMM_CHUNKS * ENSO_GEMM_CHUNK;
+
 #pragma unroll
-    for (uint32_t i = 0; i < B_TIMES; i++) {
-        const uint32_t row = k + i * B_AT_ONCE;
-        const bool inside = row < p.k && column < p.n;
-        const uint16_t *from = b + (inside ? row * p.b_row + column : 0);
-        uint16_t *to = place + i * B_AT_ONCE * shape::N;
+        for (int i = 0; i < shape::A_ROWS; i++) {
+            const uint32_t row = i * shape::ROWS_AT_ONCE;
+            const bool inside = row < n_rows && at < p.k;
 
-        if (EVEN) {
-            enso_cp_async_16(to, from, inside);
-        } else {
-            uint32_t v[ENSO_GEMM_CHUNK];
-
-#pragma unroll
-            for (uint32_t e = 0; e < ENSO_GEMM_CHUNK; e++)
-                v[e] = inside && column + e < p.n ? from[e] : 0;
-            enso_gemm_put(to, v);
+            c.read(i, stage + place + row * ENSO_GEMM_STEP,
+                   first + (inside ? row * p.a_row + at : 0), inside ? (uint32_t)p.k - at : 0);
         }
     }
-}
+
+    __device__ __forceinline__ void put(uint16_t *stage) const
+    {
+#pragma unroll
+        for (int i = 0; i < shape::A_ROWS; i++)
+            c.put(i, stage + place + i * shape::ROWS_AT_ONCE * ENSO_GEMM_STEP);
+    }
+};
+
+/* And of B, whose rows are the inner dimension: chunks of rows B_AT_ONCE apart. */
+template <bool EVEN> struct part_of_b {
+    chunks<EVEN, B_TIMES> c;
+    const uint16_t *first; /* its columns of the first row */
+    uint32_t n_columns;    /* from there to the row's end */
+    unsigned place;
+
+    __device__ __forceinline__ void init(const struct enso_cuda_product &p, const uint16_t *b,
+                                         size_t tile_column)
+    {
+        const unsigned chunk = threadIdx.x % B_CHUNKS, row = threadIdx.x / B_CHUNKS;
+        const size_t column = tile_column + chunk * ENSO_GEMM_CHUNK;
+        const bool inside = column < p.n;
+
+        place = shape::M * ENSO_GEMM_STEP + b_place(row, chunk);
+        n_columns = inside ? (uint32_t)(p.n - column) : 0;
+        first = b + (inside ? column : 0);
+    }
+
+    __device__ __forceinline__ void read(const struct enso_cuda_product &p, uint32_t k,
+                                         uint16_t *stage)
+    {
+        const uint32_t at = k + threadIdx.x / B_CHUNKS;
+
+#pragma unroll
+        for (int i = 0; i < B_TIMES; i++) {
+            const uint32_t row = at + i * B_AT_ONCE;
+            const bool inside = row < p.k;
+
+            c.read(i, stage + place + i * B_AT_ONCE * shape::N,
+                   first + (inside ? row * p.b_row : 0), inside ? n_columns : 0);
+        }
+    }
+
+    __device__ __forceinline__ void put(uint16_t *stage) const
+    {
+#pragma unroll
+        for (int i = 0; i < B_TIMES; i++)
+            c.put(i, stage + place + i * B_AT_ONCE * shape::N);
+    }
+};
 
 /* sums += A · B of one stage, for this warp's part. */
 template <typename T>
@@ -123,37 +185,43 @@ one_tile(const struct enso_cuda_product &p, const struct enso_cuda_gemm &g, cons
          const uint16_t *b, size_t row, size_t column, uint16_t *stages)
 {
     const unsigned warp = threadIdx.x / 32;
-    const unsigned a_row = threadIdx.x / ENSO_GEMM_CHUNKS, a_chunk = threadIdx.x % ENSO_GEMM_CHUNKS;
-    const unsigned b_row = threadIdx.x / B_CHUNKS, b_chunk = threadIdx.x % B_CHUNKS;
-    const bool busy = row + a_row < p.m;
-    const uint16_t *from_a = a + (busy ? (row + a_row) * p.a_row : 0);
-    const uint32_t n_rows = busy ? min((uint32_t)(p.m - row - a_row), (uint32_t)shape::M) : 0;
     const uint32_t n_steps = ((uint32_t)p.k + ENSO_GEMM_STEP - 1) / ENSO_GEMM_STEP;
+    part_of_a<A_EVEN> from_a;
+    part_of_b<B_EVEN> from_b;
     float sums[shape::MMA_M][shape::MMA_N][4] = {};
-    const auto fetch = [&](uint32_t step) {
-        uint16_t *stage = stages + step % shape::STAGES * shape::STAGE;
-        const uint32_t k = step * ENSO_GEMM_STEP;
-
+    const auto stage_of = [&](uint32_t step) {
+        return stages + step % shape::STAGES * shape::STAGE;
+    };
+    const auto read = [&](uint32_t step) {
         if (step < n_steps) {
-            load_a<A_EVEN>(p, from_a, n_rows, k + a_chunk * ENSO_GEMM_CHUNK,
-                           stage + enso_gemm_place(a_row, a_chunk));
-            load_b<B_EVEN>(p, b, column + b_chunk * ENSO_GEMM_CHUNK, k + b_row,
-                           stage + shape::M * ENSO_GEMM_STEP + b_place(b_row, b_chunk));
+            from_a.read(p, step * ENSO_GEMM_STEP, stage_of(step));
+            from_b.read(p, step * ENSO_GEMM_STEP, stage_of(step));
         }
         enso_cp_async_commit();
     };
+    const auto put = [&](uint32_t step) {
+        if (step < n_steps) {
+            from_a.put(stage_of(step));
+            from_b.put(stage_of(step));
+        }
+    };
 
+    from_a.init(p, a, row);
+    from_b.init(p, b, column);
 #pragma unroll
-    for (uint32_t step = 0; step < shape::STAGES - 1; step++)
-        fetch(step);
+    for (uint32_t step = 0; step < shape::STAGES - 1; step++) {
+        read(step);
+        put(step);
+    }
 #pragma unroll 1
     for (uint32_t step = 0; step < n_steps; step++) {
-        const uint16_t *stage = stages + step % shape::STAGES * shape::STAGE;
+        const uint16_t *stage = stage_of(step);
 
         enso_cp_async_wait<shape::STAGES - 2>();
         __syncthreads();
-        fetch(step + shape::STAGES - 1);
+        read(step + shape::STAGES - 1);
         multiply<T>(stage, stage + shape::M * ENSO_GEMM_STEP, sums);
+        put(step + shape::STAGES - 1);
     }
     enso_cp_async_wait<0>();
     __syncthreads(); /* stages become the warps' corners */
@@ -164,7 +232,7 @@ one_tile(const struct enso_cuda_product &p, const struct enso_cuda_gemm &g, cons
 
 /* Tiles along x, matrices along y; g: what is done to the sums. */
 template <typename T, bool A_EVEN, bool B_EVEN>
-static __global__ void __launch_bounds__(shape::THREADS, 4)
+static __global__ void __launch_bounds__(shape::THREADS, 3)
     gemm_stack(const struct enso_cuda_product p, struct enso_cuda_gemm g, uint32_t tiles_across)
 {
     ENSO_SHARED_DYNAMIC(uint16_t, stages);
@@ -205,8 +273,7 @@ template <typename T, bool A_EVEN, bool B_EVEN>
 static int launch_even(const struct enso_cuda_product *p, cudaStream_t stream)
 {
     const size_t down = enso_gemm_tiles(p->m, shape::M), across = enso_gemm_tiles(p->n, shape::N);
-    const unsigned stack =
-        p->n_matrices < ENSO_MAX_STACK ? (unsigned)p->n_matrices : ENSO_MAX_STACK;
+    const unsigned stack = enso_blocks(p->n_matrices, 1);
     struct enso_cuda_gemm g = {};
 
     g.dtype = p->dtype;
@@ -218,8 +285,10 @@ static int launch_even(const struct enso_cuda_product *p, cudaStream_t stream)
     g.activation = p->activation;
     if (down * across > INT32_MAX || p->n_matrices > UINT32_MAX)
         return cudaErrorInvalidValue;
-    return enso_launch((gemm_stack<T, A_EVEN, B_EVEN>), dim3((unsigned)(down * across), stack),
-                       dim3(shape::THREADS), shape::BYTES, stream, *p, g, (uint32_t)across);
+    return enso_launch(
+        (gemm_stack<T, A_EVEN, B_EVEN>),
+        dim3((unsigned)(down * across), stack < ENSO_MAX_STACK ? stack : ENSO_MAX_STACK),
+        dim3(shape::THREADS), shape::BYTES, stream, *p, g, (uint32_t)across);
 }
 
 template <typename T> static int launch(const struct enso_cuda_product *p, cudaStream_t stream)

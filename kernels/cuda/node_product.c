@@ -251,10 +251,12 @@ static int launch_library(const struct enso__cuda_call *call, const struct enso_
                          : enso__cuda_error(call, err, (enum enso_status)st, "%s", why.message);
 }
 
-/* Both factors come at run time, and tensor cores multiply them all the same. */
+/* Both factors come at run time, and tensor cores multiply them all the same. A turned one may lie
+ * as enso_cuda_is_stack asks where it has a single row, but a batch's size must not choose. */
 static bool is_stack(const struct linear *l, const struct enso_cuda_product *p)
 {
-    return l->weights == NULL && l->bound.device->architecture >= 80 && enso_cuda_is_stack(p);
+    return l->weights == NULL && !l->a_transposed && !l->transposed &&
+           l->bound.device->architecture >= 80 && enso_cuda_is_stack(p);
 }
 
 /* Launch one product where it is fastest. rows: which of A's, NULL: all in their order. */
