@@ -247,6 +247,10 @@ static int launch_library(const struct enso__cuda_call *call, const struct enso_
     if (!*ret_taken)
         return ENSO_OK;
     int st = enso__cublaslt_run(call->cublaslt, l->library, &o, call->stream, &why);
+    if (st == ENSO_UNSUPPORTED) {
+        *ret_taken = false;
+        return ENSO_OK;
+    }
     return st == ENSO_OK ? ENSO_OK
                          : enso__cuda_error(call, err, (enum enso_status)st, "%s", why.message);
 }
