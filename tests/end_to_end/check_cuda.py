@@ -28,7 +28,7 @@ NAME = "cuda-emulated:0" if MODULE == EMULATED else "cuda:0"
 SENTENCES = ["The machine swallowed my card.", "Where is my new card?", "x",
              "I was charged twice for the same coffee yesterday, how do I get my money back?", ""]
 FEW_SENTENCES = SENTENCES[1:3] if MODULE == EMULATED else [s for s in SENTENCES if s]
-PICTURES = [("fashion", "sneaker.png")]
+PICTURES = [("fashion", "sneaker.png"), ("cifar", "ship.png")]
 # Probabilities of the two devices differ by rounding only: float sums in another order.
 NEAR = 2e-5
 
