@@ -16,11 +16,6 @@
 
 #define F32 ENSO_DTYPE_F32
 #define I64 ENSO_DTYPE_I64
-#define DIMS(...)                                                                                  \
-    (const int64_t[])                                                                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 
 __extension__ typedef __int128 wide;
 __extension__ typedef unsigned __int128 uwide;
