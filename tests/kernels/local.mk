@@ -57,6 +57,13 @@ tests_kernels_check_move_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_move_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_move_LDADD = $(KERNEL_TEST_LIBS)
 
+check_PROGRAMS += tests/kernels/check_move_corners
+TESTS += tests/kernels/check_move_corners
+tests_kernels_check_move_corners_SOURCES = tests/kernels/check_move_corners.c
+tests_kernels_check_move_corners_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_move_corners_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_move_corners_LDADD = $(KERNEL_TEST_LIBS)
+
 check_PROGRAMS += tests/kernels/check_network
 TESTS += tests/kernels/check_network
 tests_kernels_check_network_SOURCES = tests/kernels/check_network.c
