@@ -4,12 +4,10 @@
  * one), answers printed in the order of the inputs.
  */
 #include <stdio.h>
-#include <string.h>
 
 #include <jansson.h>
 
 #include "base/json.h"
-#include "base/memory.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/inputs.h"
@@ -113,23 +111,15 @@ static enum enso_status rows_of(const json_t *answer, size_t n, json_t **ret,
 static enum enso_status send_texts(struct classify *c, struct enso_error *err)
 {
     size_t n = json_array_size(c->texts);
-    json_t *body, *answer = NULL, *rows = NULL;
-    char *text;
+    json_t *answer = NULL, *rows = NULL;
     enum enso_status st;
 
     if (n == 0)
         return ENSO_OK;
-    body = json_pack("{s:s*,s:O,s:I}", "model", c->model, "input", c->texts, "top_k",
-                     (json_int_t)c->top);
-    text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_decref(body);
-    if (text == NULL)
-        return enso_error_no_memory(err, "the request");
-    st = enso_client_call(c->client,
-                          &(struct enso_client_request){
-                              .path = "/v1/classify", .body = text, .body_size = strlen(text)},
+    st = enso_client_post(c->client, "/v1/classify",
+                          json_pack("{s:s*,s:O,s:I}", "model", c->model, "input", c->texts, "top_k",
+                                    (json_int_t)c->top),
                           &answer, err);
-    enso_free(text); /* Jansson allocates through base/memory.h */
     if (st == ENSO_OK)
         st = rows_of(answer, n, &rows, err);
     for (size_t i = 0; st == ENSO_OK && i < n; i++)

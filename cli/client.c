@@ -249,3 +249,20 @@ enum enso_status enso_client_call(struct enso_client *client,
     json_decref(tree);
     return st;
 }
+
+enum enso_status enso_client_post(struct enso_client *client, const char *path, json_t *body,
+                                  json_t **ret, struct enso_error *err)
+{
+    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    enum enso_status st;
+
+    json_decref(body);
+    if (text == NULL)
+        return enso_error_no_memory(err, "the request");
+    st = enso_client_call(
+        client,
+        &(struct enso_client_request){.path = path, .body = text, .body_size = strlen(text)}, ret,
+        err);
+    enso_free(text); /* Jansson allocates through base/memory.h */
+    return st;
+}

@@ -64,6 +64,10 @@ enum enso_status enso_client_call(struct enso_client *client,
                                   const struct enso_client_request *request, json_t **ret,
                                   struct enso_error *err) ENSO_MUST_CHECK;
 
+/* The same with a JSON body, which it takes; NULL, as Jansson gives it, is out of memory. */
+enum enso_status enso_client_post(struct enso_client *client, const char *path, json_t *body,
+                                  json_t **ret, struct enso_error *err) ENSO_MUST_CHECK;
+
 /* What an answer of another status than 2xx says: {"error":{"message","param"}} or
  * {"error":"sentence"}, else the status alone. ENSO_NOT_FOUND (404) or ENSO_UNAVAILABLE. */
 enum enso_status enso_client_refused(long code, const json_t *answer, struct enso_error *err);

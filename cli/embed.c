@@ -3,12 +3,10 @@
  * enso embed: POST /v1/embeddings for texts, vectors printed one a line in the order of the inputs.
  */
 #include <stdio.h>
-#include <string.h>
 
 #include <jansson.h>
 
 #include "base/json.h"
-#include "base/memory.h"
 #include "base/number.h"
 #include "cli/cli.h"
 #include "cli/client.h"
@@ -70,7 +68,6 @@ static enum enso_status send_texts(struct embed *e, struct enso_error *err)
 {
     size_t n = json_array_size(e->texts);
     json_t *body, *answer = NULL, *rows = NULL;
-    char *text;
     enum enso_status st;
 
     if (n == 0)
@@ -78,15 +75,7 @@ static enum enso_status send_texts(struct embed *e, struct enso_error *err)
     body = json_pack("{s:s*,s:O,s:s,s:o*}", "model", e->model, "input", e->texts, "encoding_format",
                      e->base64 ? "base64" : "float", "dimensions",
                      e->dimensions != 0 ? json_integer(e->dimensions) : NULL);
-    text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_decref(body);
-    if (text == NULL)
-        return enso_error_no_memory(err, "the request");
-    st = enso_client_call(e->client,
-                          &(struct enso_client_request){
-                              .path = "/v1/embeddings", .body = text, .body_size = strlen(text)},
-                          &answer, err);
-    enso_free(text); /* Jansson allocates through base/memory.h */
+    st = enso_client_post(e->client, "/v1/embeddings", body, &answer, err);
     if (st == ENSO_OK)
         (void)enso_json_get_array(answer, "", "data", ENSO_JSON_OPTIONAL, &rows, NULL);
     if (st == ENSO_OK && json_array_size(rows) != n)

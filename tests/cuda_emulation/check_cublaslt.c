@@ -6,7 +6,7 @@
  */
 #include "ensod_build.h"
 
-#include "tests/kernels/rig.h"
+#include "tests/cuda_emulation/module_rig.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -21,11 +21,6 @@
 #include "kernels/cuda/cublaslt_api.h"
 
 #define FOLDER "tests/cuda_emulation/"
-#define DIMS(...)                                                                                  \
-    (const int64_t[])                                                                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 
 static char library_path[4096];
 
@@ -843,21 +838,17 @@ int main(void)
         return 77;
     }
     const char *build = getenv("top_builddir");
-    char folder[2048], module[4096];
+    char folder[2048];
 
     if (realpath(build != NULL ? build : ".", folder) == NULL)
         return 99;
-    snprintf(module, sizeof(module), "%s/" FOLDER "ensod-cuda-emulated.so", folder);
     snprintf(library_path, sizeof(library_path), "%s/" FOLDER "libcublasLt-emulated.so", folder);
-    if (access(module, R_OK) != 0 || access(library_path, R_OK) != 0) {
+    if (access(library_path, R_OK) != 0) {
         printf("SKIP: %s was not built (it needs a C++ compiler)\n", library_path);
         return 77;
     }
-    setenv("ENSO_TEST_BACKEND", module, 1);
     setenv("ENSO_TEST_CUBLASLT", library_path, 1);
-    unsetenv("ENSO_CUDA_EMULATED");
-    unsetenv("ENSO_CUDA_EMULATED_FAIL");
     unsetenv("ENSO_CUBLASLT_EMULATED_VERSION");
     unsetenv("ENSO_CUBLASLT_EMULATED_DECLINES");
-    return enso_test_main(suite);
+    return module_main(suite, NULL);
 }

@@ -5,19 +5,17 @@
  */
 #include "ensod_build.h"
 
-#include "tests/kernels/rig.h"
+#include "tests/cuda_emulation/module_rig.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/program/context.h"
 #include "engine/program/guarded.h"
 #include "tests/engine/graph/text_graph.h"
 
-#define MODULE "tests/cuda_emulation/ensod-cuda-emulated.so"
 #define ROWS 5
 #define COLUMNS 12
 
@@ -202,21 +200,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    const char *build = getenv("top_builddir"), *sanitized = getenv("ENSOD_TEST_SANITIZED");
-    char path[4096];
-
-    snprintf(path, sizeof(path), "%s/" MODULE, build != NULL ? build : ".");
-    if (access(path, R_OK) != 0) {
-        printf("SKIP: %s was not built (it needs a C++ compiler)\n", path);
-        return 77;
-    }
-    if (sanitized != NULL && strcmp(sanitized, "thread") == 0) {
-        puts("SKIP: an emulated card takes too long under ThreadSanitizer");
-        return 77;
-    }
-    setenv("ENSO_TEST_BACKEND", path, 1);
-    unsetenv("ENSO_CUDA_EMULATED");
-    unsetenv("ENSO_CUDA_EMULATED_FAIL");
-    unsetenv("ENSO_ARENA_DEBUG");
-    return enso_test_main(suite);
+    return module_main(suite, "");
 }

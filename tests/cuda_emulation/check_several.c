@@ -6,19 +6,17 @@
  */
 #include "ensod_build.h"
 
-#include "tests/kernels/rig.h"
+#include "tests/cuda_emulation/module_rig.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/memory.h"
 #include "engine/program/context.h"
 #include "engine/program/program.h"
 
-#define MODULE "tests/cuda_emulation/ensod-cuda-emulated.so"
 #define COLUMNS 64
 #define N_BATCHES 12
 #define MAX_WORKERS 6
@@ -376,17 +374,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    const char *build = getenv("top_builddir");
-    char path[4096];
-
-    snprintf(path, sizeof(path), "%s/" MODULE, build != NULL ? build : ".");
-    if (access(path, R_OK) != 0) {
-        printf("SKIP: %s was not built (it needs a C++ compiler)\n", path);
-        return 77;
-    }
-    setenv("ENSO_TEST_BACKEND", path, 1);
-    unsetenv("ENSO_CUDA_EMULATED");
-    unsetenv("ENSO_CUDA_EMULATED_FAIL");
-    unsetenv("ENSO_ARENA_DEBUG");
-    return enso_test_main(suite);
+    return module_main(suite, NULL);
 }

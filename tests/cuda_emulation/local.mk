@@ -95,17 +95,25 @@ tests/cuda_emulation/libfake-nvml.so: tests/cuda_emulation/fake_nvml.c
 CLEANFILES += tests/cuda_emulation/libfake-nvml.so
 
 # The module under test: see check_module.c, check_kernels.sh.
+MODULE_RIG = tests/cuda_emulation/module_rig.c tests/cuda_emulation/module_rig.h
 check_PROGRAMS += tests/cuda_emulation/check_module
 TESTS += tests/cuda_emulation/check_module tests/cuda_emulation/check_kernels.sh \
 	tests/cuda_emulation/check_golden.py tests/cuda_emulation/check_predict.py
-tests_cuda_emulation_check_module_SOURCES = tests/cuda_emulation/check_module.c
+tests_cuda_emulation_check_module_SOURCES = tests/cuda_emulation/check_module.c $(MODULE_RIG)
 tests_cuda_emulation_check_module_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_module_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_module_LDADD = $(KERNEL_TEST_LIBS)
 
+check_PROGRAMS += tests/cuda_emulation/check_batches
+TESTS += tests/cuda_emulation/check_batches
+tests_cuda_emulation_check_batches_SOURCES = tests/cuda_emulation/check_batches.c $(MODULE_RIG)
+tests_cuda_emulation_check_batches_CFLAGS = $(TEST_CFLAGS)
+tests_cuda_emulation_check_batches_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_cuda_emulation_check_batches_LDADD = $(KERNEL_TEST_LIBS)
+
 check_PROGRAMS += tests/cuda_emulation/check_cublaslt
 TESTS += tests/cuda_emulation/check_cublaslt
-tests_cuda_emulation_check_cublaslt_SOURCES = tests/cuda_emulation/check_cublaslt.c \
+tests_cuda_emulation_check_cublaslt_SOURCES = tests/cuda_emulation/check_cublaslt.c $(MODULE_RIG) \
 	kernels/cuda/cublaslt_load.c
 tests_cuda_emulation_check_cublaslt_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_cublaslt_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -114,7 +122,7 @@ tests_cuda_emulation_check_cublaslt_LDADD = $(KERNEL_TEST_LIBS)
 # Several lanes, several cards.
 check_PROGRAMS += tests/cuda_emulation/check_several
 TESTS += tests/cuda_emulation/check_several
-tests_cuda_emulation_check_several_SOURCES = tests/cuda_emulation/check_several.c
+tests_cuda_emulation_check_several_SOURCES = tests/cuda_emulation/check_several.c $(MODULE_RIG)
 tests_cuda_emulation_check_several_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_several_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_cuda_emulation_check_several_LDADD = $(KERNEL_TEST_LIBS)
@@ -130,7 +138,7 @@ tests_cuda_emulation_check_memory_LDADD = $(KERNEL_TEST_LIBS)
 # Guarded batches (ENSO_ARENA_DEBUG) and what they find.
 check_PROGRAMS += tests/cuda_emulation/check_guarded
 TESTS += tests/cuda_emulation/check_guarded
-tests_cuda_emulation_check_guarded_SOURCES = tests/cuda_emulation/check_guarded.c \
+tests_cuda_emulation_check_guarded_SOURCES = tests/cuda_emulation/check_guarded.c $(MODULE_RIG) \
 	$(GRAPH_TEST_HELPERS)
 tests_cuda_emulation_check_guarded_CFLAGS = $(TEST_CFLAGS)
 tests_cuda_emulation_check_guarded_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -289,6 +297,8 @@ EXTRA_DIST += $(emulated_test_sources) tests/cuda_emulation/check_races.cpp \
 	tests/cuda_emulation/check_guarded.c tests/cuda_emulation/check_counts.c \
 	tests/cuda_emulation/counted.cu tests/cuda_emulation/counted.h tests/cuda_emulation/trace.cpp \
 	tests/cuda_emulation/check_module.c tests/cuda_emulation/failing.cpp \
+	tests/cuda_emulation/check_batches.c tests/cuda_emulation/module_rig.c \
+	tests/cuda_emulation/module_rig.h \
 	tests/cuda_emulation/check_cublaslt.c tests/cuda_emulation/cublaslt.cpp \
 	tests/cuda_emulation/check_several.c \
 	tests/cuda_emulation/module.map \
