@@ -773,6 +773,32 @@ START_TEST(test_standin_addresses)
 }
 END_TEST
 
+/* An algorithm is asked for its bucket's largest m alone: where the library declines another of the
+ * bucket, our own kernels compute that one and only that one. An invariant product fails instead:
+ * ours would have other bits. */
+START_TEST(test_cublaslt_declines)
+{
+    struct product p = {.m = 20, .n = 48, .k = 96, .bias = true, .residual = true};
+
+    ck_assert_int_eq(setenv("ENSO_CUBLASLT_EMULATED_DECLINES", "20", 1), 0);
+    check_linear(&p, false);
+    p.m = 24;
+    check_linear(&p, true);
+    p.m = 20;
+    p.invariant = true;
+    struct operands o = operands_new(&p);
+    struct rig r;
+
+    rig_init(&r, "cuda", 1);
+    linear(&r, &p, &o);
+    enso_graph_want_batch_invariant(r.graph);
+    ck_assert_int_eq(rig_try_run(&r), ENSO_DEVICE);
+    ENSO_TEST_CONTAINS(r.err.message, "NOT_SUPPORTED");
+    rig_done(&r);
+    operands_free(&o);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("kernels/cublaslt");
@@ -791,6 +817,7 @@ static Suite *suite(void)
     tcase_add_test(errors, test_cublaslt_refusals);
     tcase_add_test(errors, test_cublaslt_survives_any_failure);
     tcase_add_test(errors, test_cublaslt_launch_fails);
+    tcase_add_test(errors, test_cublaslt_declines);
     suite_add_tcase(s, errors);
     TCase *standin = tcase_create("standin");
     tcase_add_test(standin, test_standin_types);
@@ -831,5 +858,6 @@ int main(void)
     unsetenv("ENSO_CUDA_EMULATED");
     unsetenv("ENSO_CUDA_EMULATED_FAIL");
     unsetenv("ENSO_CUBLASLT_EMULATED_VERSION");
+    unsetenv("ENSO_CUBLASLT_EMULATED_DECLINES");
     return enso_test_main(suite);
 }
