@@ -78,7 +78,6 @@ void enso_served_unref(struct enso_served *s)
     enso_meters_model_done(&s->meters);
     for (size_t i = 0; i < s->n_replicas; i++) {
         enso_model_unref(s->replicas[i].model);
-        enso_place_release(s->replicas[i].place, s->replicas[i].promised_bytes);
     }
     enso_free(s);
 }
@@ -488,7 +487,7 @@ static int load_replica(struct enso_registry *r, const struct enso_entry *e, con
         enso_model_unref(p->model);
         return ENSO_OK;
     }
-    st = enso_place_promise(p->place, p->model, &e->batching, &p->promised_bytes, err);
+    st = enso_place_promise(p->place, p->model, &e->batching, err);
     if (s->n_replicas++ == 0) {
         s->model = p->model;
         s->fallback = fallback;
