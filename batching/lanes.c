@@ -165,7 +165,7 @@ static void add_stats(struct enso_lane_stats *sum, const struct enso_lane_stats 
     sum->n_captures += s->n_captures;
     sum->n_graph_launches += s->n_graph_launches;
     sum->n_eager += s->n_eager;
-    sum->n_tokens += s->n_tokens;
+    sum->n_input_tokens += s->n_input_tokens;
     sum->n_padding_tokens += s->n_padding_tokens;
 }
 

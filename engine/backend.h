@@ -81,6 +81,12 @@ enum enso_throttle {
 };
 
 /* What a device tells about itself. A number that it does not tell is NAN, now and always. */
+enum enso_product_origin {
+    ENSO_PRODUCT_OWN,       /* our own kernels: the library has no algorithm, or was slower */
+    ENSO_PRODUCT_HEURISTIC, /* the library's first choice */
+    ENSO_PRODUCT_TIMED,     /* the library's fastest, by ensod --tune */
+    ENSO_N_PRODUCT_ORIGINS
+};
 struct enso_device_metrics {
     /* Memory that the backend has given out, and the most that it may. */
     uint64_t weight_bytes, arena_bytes, lane_bytes, limit_bytes;
@@ -92,6 +98,9 @@ struct enso_device_metrics {
     double compute_clock_hertz, memory_clock_hertz;
     double throttled[ENSO_N_THROTTLES]; /* 0 or 1: its clocks are held down for that reason */
     double ecc_uncorrected;             /* errors since the driver was loaded */
+    /* Sizes of products with constant weights that a library was asked about, by who computes them
+     * and why; zeros without one. */
+    uint64_t n_products[ENSO_N_PRODUCT_ORIGINS];
 };
 
 /* One step of a plan: a bound node and where its tensors stand in the run's tensor array. */
@@ -143,11 +152,10 @@ struct enso_run {
 
 /* What a lane has done since it was opened; counters only rise. */
 struct enso_lane_stats {
-    uint64_t n_captures;       /* graphs recorded */
-    uint64_t n_graph_launches; /* batches that ran as a graph */
-    uint64_t n_eager;          /* batches whose steps were launched one by one */
-    uint64_t n_tokens;         /* computed, padding included */
-    uint64_t n_padding_tokens; /* of those, the ones that belong to no sequence */
+    uint64_t n_captures;                       /* graphs recorded */
+    uint64_t n_graph_launches;                 /* batches that ran as a graph */
+    uint64_t n_eager;                          /* batches whose steps were launched one by one */
+    uint64_t n_input_tokens, n_padding_tokens; /* computed; padding belongs to no sequence */
 };
 
 /* A product that was timed for so many rows: act(X[rows, k] · W[k, n] + bias + residual). */

@@ -70,8 +70,11 @@ READ(power_brake, m->throttled[ENSO_THROTTLE_POWER_BRAKE])
 READ(graph_batches, l->n_graph_launches)
 READ(eager_batches, l->n_eager)
 READ(captures, l->n_captures)
-READ(input_tokens, l->n_tokens - l->n_padding_tokens)
+READ(input_tokens, l->n_input_tokens)
 READ(padding_tokens, l->n_padding_tokens)
+READ(own_products, m->n_products[ENSO_PRODUCT_OWN])
+READ(heuristic_products, m->n_products[ENSO_PRODUCT_HEURISTIC])
+READ(timed_products, m->n_products[ENSO_PRODUCT_TIMED])
 #undef READ
 
 /* All that the card has given and that is not ours: other processes, the driver's contexts. The
@@ -132,6 +135,12 @@ static const struct row rows[] = {
     {"ensod_device_tokens_total", "Tokens computed: input, and padding of recorded sizes.", "kind",
      "input", read_input_tokens, ENSO_METRICS_COUNTER},
     {NULL, NULL, "kind", "padding", read_padding_tokens, ENSO_METRICS_COUNTER},
+    {"ensod_device_product_algorithms",
+     "Sizes of matrix products by who computes them: our own kernels, the library's first choice, "
+     "or its fastest (ensod --tune).",
+     "origin", "own", read_own_products, ENSO_METRICS_GAUGE},
+    {NULL, NULL, "origin", "heuristic", read_heuristic_products, ENSO_METRICS_GAUGE},
+    {NULL, NULL, "origin", "timed", read_timed_products, ENSO_METRICS_GAUGE},
 };
 
 struct lane_meter {

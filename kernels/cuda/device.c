@@ -17,9 +17,8 @@
 #include "kernels/cuda/module.h"
 #include "kernels/cuda/watch.h"
 
-/* Putting a batch on the device takes microseconds; a driver that makes code for it first, a minute
- * or two. */
-#define LAUNCH_FACTOR 30
+/* A call of the driver takes microseconds; one that makes code from PTX first, a minute or two. */
+#define CALL_FACTOR 30
 #define SECOND_LOOK_NS UINT64_C(1000000000)
 
 /* Compute capability of the oldest cards that kernels are built for. */
@@ -88,7 +87,8 @@ static bool is_code_for_other_card(int code)
 {
     return code == cudaErrorNoKernelImageForDevice || code == cudaErrorInvalidDeviceFunction ||
            code == cudaErrorInvalidKernelImage || code == cudaErrorUnsupportedPtxVersion ||
-           code == cudaErrorJitCompilerNotFound;
+           code == cudaErrorJitCompilerNotFound || code == cudaErrorJitCompilationDisabled ||
+           code == cudaErrorInvalidPtx;
 }
 
 static const char *error_text(int code)
@@ -111,8 +111,8 @@ int enso__cuda_failed(struct enso_device *device, int code, const char *what,
         enso_log(ENSO_LOG_ERROR, "device down", "%s: %s (CUDA error %d) during %s", device->name,
                  error_text(code), code, what);
     return enso_error_set(err, ENSO_UNAVAILABLE,
-                          "%s failed during %s (%s) and stays down; restart ensod", device->name,
-                          what, error_text(code));
+                          "%s failed during %s (%s) and stays down until ensod is started again",
+                          device->name, what, error_text(code));
 }
 
 int enso__cuda_hung(struct enso_device *device, struct enso_error *err)
@@ -122,7 +122,8 @@ int enso__cuda_hung(struct enso_device *device, struct enso_error *err)
     atomic_store(&device->hung, true);
     if (atomic_compare_exchange_strong(&device->down, &works, cudaErrorLaunchTimeout))
         enso_log(ENSO_LOG_ERROR, "device down", "%s does not answer", device->name);
-    return enso_error_set(err, ENSO_UNAVAILABLE, "%s does not answer and stays down; restart ensod",
+    return enso_error_set(err, ENSO_UNAVAILABLE,
+                          "%s does not answer and stays down until ensod is started again",
                           device->name);
 }
 
@@ -140,8 +141,8 @@ int enso__cuda_enter(struct enso_device *device, struct enso_error *err)
 
     if (down != 0)
         return enso_error_set(err, ENSO_UNAVAILABLE,
-                              "%s has failed (%s) and stays down; restart ensod", device->name,
-                              error_text(down));
+                              "%s has failed (%s) and stays down until ensod is started again",
+                              device->name, error_text(down));
     int code = cudaSetDevice(device->ordinal);
     return code == cudaSuccess ? ENSO_OK : enso__cuda_failed(device, code, "selecting it", err);
 }
@@ -265,6 +266,9 @@ static int select_card(struct enso_device *device, struct enso_error *err)
 {
     int code = cudaSetDevice(device->ordinal);
 
+    /* what the runtime itself waits for (memory from a pool) is slept for, not spun for */
+    if (code == cudaSuccess && cudaSetDeviceFlags(cudaDeviceScheduleBlockingSync) != cudaSuccess)
+        (void)cudaGetLastError(); /* another part of the process has chosen */
     if (code == cudaSuccess)
         code = cudaFree(NULL);
     if (code == cudaSuccess)
@@ -376,7 +380,8 @@ void enso__cuda_device_close(struct enso_device *device)
 {
     if (device == NULL)
         return;
-    enso__cuda_watch_close(device->watch);
+    if (!enso__cuda_watch_close(device->watch))
+        return; /* a thread is left in the driver, which reads all this when it comes back */
     enso__cublaslt_close(device->cublaslt);
     enso__cuda_lane_close(device->loader);
     enso__cuda_memory_close(device);
@@ -385,7 +390,28 @@ void enso__cuda_device_close(struct enso_device *device)
     enso_free(device);
 }
 
-/* A lane has been in a call of the driver for too long. Time passes also while the process is
+size_t enso__cuda_call_begin(struct enso_device *device)
+{
+    uint64_t now_ns = enso__cuda_now_ns();
+    size_t i;
+
+    for (i = 0; i < ENSO__CUDA_WATCHED; i++) {
+        uint64_t nobody = 0;
+
+        if (atomic_load_explicit(&device->calling_since_ns[i], memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_strong(&device->calling_since_ns[i], &nobody, now_ns))
+            break;
+    }
+    return i;
+}
+
+void enso__cuda_call_end(struct enso_device *device, size_t place)
+{
+    if (place < ENSO__CUDA_WATCHED)
+        atomic_store_explicit(&device->calling_since_ns[place], 0, memory_order_relaxed);
+}
+
+/* A thread has been in a call of the driver for too long. Time passes also while the process is
  * stopped: only who still is there a second later is stuck. */
 static bool still_there(struct enso_device *device, uint64_t since_ns, uint64_t now_ns)
 {
@@ -396,17 +422,16 @@ static bool still_there(struct enso_device *device, uint64_t since_ns, uint64_t 
     return false;
 }
 
-/* Is one of its lanes stuck in a call of the driver? */
+/* Is somebody stuck in a call of the driver? */
 static bool is_stuck(struct enso_device *device)
 {
     uint64_t now_ns = enso__cuda_now_ns();
 
     for (size_t i = 0; i < ENSO__CUDA_WATCHED; i++) {
         uint64_t since_ns =
-            atomic_load_explicit(&device->launching_since_ns[i], memory_order_relaxed);
+            atomic_load_explicit(&device->calling_since_ns[i], memory_order_relaxed);
 
-        if (since_ns != 0 && since_ns < now_ns &&
-            now_ns - since_ns > device->hang_ns * LAUNCH_FACTOR)
+        if (since_ns != 0 && since_ns < now_ns && now_ns - since_ns > device->hang_ns * CALL_FACTOR)
             return still_there(device, since_ns, now_ns);
     }
     return false;

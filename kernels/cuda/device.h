@@ -18,8 +18,7 @@
 
 struct enso_captures; /* capture.h */
 
-#define ENSO__CUDA_WATCHED 64 /* lanes; one more works unwatched */
-#define ENSO__CUDA_NOT_LAUNCHING UINT64_MAX
+#define ENSO__CUDA_WATCHED 64 /* calls at a time; one more is made unwatched */
 
 struct enso_device {
     char name[64]; /* "cuda:0" */
@@ -30,11 +29,10 @@ struct enso_device {
     size_t memory_bytes;
     _Atomic int down;  /* the sticky cudaError_t; 0: works */
     _Atomic bool hung; /* down because it does not answer: waiting has no end */
-    uint64_t hang_ns;  /* how long it may not answer */
-    /* For each lane since when it puts a batch on the device, by the monotonic clock; else
-     * ENSO__CUDA_NOT_LAUNCHING, or 0 for a place that no lane has. A call of the driver may never
-     * come back: whoever asks for the state sees it. */
-    _Atomic uint64_t launching_since_ns[ENSO__CUDA_WATCHED];
+    uint64_t hang_ns;  /* how long it may not answer, at least */
+    /* Since when a thread is in a call of the driver, by the monotonic clock; 0: a free place. Such
+     * a call may never come back: whoever asks for the state sees it. */
+    _Atomic uint64_t calling_since_ns[ENSO__CUDA_WATCHED];
     _Atomic uint64_t
         suspect_since_ns;             /* of these, the one that took too long when last looked at */
     _Atomic uint64_t suspect_seen_ns; /* when that was first seen */
@@ -58,6 +56,12 @@ void enso__cuda_device_close(struct enso_device *device);
 void enso__cuda_device_info(const struct enso_device *device, struct enso_device_info *ret_info);
 
 uint64_t enso__cuda_now_ns(void); /* the monotonic clock */
+
+/* Around calls of the driver that may block: puts work on a stream, makes or frees memory, asks how
+ * far a stream is. Who stays in one for many times hang_ns makes the device lost. Any thread; calls
+ * may nest. begin returns a place, which end wants. */
+size_t enso__cuda_call_begin(struct enso_device *device);
+void enso__cuda_call_end(struct enso_device *device, size_t place);
 
 /* It does not answer: it is lost. Any thread. ENSO_UNAVAILABLE. */
 int enso__cuda_hung(struct enso_device *device, struct enso_error *err);

@@ -41,7 +41,8 @@
 #define EARLY_NS UINT64_C(30000) /* before the expected end: what waking up takes */
 #define LEAST_NAP_NS UINT64_C(20000)
 #define MOST_NAP_NS UINT64_C(1000000)
-#define HANG_FACTOR 20
+#define HANG_FACTOR 20       /* of what was predicted */
+#define UNPREDICTED_FACTOR 6 /* of the device's patience, where nothing was */
 
 /* A batch on the lane. */
 struct slot {
@@ -67,8 +68,7 @@ struct enso_lane {
     int *faults;            /* device memory [ENSO_MAX_SLOTS, MAX_FAULTS], of batches without an
                                outputs block */
     struct slot slots[ENSO_MAX_SLOTS];
-    _Atomic uint64_t *launching_since_ns; /* its place in the device; NULL: there was none */
-    _Atomic uint64_t n_captures, n_graph_launches, n_eager, n_tokens, n_padding_tokens;
+    _Atomic uint64_t n_captures, n_graph_launches, n_eager, n_input_tokens, n_padding_tokens;
     struct enso__cublaslt_lane *cublaslt; /* NULL: none */
 };
 
@@ -105,24 +105,6 @@ static int create_streams(struct enso_lane *lane)
     return code;
 }
 
-/* A place of the device's, from which it is seen that this lane is stuck. */
-static void be_watched(struct enso_lane *lane)
-{
-    for (size_t i = 0; lane->launching_since_ns == NULL && i < ENSO__CUDA_WATCHED; i++) {
-        _Atomic uint64_t *place = &lane->device->launching_since_ns[i];
-        uint64_t nobody = 0;
-
-        if (atomic_compare_exchange_strong(place, &nobody, ENSO__CUDA_NOT_LAUNCHING))
-            lane->launching_since_ns = place;
-    }
-}
-
-static void launching(struct enso_lane *lane, uint64_t since_ns)
-{
-    if (lane->launching_since_ns != NULL)
-        atomic_store_explicit(lane->launching_since_ns, since_ns, memory_order_relaxed);
-}
-
 int enso__cuda_lane_open(struct enso_device *device, struct enso_lane **ret_lane,
                          struct enso_error *err)
 {
@@ -153,7 +135,6 @@ int enso__cuda_lane_open(struct enso_device *device, struct enso_lane **ret_lane
         enso__cuda_lane_close(lane);
         return st;
     }
-    be_watched(lane);
     *ret_lane = lane;
     return ENSO_OK;
 }
@@ -179,7 +160,6 @@ void enso__cuda_lane_close(struct enso_lane *lane)
     /* failures of a teardown change nothing: what is lost is the device, which others will tell */
     if (lane->down != NULL)
         settle(lane);
-    launching(lane, 0);
     enso__cublaslt_lane_close(lane->cublaslt);
     enso__cuda_free(lane->device, lane->faults);
     destroy_events(lane);
@@ -201,7 +181,7 @@ void enso__cuda_lane_stats(const struct enso_lane *lane, struct enso_lane_stats 
         .n_captures = atomic_load_explicit(&lane->n_captures, memory_order_relaxed),
         .n_graph_launches = atomic_load_explicit(&lane->n_graph_launches, memory_order_relaxed),
         .n_eager = atomic_load_explicit(&lane->n_eager, memory_order_relaxed),
-        .n_tokens = atomic_load_explicit(&lane->n_tokens, memory_order_relaxed),
+        .n_input_tokens = atomic_load_explicit(&lane->n_input_tokens, memory_order_relaxed),
         .n_padding_tokens = atomic_load_explicit(&lane->n_padding_tokens, memory_order_relaxed),
     };
 }
@@ -222,29 +202,45 @@ struct end {
     cudaStream_t stream;
 };
 
-static int query(const struct end *end)
+static int query(struct enso_device *device, const struct end *end)
 {
-    return end->event != NULL ? (int)cudaEventQuery(end->event) : (int)cudaStreamQuery(end->stream);
+    size_t call = enso__cuda_call_begin(device);
+    int code =
+        end->event != NULL ? (int)cudaEventQuery(end->event) : (int)cudaStreamQuery(end->stream);
+
+    enso__cuda_call_end(device, call);
+    return code;
+}
+
+/* How long it may take until the device is taken for lost. A first run, which nobody could predict,
+ * may be of a heavy model. */
+static uint64_t limit_of(const struct enso_device *device, const struct enso_pace *pace)
+{
+    if (pace->predicted_ns == 0)
+        return device->hang_ns * UNPREDICTED_FACTOR;
+    return ENSO_MAX(device->hang_ns,
+                    HANG_FACTOR * ENSO_MIN(pace->predicted_ns, UINT64_MAX / HANG_FACTOR));
 }
 
 /* Sleep until it has come. Returns a cudaError_t, cudaErrorNotReady when it takes too long. */
-static int wait_end(const struct end *end, const struct enso_pace *pace, uint64_t hang_ns)
+static int wait_end(struct enso_device *device, const struct end *end, const struct enso_pace *pace)
 {
     uint64_t start_ns = enso__cuda_now_ns(), now = start_ns, limit_ns, nap_from_ns;
-    int code = query(end);
+    int code = query(device, end);
 
     if (code != cudaErrorNotReady)
         return code;
-    limit_ns = ENSO_MAX(hang_ns, HANG_FACTOR * pace->predicted_ns);
+    limit_ns = limit_of(device, pace);
     if (pace->expected_ns > now + EARLY_NS) {
         sleep_ns(ENSO_MIN(pace->expected_ns - now - EARLY_NS, limit_ns));
         now = enso__cuda_now_ns();
     }
     nap_from_ns = now + POLL_NS;
-    while ((code = query(end)) == cudaErrorNotReady) {
+    while ((code = query(device, end)) == cudaErrorNotReady) {
         now = enso__cuda_now_ns();
         if (now - start_ns > limit_ns) {
-            code = query(end); /* the time may have passed in between, with this process stopped */
+            code = query(device,
+                         end); /* the time may have passed in between, with this process stopped */
             break;
         }
         if (now > nap_from_ns)
@@ -258,7 +254,7 @@ static int wait_end(const struct end *end, const struct enso_pace *pace, uint64_
 static int wait_for(struct enso_lane *lane, struct end end, const struct enso_pace *pace,
                     struct enso_error *err)
 {
-    int code = wait_end(&end, pace, lane->device->hang_ns);
+    int code = wait_end(lane->device, &end, pace);
 
     if (code == cudaErrorNotReady)
         return enso__cuda_hung(lane->device, err);
@@ -320,6 +316,16 @@ int enso__cuda_lane_wait(struct enso_lane *lane, struct enso_error *err)
 
 /* ---- copies that are no batch's ---- */
 
+static int copy(struct enso_lane *lane, void *dst, const void *src, size_t size_bytes,
+                enum cudaMemcpyKind kind)
+{
+    size_t call = enso__cuda_call_begin(lane->device);
+    int code = cudaMemcpyAsync(dst, src, size_bytes, kind, lane->stream);
+
+    enso__cuda_call_end(lane->device, call);
+    return code;
+}
+
 int enso__cuda_lane_upload(struct enso_lane *lane, void *dst, const void *src, size_t size_bytes,
                            struct enso_error *err)
 {
@@ -333,8 +339,8 @@ int enso__cuda_lane_upload(struct enso_lane *lane, void *dst, const void *src, s
         size_t n = ENSO_MIN(size_bytes - at, STAGING_BYTES - lane->used);
 
         memcpy(lane->staging + lane->used, (const unsigned char *)src + at, n);
-        int code = cudaMemcpyAsync((unsigned char *)dst + at, lane->staging + lane->used, n,
-                                   cudaMemcpyHostToDevice, lane->stream);
+        int code = copy(lane, (unsigned char *)dst + at, lane->staging + lane->used, n,
+                        cudaMemcpyHostToDevice);
         if (code != cudaSuccess) {
             st = enso__cuda_failed(lane->device, code, "a copy to the GPU", err);
             break;
@@ -358,8 +364,8 @@ int enso__cuda_lane_download(struct enso_lane *lane, void *dst, const void *src,
         st = enso__cuda_lane_wait(lane, err); /* what was copied up may still stand in staging */
     for (size_t at = 0; st == ENSO_OK && at < size_bytes;) {
         size_t n = ENSO_MIN(size_bytes - at, STAGING_BYTES);
-        int code = cudaMemcpyAsync(lane->staging, (const unsigned char *)src + at, n,
-                                   cudaMemcpyDeviceToHost, lane->stream);
+        int code =
+            copy(lane, lane->staging, (const unsigned char *)src + at, n, cudaMemcpyDeviceToHost);
 
         if (code != cudaSuccess) {
             st = enso__cuda_failed(lane->device, code, "a copy from the GPU", err);
@@ -573,15 +579,16 @@ int enso__cuda_lane_begin(struct enso_lane *lane, unsigned slot, const struct en
                                lane->faults + (size_t)slot * MAX_FAULTS, s->n_faults * sizeof(int)};
     s->faults = down.host;
     if (!s->empty) {
-        launching(lane, enso__cuda_now_ns());
+        size_t call = enso__cuda_call_begin(lane->device);
+
         st = put_on_lane(lane, s, run, &down, err);
-        launching(lane, ENSO__CUDA_NOT_LAUNCHING);
+        enso__cuda_call_end(lane->device, call);
         if (st != ENSO_OK) {
             settle(lane); /* the steps before still use the batch's memory */
             let_go_of_recording(lane, slot);
             return st;
         }
-        count(&lane->n_tokens, run->extents->n_tokens);
+        count(&lane->n_input_tokens, run->extents->n_tokens - run->n_padding_tokens);
         count(&lane->n_padding_tokens, run->n_padding_tokens);
     }
     s->busy = true;
@@ -644,7 +651,7 @@ bool enso__cuda_lane_done(struct enso_lane *lane, unsigned slot)
 
     if (!s->busy || s->empty || enso__cuda_enter(lane->device, NULL) != ENSO_OK)
         return true;
-    code = cudaEventQuery(s->done);
+    code = query(lane->device, &(struct end){s->done, NULL});
     if (code == cudaErrorNotReady)
         (void)cudaGetLastError();
     return code != cudaErrorNotReady;

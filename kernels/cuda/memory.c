@@ -300,7 +300,9 @@ static int piece_new(struct enso_device *device, const struct piece *wanted, con
         discount(device, counter, bytes, wanted->promised);
         return enso_error_no_memory(err, "a note of device memory");
     }
+    size_t call = enso__cuda_call_begin(device);
     int code = ask_driver(m, bytes, &memory);
+    enso__cuda_call_end(device, call);
     if (code != cudaSuccess) {
         discount(device, counter, bytes, wanted->promised);
         enso_free(piece);
@@ -337,10 +339,13 @@ static void piece_free(struct enso_device *device, struct piece *piece)
 {
     (void)enso__cuda_enter_to_release(device);
     if (!atomic_load(&device->hung)) {
+        size_t call = enso__cuda_call_begin(device);
+
         if (device->memory->pool != NULL)
             (void)cudaFreeAsync(piece->start, device->memory->stream);
         else
             (void)cudaFree(piece->start);
+        enso__cuda_call_end(device, call);
     }
     enso_free(piece);
 }
@@ -435,6 +440,8 @@ void enso__cuda_program_end(struct enso_device *device)
     }
     pthread_mutex_unlock(&m->mutex);
     loading = (struct loading){0};
+    if (empty != NULL) /* of a model that was refused, maybe large */
+        enso__cuda_watch_trim(device->watch);
     while (empty != NULL) {
         struct piece *next = empty->next;
 
@@ -495,7 +502,9 @@ int enso__cuda_staging_alloc(struct enso_device *device, size_t size_bytes, cons
 
     if (st != ENSO_OK)
         return st;
+    size_t call = enso__cuda_call_begin(device);
     int code = cudaHostAlloc(&memory, ENSO_MAX(size_bytes, (size_t)1), cudaHostAllocDefault);
+    enso__cuda_call_end(device, call);
     if (code == cudaErrorMemoryAllocation) {
         (void)cudaGetLastError();
         return enso_error_set(err, ENSO_NO_MEMORY,
@@ -514,7 +523,9 @@ void enso__cuda_staging_free(struct enso_device *device, void *memory)
     if (memory == NULL || atomic_load(&device->hung)) /* it would wait */
         return;
     (void)enso__cuda_enter_to_release(device);
+    size_t call = enso__cuda_call_begin(device);
     (void)cudaFreeHost(memory);
+    enso__cuda_call_end(device, call);
 }
 
 void enso__cuda_free(struct enso_device *device, void *memory)

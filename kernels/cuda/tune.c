@@ -67,6 +67,9 @@ static int fill(struct tuner *t, void *memory, size_t size_bytes, enum enso_dtyp
 
 static void free_operands(struct tuner *t)
 {
+    /* an algorithm that failed may have left others on the stream, which still write */
+    if (t->lane != NULL)
+        (void)enso__cuda_lane_wait(t->lane, NULL);
     for (size_t i = 0; i < ENSO_ARRAY_SIZE(t->memory); i++) {
         enso__cuda_free(t->device, t->memory[i]);
         t->memory[i] = NULL;
@@ -293,7 +296,7 @@ static int tuner_init(struct tuner *t, struct enso_device *device, struct enso_e
         return st;
     int code = cudaEventCreateWithFlags(&t->begin, cudaEventDefault);
     if (code == cudaSuccess)
-        code = cudaEventCreateWithFlags(&t->end, cudaEventDefault);
+        code = cudaEventCreateWithFlags(&t->end, cudaEventBlockingSync);
     return code == cudaSuccess ? ENSO_OK : enso__cuda_failed(device, code, "tuning", err);
 }
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "engine/host.h"
+#include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/nvml.h"
 
@@ -38,12 +39,16 @@ struct enso__cuda_watch {
 
 static void read_now(struct enso__cuda_watch *w, bool device_works)
 {
-    struct enso_device_metrics read = {.idle_bytes = NAN};
+    struct enso_device_metrics read;
 
+    pthread_mutex_lock(&w->mutex);
+    read = w->read; /* what is idle on a card that is lost, nobody tells any more */
+    pthread_mutex_unlock(&w->mutex);
     /* enter, or the runtime asks card 0 on behalf of a thread that never chose one */
     if (device_works && enso__cuda_enter(w->device, NULL) == ENSO_OK)
         read.idle_bytes = (double)enso__cuda_memory_idle(w->device);
-    enso__nvml_read(w->nvml, &read);
+    if (w->nvml != NULL)
+        enso__nvml_read(w->nvml, &read);
     pthread_mutex_lock(&w->mutex);
     w->read = read;
     pthread_mutex_unlock(&w->mutex);
@@ -58,15 +63,14 @@ static struct timespec in_seconds(time_t seconds)
     return t;
 }
 
-/* Under the mutex: until somebody wants something or NVML's next turn has come. */
+/* Under the mutex: until somebody wants something or the next turn to read has come. */
 static void sleep_on(struct enso__cuda_watch *w)
 {
     struct timespec until = in_seconds(PERIOD_S);
     int rc = 0;
 
     while (!w->stop && !w->trim && rc == 0)
-        rc = w->nvml != NULL ? pthread_cond_timedwait(&w->wake, &w->mutex, &until)
-                             : pthread_cond_wait(&w->wake, &w->mutex);
+        rc = pthread_cond_timedwait(&w->wake, &w->mutex, &until);
     if (!w->trim)
         return;
     until = in_seconds(TRIM_DELAY_S);
@@ -104,7 +108,7 @@ static void *watch_main(void *arg)
         sleep_on(w);
         trim = w->trim;
         w->trim = false;
-    } while (!w->stop && (!trim || work(w, true)) && (w->nvml == NULL || work(w, false)));
+    } while (!w->stop && (!trim || work(w, true)) && work(w, false));
     w->in_driver = true;
     pthread_mutex_unlock(&w->mutex);
     enso__nvml_close(w->nvml);
@@ -127,7 +131,6 @@ static void open_nvml(struct enso__cuda_watch *w)
         (void)enso_error_set(&why, ENSO_UNAVAILABLE, "its address is not known: %s",
                              cudaGetErrorString((cudaError_t)code));
     } else if (enso__nvml_open(address, &w->nvml, &why) == ENSO_OK) {
-        read_now(w, true);
         return;
     }
     enso_log(ENSO_LOG_INFO, "no metrics of the GPU", "%s: %s", w->device->name, why.message);
@@ -169,6 +172,7 @@ int enso__cuda_watch_open(struct enso_device *device, struct enso__cuda_watch **
     for (size_t i = 0; i < ENSO_N_THROTTLES; i++)
         w->read.throttled[i] = NAN;
     open_nvml(w);
+    read_now(w, true);
     rc = pthread_create(&w->thread, NULL, watch_main, w);
     if (rc != 0) {
         watch_free(w);
@@ -181,12 +185,12 @@ int enso__cuda_watch_open(struct enso_device *device, struct enso__cuda_watch **
     return ENSO_OK;
 }
 
-void enso__cuda_watch_close(struct enso__cuda_watch *w)
+bool enso__cuda_watch_close(struct enso__cuda_watch *w)
 {
     bool ended;
 
     if (w == NULL)
-        return;
+        return true;
     pthread_mutex_lock(&w->mutex);
     w->stop = true;
     (void)pthread_cond_signal(&w->wake);
@@ -204,6 +208,7 @@ void enso__cuda_watch_close(struct enso__cuda_watch *w)
     } else { /* stuck in the driver: w stays for the thread to read */
         (void)pthread_detach(w->thread);
     }
+    return ended;
 }
 
 void enso__cuda_watch_trim(struct enso__cuda_watch *w)
@@ -219,6 +224,7 @@ void enso__cuda_watch_trim(struct enso__cuda_watch *w)
 void enso__cuda_device_metrics(struct enso_device *device, struct enso_device_metrics *ret_metrics)
 {
     struct enso__cuda_memory_stats memory;
+    struct enso__cublaslt_counts products;
     struct enso__cuda_watch *w = device->watch;
 
     pthread_mutex_lock(&w->mutex);
@@ -230,4 +236,8 @@ void enso__cuda_device_metrics(struct enso_device *device, struct enso_device_me
     ret_metrics->lane_bytes = memory.bytes[ENSO__CUDA_LANES];
     ret_metrics->limit_bytes = memory.limit_bytes;
     ret_metrics->n_allocations = memory.n_pieces;
+    enso__cublaslt_count(device->cublaslt, &products);
+    ret_metrics->n_products[ENSO_PRODUCT_OWN] = products.own;
+    ret_metrics->n_products[ENSO_PRODUCT_HEURISTIC] = products.heuristic;
+    ret_metrics->n_products[ENSO_PRODUCT_TIMED] = products.timed;
 }

@@ -14,8 +14,9 @@ struct enso__cuda_watch; /* opaque */
 /* Reads NVML once and starts the thread. Without NVML there is one line in the log. */
 int enso__cuda_watch_open(struct enso_device *device, struct enso__cuda_watch **ret_watch,
                           struct enso_error *err) ENSO_MUST_CHECK;
-/* Waits a second for the thread; one that is stuck in the driver is left alone. NULL is fine. */
-void enso__cuda_watch_close(struct enso__cuda_watch *watch);
+/* Waits a second for the thread; one that is stuck in the driver is left alone, then false: it
+ * still reads the device. NULL is fine. */
+bool enso__cuda_watch_close(struct enso__cuda_watch *watch);
 
 /* Trim the memory pool soon (memory.h). Any thread, returns at once; NULL is fine. */
 void enso__cuda_watch_trim(struct enso__cuda_watch *watch);

@@ -57,7 +57,7 @@ static void lane_stats(const struct enso_lane *lane, struct enso_lane_stats *ret
 {
     (void)lane;
     pthread_mutex_lock(&device.mutex);
-    *ret = (struct enso_lane_stats){.n_eager = device.n_begun, .n_tokens = 10};
+    *ret = (struct enso_lane_stats){.n_eager = device.n_begun, .n_input_tokens = 10};
     pthread_mutex_unlock(&device.mutex);
 }
 
@@ -441,7 +441,7 @@ START_TEST(test_slots_stop)
     expect("+a +b -a -b");
     enso_lanes_stats(lanes, &stats); /* of a lane that is closed */
     ck_assert_uint_eq(stats.n_eager, 2);
-    ck_assert_uint_eq(stats.n_tokens, 10);
+    ck_assert_uint_eq(stats.n_input_tokens, 10);
 }
 END_TEST
 

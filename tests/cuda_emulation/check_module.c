@@ -78,7 +78,9 @@ START_TEST(test_module_refusals)
         {"A100", "3:2", "cuda", ENSO_NO_MEMORY, "no memory left", "nvidia-smi"},
         {"A100", "launch:209", "cuda", ENSO_UNSUPPORTED, "holds no code", "--with-cuda-arch=80"},
         {"A100", "launch:222", "cuda", ENSO_UNSUPPORTED, "holds no code", "update the driver"},
-        {"A100", "launch:700", "cuda", ENSO_UNAVAILABLE, "illegal", "restart"},
+        {"A100", "launch:218", "cuda", ENSO_UNSUPPORTED, "holds no code", "--with-cuda-arch=80"},
+        {"A100", "launch:223", "cuda", ENSO_UNSUPPORTED, "holds no code", "--with-cuda-arch=80"},
+        {"A100", "launch:700", "cuda", ENSO_UNAVAILABLE, "illegal", "started again"},
     };
 
     for (size_t i = 0; i < ENSO_ARRAY_SIZE(rows); i++) {

@@ -97,6 +97,15 @@ cudaError_t enso_emulated::failure_now(bool is_launch)
         return failure != cudaSuccess ? failure : error;                                           \
     }
 
+WRAP(cudaDriverGetVersion, (int *version), (version))
+WRAP(cudaGetDevice, (int *device), (device))
+WRAP(cudaSetDeviceFlags, (unsigned flags), (flags))
+WRAP(cudaDeviceGetAttribute, (int *value, enum cudaDeviceAttr attribute, int device),
+     (value, attribute, device))
+WRAP(cudaDeviceGetPCIBusId, (char *id, int size, int device), (id, size, device))
+WRAP(cudaMemPoolGetAttribute, (cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value),
+     (pool, attribute, value))
+WRAP(cudaMemPoolTrimTo, (cudaMemPool_t pool, size_t keep_bytes), (pool, keep_bytes))
 WRAP(cudaGetDeviceCount, (int *count), (count))
 WRAP(cudaGetDeviceProperties, (struct cudaDeviceProp * p, int device), (p, device))
 /* What is to be chosen decides, not what was. */

@@ -210,6 +210,10 @@ void name_next_launch(const char *arguments)
 
 cudaError_t set_max_dynamic_shared(const void *kernel, int bytes)
 {
+    const cudaError_t failure = failure_now(false);
+
+    if (failure != cudaSuccess)
+        return answer(failure);
     runtime_hold hold(runtime_lock);
     auto &k = kernel_of(kernel);
 

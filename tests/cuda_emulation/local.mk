@@ -69,7 +69,9 @@ emulated_wrapped = cudaGetDeviceCount cudaGetDeviceProperties cudaSetDevice cuda
 	cudaEventQuery cudaEventElapsedTime cudaMallocFromPoolAsync cudaFreeAsync cudaMemPoolCreate \
 	cudaMemPoolDestroy cudaMemPoolSetAttribute \
 	cudaStreamBeginCapture cudaStreamEndCapture cudaGraphInstantiate cudaGraphUpload \
-	cudaGraphLaunch cudaGraphExecDestroy cudaGraphDestroy
+	cudaGraphLaunch cudaGraphExecDestroy cudaGraphDestroy \
+	cudaDriverGetVersion cudaGetDevice cudaSetDeviceFlags cudaDeviceGetAttribute cudaDeviceGetPCIBusId \
+	cudaMemPoolGetAttribute cudaMemPoolTrimTo
 check_DATA = tests/cuda_emulation/ensod-cuda-emulated.so
 tests/cuda_emulation/ensod-cuda-emulated.so: $(emulated_module_parts) \
 		tests/cuda_emulation/module.map
