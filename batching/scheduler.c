@@ -768,11 +768,24 @@ void enso_scheduler_stop(struct enso_scheduler *s, const char *why, uint64_t now
 
 /* ---- what it looks like from outside ---- */
 
+/* Time until the run at the front of a lane is through. One that is overdue counts as long again as
+ * it is late already: nobody knows when it ends, but what has lasted so long lasts about as long
+ * again. So a lane that is late by a hair is as good as free, and one that hangs looks fuller and
+ * fuller, not empty: no copy of a model draws jobs by hanging, deadlines are refused instead of
+ * missed, and Retry-After grows with the trouble. The same for a run of which nothing was
+ * predicted. */
+static uint64_t run_residual_ns(const struct enso_slot *slot, uint64_t now_ns)
+{
+    uint64_t end_ns = slot->since_ns + slot->predicted_ns;
+
+    return end_ns > now_ns ? end_ns - now_ns : now_ns - end_ns;
+}
+
 /* Time until the lane is through with all that it has. */
 static uint64_t lane_residual_ns(const struct enso_scheduler *s, unsigned lane, uint64_t now_ns)
 {
     const struct enso_slot *front = NULL;
-    uint64_t ns = 0, end_ns;
+    uint64_t ns = 0;
 
     for (unsigned i = 0; i < s->n_slots; i++) {
         const struct enso_slot *slot = &s->slots[lane * s->n_slots + i];
@@ -785,8 +798,7 @@ static uint64_t lane_residual_ns(const struct enso_scheduler *s, unsigned lane, 
     }
     if (front == NULL)
         return 0;
-    end_ns = front->since_ns + front->predicted_ns;
-    return ns - front->predicted_ns + (end_ns > now_ns ? end_ns - now_ns : 0);
+    return ns - front->predicted_ns + run_residual_ns(front, now_ns);
 }
 
 /* Time until the first lane is free. */
