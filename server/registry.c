@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "batching/queue.h"
 #include "batching/scheduler.h"
+#include "batching/targets.h"
 #include "server/app.h"
 #include "server/device.h"
 #include "server/loop.h"
@@ -91,27 +92,22 @@ bool enso_served_is_lost(const struct enso_served *s, struct enso_error *err)
     return enso_place_is_lost(s->replicas[0].place, err);
 }
 
-const struct enso_replica *enso_served_choose(struct enso_served *s, uint64_t now_ns)
+int enso_served_submit(struct enso_served *s, struct enso_job *job, uint64_t now_ns,
+                       struct enso_error *err)
 {
-    const struct enso_replica *best = &s->replicas[0];
-    uint64_t least_ns = UINT64_MAX;
+    struct enso_target targets[ENSO_CONFIG_MAX_GPUS];
+    size_t n = 0;
 
-    if (s->n_replicas == 1)
-        return best;
-    s->next++;
     for (size_t i = 0; i < s->n_replicas; i++) {
-        const struct enso_replica *p = &s->replicas[(s->next + i) % s->n_replicas];
-        uint64_t wait_ns;
+        const struct enso_replica *p = &s->replicas[i];
 
-        if (enso_place_is_lost(p->place, NULL))
-            continue;
-        wait_ns = enso_queue_wait_ns(p->place->scheduler, p->queue, now_ns);
-        if (wait_ns < least_ns) {
-            best = p;
-            least_ns = wait_ns;
-        }
+        if (!enso_place_is_lost(p->place, NULL))
+            targets[n++] = (struct enso_target){p->place->scheduler, p->queue, 0};
     }
-    return best;
+    if (n == 0) /* it tells */
+        targets[n++] =
+            (struct enso_target){s->replicas[0].place->scheduler, s->replicas[0].queue, 0};
+    return enso_targets_submit_quietly(targets, n, s->turn++, job, now_ns, err);
 }
 
 /* --- finding folders -------------------------------------------------------------------------- */

@@ -19,12 +19,14 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/macros.h"
 #include "batching/runner.h"
 #include "config/config.h"
 #include "engine/model/model.h"
 #include "server/meters.h"
 
 struct enso_app;
+struct enso_job;
 struct enso_queue;
 struct enso_registry;
 
@@ -44,7 +46,7 @@ struct enso_served {
     struct enso_replica replicas[ENSO_CONFIG_MAX_GPUS];
     size_t n_replicas;              /* at least 1 */
     struct enso_served *next_moved; /* loader: what another one has replaced */
-    unsigned next;                  /* loop: the replica that comes first among equals */
+    unsigned turn;                  /* loop: jobs so far */
     struct enso_error fallback;     /* why it is not where it was wanted, or empty */
     struct enso_observer observer;
     struct enso_model_meters meters;
@@ -54,9 +56,11 @@ struct enso_served {
 };
 struct enso_served *enso_served_ref(struct enso_served *served);
 void enso_served_unref(struct enso_served *served); /* NULL is fine */
-/* Where a job should go that comes now: the device that should come to it first, none that is lost
- * while another works. Loop thread. */
-const struct enso_replica *enso_served_choose(struct enso_served *served, uint64_t now_ns);
+/* enso_scheduler_submit_quietly to the replica where the job should be through first, or, when that
+ * one refuses it, to another (batching/targets.h); to none that is lost while another works. The
+ * caller owes enso_scheduler_wake to all places. Loop thread. */
+int enso_served_submit(struct enso_served *served, struct enso_job *job, uint64_t now_ns,
+                       struct enso_error *err) ENSO_MUST_CHECK;
 /* Every device that it is on is lost; err as in enso_place_is_lost, of the first. */
 bool enso_served_is_lost(const struct enso_served *served, struct enso_error *err);
 
