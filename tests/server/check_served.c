@@ -166,7 +166,7 @@ static void setup(void)
     n_lanes = 0;
     devices = (struct enso_devices){.gpu_wanted = true};
     for (int i = 0; i < N_GPUS; i++) {
-        char name[16];
+        char name[24];
 
         (void)snprintf(name, sizeof name, "cuda:%d", i);
         open_place(&gpu, name);
