@@ -28,7 +28,8 @@ struct lane_thread {
     struct enso_lanes *lanes;
     unsigned index;
     pthread_t thread;
-    bool started;                  /* the starting thread's own */
+    bool started;                  /* the starting thread's own; and not joined */
+    bool ended;                    /* under the mutex: it does nothing any more */
     struct enso_lane *lane;        /* guarded by the mutex for others; NULL: not open */
     struct enso_lane_stats closed; /* under the mutex: of the lane, once it is closed */
     uint64_t begin_ns;             /* what beginning a batch takes, recent ones counting more */
@@ -209,9 +210,8 @@ static void close_lane(struct lane_thread *t)
     lanes->backend->lane_close(lane);
 }
 
-static void *lane_main(void *arg)
+static void work(struct lane_thread *t)
 {
-    struct lane_thread *t = arg;
     struct enso_lanes *lanes = t->lanes;
     struct enso_error err = {0};
     struct enso_lane *lane = NULL;
@@ -231,7 +231,7 @@ static void *lane_main(void *arg)
     (void)pthread_cond_signal(&lanes->opened);
     (void)pthread_mutex_unlock(&lanes->mutex);
     if (status != ENSO_OK)
-        return NULL;
+        return;
 
     if (lanes->backend->n_slots > 1)
         work_with_two(t);
@@ -239,6 +239,16 @@ static void *lane_main(void *arg)
         while ((batch = enso__scheduler_wait_take(lanes->scheduler, t->index)) != NULL)
             enso_batch_run(lanes->scheduler, batch, lane, enso_clock_now_ns);
     close_lane(t);
+}
+
+static void *lane_main(void *arg)
+{
+    struct lane_thread *t = arg;
+
+    work(t);
+    (void)pthread_mutex_lock(&t->lanes->mutex);
+    t->ended = true;
+    (void)pthread_mutex_unlock(&t->lanes->mutex);
     return NULL;
 }
 
@@ -307,17 +317,45 @@ struct enso_scheduler *enso_lanes_scheduler(struct enso_lanes *lanes)
     return lanes->scheduler;
 }
 
+static void stop_scheduler(struct enso_lanes *lanes)
+{
+    if (!lanes->stopped)
+        enso_scheduler_stop(lanes->scheduler, NULL, enso_clock_now_ns());
+    lanes->stopped = true;
+}
+
+static void join(struct lane_thread *t)
+{
+    if (t->started)
+        (void)pthread_join(t->thread, NULL);
+    t->started = false;
+}
+
 void enso_lanes_stop(struct enso_lanes *lanes)
 {
-    unsigned i;
+    stop_scheduler(lanes);
+    for (unsigned i = 0; i < lanes->n_threads; i++)
+        join(&lanes->threads[i]);
+}
 
-    if (lanes->stopped)
-        return;
-    lanes->stopped = true;
-    enso_scheduler_stop(lanes->scheduler, NULL, enso_clock_now_ns());
-    for (i = 0; i < lanes->n_threads; i++)
-        if (lanes->threads[i].started)
-            (void)pthread_join(lanes->threads[i].thread, NULL);
+bool enso_lanes_try_stop(struct enso_lanes *lanes, unsigned *ret_working)
+{
+    unsigned n_working = 0;
+
+    stop_scheduler(lanes);
+    for (unsigned i = 0; i < lanes->n_threads; i++) {
+        bool ended;
+
+        (void)pthread_mutex_lock(&lanes->mutex);
+        ended = lanes->threads[i].ended;
+        (void)pthread_mutex_unlock(&lanes->mutex);
+        if (ended)
+            join(&lanes->threads[i]); /* at once */
+        n_working += lanes->threads[i].started;
+    }
+    if (ret_working != NULL)
+        *ret_working = n_working;
+    return n_working == 0;
 }
 
 void enso_lanes_destroy(struct enso_lanes *lanes)

@@ -28,6 +28,8 @@
 #ifndef ENSO_BATCHING_LANES_H
 #define ENSO_BATCHING_LANES_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "base/macros.h"
 
@@ -58,6 +60,10 @@ void enso_lanes_lane_stats(struct enso_lanes *lanes, unsigned lane,
  * refused, running batches are finished (their done is called on the lane). Returns when all lanes
  * are closed. A second call does nothing. Not from a lane's thread. */
 void enso_lanes_stop(struct enso_lanes *lanes);
+/* The same without the wait: true when all lanes are closed; false while one still works, or is
+ * stuck in the driver for ever. To be called again; whoever gives up frees nothing that the lane's
+ * batch may touch: queues, models, these lanes. *ret_working (may be NULL): how many those are. */
+bool enso_lanes_try_stop(struct enso_lanes *lanes, unsigned *ret_working) ENSO_MUST_CHECK;
 
 /* Stops, frees the scheduler: every queue must have been removed. NULL is fine. */
 void enso_lanes_destroy(struct enso_lanes *lanes);

@@ -30,7 +30,7 @@
 #include "engine/ops/ops.h"
 #include "engine/tensor.h"
 
-#define ENSO_BACKEND_ABI 3
+#define ENSO_BACKEND_ABI 4
 
 #define ENSO_MAX_SLOTS 2 /* of a lane */
 
@@ -187,7 +187,19 @@ struct enso_backend {
     int (*staging_alloc)(struct enso_device *device, size_t size_bytes, const char *what,
                          void **ret_memory, struct enso_error *err);
     void (*staging_free)(struct enso_device *device, void *memory); /* NULL is fine */
-    /* Free and total bytes of the device's memory, for messages; NULL: it is ordinary memory. */
+    /* Device memory that is kept for later, all three or none (NULL). Between promise and
+     * promise_end of as many bytes, whatever else is taken of the device - arenas, weights,
+     * recorded launches - leaves them free. promised_alloc is memory_alloc that takes
+     * promised_bytes of its size_bytes out of what was promised, until memory_free puts them back:
+     * that part is there. The caller takes no more than it was promised. promise: ENSO_NO_MEMORY.
+     * Any thread. */
+    int (*promise)(struct enso_device *device, size_t size_bytes, const char *what,
+                   struct enso_error *err);
+    void (*promise_end)(struct enso_device *device, size_t size_bytes);
+    int (*promised_alloc)(struct enso_device *device, size_t size_bytes, size_t promised_bytes,
+                          const char *what, void **ret_memory, struct enso_error *err);
+    /* Free bytes of the device's memory that are promised to nobody, and all of it; NULL: it is
+     * ordinary memory. */
     void (*memory_info)(struct enso_device *device, size_t *ret_free, size_t *ret_total);
     /* Copies between host and device memory, ordered with the lane's batches; download waits for
      * all of them. For what is not part of a batch. */

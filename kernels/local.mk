@@ -111,6 +111,7 @@ cuda_kernel_sources = \
 	kernels/cuda/gemm.cu kernels/cuda/gemm.cuh \
 	kernels/cuda/gemm_conv.cu \
 	kernels/cuda/gemm_gather.cu \
+	kernels/cuda/gemm_stack.cu \
 	kernels/cuda/half.cuh \
 	kernels/cuda/move.cu \
 	kernels/cuda/norm.cu \
@@ -125,6 +126,7 @@ cuda_kernel_sources = \
 	kernels/cuda/reduce.cu \
 	kernels/cuda/resize.cu \
 	kernels/cuda/rows.cuh \
+	kernels/cuda/stack.cuh \
 	kernels/cuda/strided.cu \
 	kernels/cuda/tiled_attention.cu \
 	kernels/cuda/top_k.cu \

@@ -3,7 +3,9 @@
  * Putting the daemon together: see daemon.h. Order of the start: signals, log, device and lanes,
  * models listed, sockets open (so that a port in use ends the start before models are read),
  * loader started. Order of the end (drain): readiness fails, drain_delay, stop accepting, wait for
- * what is in flight at most drain_timeout, 503 to the rest, stop lanes, free everything.
+ * what is in flight at most drain_timeout, 503 to the rest, stop lanes, free everything. A lane
+ * that has not ended soon after that (its driver may never come back) is left alone, and so is all
+ * that it may touch: the process ends without freeing. A second signal shortens all of it.
  */
 #include "server/daemon.h"
 
@@ -43,6 +45,9 @@
 #define MAX_LISTENERS 64
 #define DRAIN_POLL_MS 20
 #define FINISH_WAIT_MS 1000
+#define HOME_WAIT_MS 3000 /* for lanes and pool workers, after drain_timeout */
+#define HURRY_WAIT_MS 100 /* the same after a second signal */
+#define HOME_POLL_US 1000
 #define RESERVED_DESCRIPTORS 128
 
 struct daemon {
@@ -371,17 +376,37 @@ static bool has_lost(const struct daemon *d)
     return false;
 }
 
-/* A lane may be stuck in the driver of a lost device: its requests never come home. */
-static void wait_a_little(struct enso_app *app)
+/* How long lanes have to come home. One may be stuck in the driver of a lost device. */
+static uint64_t home_wait_ns(const struct daemon *d)
 {
-    uint64_t until_ns = enso_clock_now_ns() + FINISH_WAIT_MS * ENSO_NS_PER_MS;
+    unsigned ms = d->n_signals > 1 ? HURRY_WAIT_MS : has_lost(d) ? FINISH_WAIT_MS : HOME_WAIT_MS;
 
-    while (app->n_requests != 0 && enso_clock_now_ns() < until_ns && enso_loop_poll(app->loop))
-        (void)usleep(1000);
+    return ms * ENSO_NS_PER_MS;
 }
 
-/* Nobody is served any more: sockets closed, every request answered or dropped and freed. */
-static void end_requests(struct daemon *d)
+/* Pool workers and ended jobs come home, lanes end; signals are still heard. False: not all. */
+static bool wait_for_home(struct daemon *d)
+{
+    uint64_t start_ns = enso_clock_now_ns();
+    bool ended;
+
+    while (!(ended = enso_devices_stop(&d->devices)) || d->app.n_requests != 0) {
+        if (enso_clock_now_ns() - start_ns >= home_wait_ns(d))
+            break;
+        if (d->app.loop != NULL)
+            (void)enso_loop_poll(d->app.loop);
+        (void)usleep(HOME_POLL_US);
+    }
+    if (!ended)
+        enso_devices_tell_working(&d->devices);
+    else if (d->app.n_requests != 0)
+        enso_log(ENSO_LOG_WARNING, "requests left alone", "requests=%u", d->app.n_requests);
+    return ended && d->app.n_requests == 0;
+}
+
+/* Nobody is served any more: sockets closed, every request answered or dropped and freed. False:
+ * some of it does not come to an end. */
+static bool end_requests(struct daemon *d)
 {
     struct enso_app *app = &d->app;
 
@@ -393,14 +418,9 @@ static void end_requests(struct daemon *d)
         enso_http_stop_accepting(app->http);
         enso_http_finish(app->http, FINISH_WAIT_MS);
     }
-    enso_devices_stop(&d->devices); /* ends every job that is left */
-    enso_http_destroy(app->http);   /* ends requests whose bodies were still coming */
-    if (has_lost(d)) {
-        wait_a_little(app);
-        return;
-    }
-    while (app->n_requests != 0 && enso_loop_run_once(app->loop))
-        ; /* pool workers and ended jobs come home */
+    (void)enso_devices_stop(&d->devices); /* ends every job that is queued */
+    enso_http_destroy(app->http);         /* ends requests whose bodies were still coming */
+    return wait_for_home(d);
 }
 
 /* libuv gives signals their default back, which would kill: one that comes in the last moments must
@@ -473,8 +493,9 @@ int enso_daemon_run(struct enso_config *config, const struct enso_reload_source 
                 *err = d.failure;
         }
     }
-    end_requests(&d);
-    *ret_leave = d.app.registry != NULL && enso_registry_stop_loading(d.app.registry);
+    *ret_leave = !end_requests(&d);
+    if (d.app.registry != NULL && enso_registry_stop_loading(d.app.registry))
+        *ret_leave = true;
     *ret_leave = *ret_leave || has_lost(&d);
     if (!*ret_leave)
         end(&d);

@@ -17,8 +17,8 @@
  * into config, see reload.h.
  * A device that is lost ends it like SIGTERM (on_device_lost = exit), and is the error then.
  * *ret_leave true: the end came in the middle of loading a model, which cannot be broken off and
- * may take long, or there is a lost device, whose driver may never answer again. Threads still run
- * and read config, so the caller ends the process by _exit.
+ * may take long, or a lane did not come to an end, or there is a lost device, whose driver may
+ * never answer again. Threads still run and read config, so the caller ends the process by _exit.
  */
 int enso_daemon_run(struct enso_config *config, const struct enso_reload_source *source,
                     bool *ret_leave, struct enso_error *err);

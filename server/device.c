@@ -233,15 +233,27 @@ int enso_devices_start(struct enso_devices *devices, struct enso_error *err)
     return ENSO_OK;
 }
 
-void enso_devices_stop(struct enso_devices *devices)
+bool enso_devices_stop(struct enso_devices *devices)
 {
+    bool all = true;
+
     for (size_t i = 0; i < devices->n; i++) {
         struct enso_place *place = &devices->places[i];
 
-        if (place->lanes != NULL && enso_place_is_lost(place, NULL))
-            enso_scheduler_stop(place->scheduler, NULL, enso_clock_now_ns());
-        else if (place->lanes != NULL)
-            enso_lanes_stop(place->lanes);
+        all = (place->lanes == NULL || enso_lanes_try_stop(place->lanes, NULL)) && all;
+    }
+    return all;
+}
+
+void enso_devices_tell_working(struct enso_devices *devices)
+{
+    for (size_t i = 0; i < devices->n; i++) {
+        struct enso_place *place = &devices->places[i];
+        unsigned n;
+
+        if (place->lanes != NULL && !enso_lanes_try_stop(place->lanes, &n))
+            enso_log(ENSO_LOG_WARNING, "lanes left alone", "device=%s lanes=%u reason=%s",
+                     place->name, n, "their batches do not come to an end");
     }
 }
 
@@ -443,47 +455,31 @@ static const char *size_setting(const struct enso_model_info *info,
     return info->takes_text ? "a smaller max_batch_tokens, " : "a smaller max_batch_items, ";
 }
 
-int enso_place_promise(struct enso_place *place, const struct enso_model *model,
-                       const struct enso_config_batching *batching, uint64_t *ret_bytes,
-                       struct enso_error *err)
+int enso_place_promise(struct enso_place *place, struct enso_model *model,
+                       const struct enso_config_batching *batching, struct enso_error *err)
 {
     const struct enso_model_info *info = enso_model_info(model);
-    uint64_t promised = atomic_load(&place->promised_bytes), used;
     unsigned n = ENSO_MAX(place->n_lanes, 1u);
-    size_t lane_bytes = 0, all_bytes, free_bytes, total_bytes;
-    int st = ENSO_OK;
+    size_t all_bytes, free_bytes = 0, total_bytes;
+    int st;
 
-    *ret_bytes = 0;
-    if (place->backend->host_memory || place->backend->memory_info == NULL ||
-        enso_place_is_lost(place, NULL))
+    if (place->backend->promise == NULL || enso_place_is_lost(place, NULL))
         return ENSO_OK;
-    st = enso_model_lane_bytes(model, info->takes_text ? (uint64_t)batching->max_batch_tokens : 0,
-                               (uint64_t)batching->max_batch_items, &lane_bytes, err);
-    if (st == ENSO_OK && !enso_size_mul(lane_bytes, n, &all_bytes))
-        st = enso_error_set(err, ENSO_TOO_LARGE, "the batches of %u lanes cannot be addressed", n);
-    if (st != ENSO_OK) {
-        enso_error_prefix(err, "model '%s': ", info->id);
+    st = enso_model_promise(model, n, info->takes_text ? (uint64_t)batching->max_batch_tokens : 0,
+                            (uint64_t)batching->max_batch_items, &all_bytes, err);
+    if (st != ENSO_NO_MEMORY || all_bytes == 0) {
+        if (st != ENSO_OK)
+            enso_error_prefix(err, "model '%s': ", info->id);
         return st;
     }
-    /* What batches hold now is part of what was promised to them. */
-    place->backend->memory_info(place->device, &free_bytes, &total_bytes);
-    used = metrics_of(place).arena_bytes;
-    if (promised > used)
-        free_bytes -= ENSO_MIN(free_bytes, promised - used);
-    if (all_bytes > free_bytes)
-        return enso_error_set(
-            err, ENSO_NO_MEMORY,
-            "model '%s': no room for batches on %s: its %u lane%s %.1f MiB for them, and %.1f MiB "
-            "of gpu_memory are left beside all weights and the batches of other models; use %s%sa "
-            "larger gpu_memory or another device",
-            info->id, place->name, n, n == 1 ? " needs" : "s need", (double)all_bytes / MIB,
-            (double)free_bytes / MIB, n == 1 ? "" : "fewer lanes, ", size_setting(info, batching));
-    *ret_bytes = all_bytes;
-    atomic_fetch_add(&place->promised_bytes, all_bytes);
-    return ENSO_OK;
-}
-
-void enso_place_release(struct enso_place *place, uint64_t bytes)
-{
-    atomic_fetch_sub(&place->promised_bytes, bytes);
+    if (place->backend->memory_info != NULL)
+        place->backend->memory_info(place->device, &free_bytes, &total_bytes);
+    enso_error_clear(err); /* here is more to say */
+    return enso_error_set(
+        err, ENSO_NO_MEMORY,
+        "model '%s': no room for batches on %s: its %u lane%s %.1f MiB for them, and %.1f MiB of "
+        "gpu_memory are left beside all weights and the batches of other models; use %s%sa larger "
+        "gpu_memory or another device",
+        info->id, place->name, n, n == 1 ? " needs" : "s need", (double)all_bytes / MIB,
+        (double)free_bytes / MIB, n == 1 ? "" : "fewer lanes, ", size_setting(info, batching));
 }

@@ -11,8 +11,6 @@
 #ifndef ENSO_SERVER_DEVICE_H
 #define ENSO_SERVER_DEVICE_H
 
-#include <stdatomic.h>
-
 #include "base/error.h"
 #include "config/config.h"
 #include "engine/backend.h"
@@ -32,9 +30,7 @@ struct enso_place {
     unsigned n_lanes;                 /* wanted; 0 is 1 */
     struct enso_lanes *lanes;         /* after enso_devices_start; owned */
     struct enso_scheduler *scheduler; /* the lanes' own */
-    /* Device memory that the batches of its models may take, in all lanes; any thread. */
-    _Atomic uint64_t promised_bytes;
-    bool told_lost; /* loop: server/lost.c has acted on it */
+    bool told_lost;                   /* loop: server/lost.c has acted on it */
 };
 
 struct enso_devices {
@@ -53,8 +49,13 @@ int enso_devices_open(const struct enso_config *config, struct enso_devices *ret
 /* A place's lanes: on a GPU as many as the configuration says, one on the processor, whose threads
  * take all of it (two teams on the same cores would slow each other down). */
 int enso_devices_start(struct enso_devices *devices, struct enso_error *err) ENSO_MUST_CHECK;
-/* Ends every job that is left (batching/lanes.h). The lanes of a lost device are not waited for. */
-void enso_devices_stop(struct enso_devices *devices);
+/* Ends every job that is queued and asks all lanes to end, without waiting for them: false while
+ * one works, which is to be asked again. Who gives up says so in the log and closes nothing, since
+ * a lane that is stuck in a driver touches models and devices when it comes back
+ * (batching/lanes.h).
+ */
+bool enso_devices_stop(struct enso_devices *devices);
+void enso_devices_tell_working(struct enso_devices *devices);
 /* Lanes and devices; no model must be left. What was never opened is fine. */
 void enso_devices_close(struct enso_devices *devices);
 
@@ -97,13 +98,12 @@ int enso_devices_fall_back(struct enso_devices *devices, const struct enso_error
                            struct enso_error *err) ENSO_MUST_CHECK;
 
 /* Is there room for the model's batches in all lanes, beside its weights and what other models of
- * the place were promised? *ret_bytes are its own from then on, until enso_place_release; 0 on
- * ordinary memory. ENSO_NO_MEMORY names lanes, both sizes and what to do. Sizes of batches are
- * those that the configuration names, else of one input: larger ones come only where there is room.
- * Called by the loader only. */
-int enso_place_promise(struct enso_place *place, const struct enso_model *model,
-                       const struct enso_config_batching *batching, uint64_t *ret_bytes,
+ * the place were promised? Then it is kept for them as long as the model lives; on ordinary memory
+ * there is nothing to keep. ENSO_NO_MEMORY names lanes, both sizes and what to do. Sizes of batches
+ * are those that the configuration names, else of one input: larger ones come only where there is
+ * room. Once for a model, before it serves. */
+int enso_place_promise(struct enso_place *place, struct enso_model *model,
+                       const struct enso_config_batching *batching,
                        struct enso_error *err) ENSO_MUST_CHECK;
-void enso_place_release(struct enso_place *place, uint64_t bytes); /* any thread */
 
 #endif

@@ -27,7 +27,6 @@ struct enso_replica {
     struct enso_place *place;
     struct enso_model *model;
     struct enso_queue *queue; /* on the place's scheduler */
-    uint64_t promised_bytes;  /* of the place's memory, for its batches */
     bool removed;             /* its queue is off the scheduler */
 };
 

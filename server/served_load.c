@@ -119,7 +119,7 @@ static int add_replica(struct enso_app *app, const struct enso_entry *e, struct 
     p->place = place;
     if (first)
         s->model = model;
-    st = enso_place_promise(place, model, &e->batching, &p->promised_bytes, err);
+    st = enso_place_promise(place, model, &e->batching, err);
     if (st == ENSO_OK)
         st = first ? enso_meters_model(app->meters, enso_model_info(model), &s->meters, err)
                    : enso_meters_model_replica(&s->meters, enso_model_info(model), err);

@@ -309,6 +309,8 @@ struct enso_model *enso_model_unref(struct enso_model *m)
     if (m == NULL || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
         return NULL;
     enso__model_lanes_done(m);
+    if (m->n_promised != 0)
+        m->backend->promise_end(m->device, m->n_promised * m->promised.all_bytes);
     enso_program_unref(m->program);
     enso_tokenizer_destroy(m->tokenizer);
     enso_free(m->prompt);

@@ -146,10 +146,14 @@ int enso_model_encode_tensors(const struct enso_model *model, const struct enso_
 int enso_model_warmup_sample(const struct enso_model *model, double scale,
                              struct enso_sample **ret_sample, struct enso_error *err);
 
-/* Device memory that a lane takes for the largest batch that is certain to come: of max_tokens
- * (texts) and max_items where these are not 0, of one largest sample at least. */
-int enso_model_lane_bytes(const struct enso_model *model, uint64_t max_tokens, uint64_t max_items,
-                          size_t *ret_bytes, struct enso_error *err);
+/* Have the device keep what n_lanes lanes take, each for the largest batch that is certain to come:
+ * of max_tokens (texts) and max_items where these are not 0, of one largest sample at least. Such a
+ * batch finds its memory from then on, whatever else the device is asked for. *ret_bytes: what that
+ * comes to, also with ENSO_NO_MEMORY when it is not there; 0 on ordinary memory. Once, before lanes
+ * run it. */
+int enso_model_promise(struct enso_model *model, unsigned n_lanes, uint64_t max_tokens,
+                       uint64_t max_items, size_t *ret_bytes,
+                       struct enso_error *err) ENSO_MUST_CHECK;
 
 /* A lane is about to close: free what the model keeps for it. Not while a batch runs on it. */
 void enso_model_forget_lane(struct enso_model *model, const struct enso_lane *lane);

@@ -20,6 +20,7 @@
 struct enso_model_lane {
     const struct enso_lane *lane; /* key only, may be gone */
     struct enso_context *context;
+    bool promised; /* it has the memory of one of the model's lanes */
     struct enso_model_lane *next;
 };
 
@@ -46,8 +47,10 @@ struct enso_model {
     bool outputs_probabilities;   /* the graph ends in softmax or sigmoid itself */
     bool outputs_log_probabilities;
 
-    pthread_mutex_t lock; /* guards lanes */
+    pthread_mutex_t lock; /* guards lanes and n_kept */
     struct enso_model_lane *lanes;
+    struct enso_context_need promised; /* to each lane, by the device */
+    unsigned n_promised, n_kept;       /* lanes that were promised it; and that have not come yet */
 };
 
 /* Loaders, one per kind of folder: fill the model and *ret_graph (the caller's). */

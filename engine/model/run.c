@@ -5,6 +5,7 @@
  * the task promises. One context per lane and model, reused by every batch.
  */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/model/model_internal.h"
@@ -27,6 +28,11 @@ static struct enso_model_lane *find_lane(struct enso_model *m, struct enso_lane 
             enso_free(l);
             l = NULL;
         } else {
+            l->promised = m->n_kept != 0;
+            if (l->promised) {
+                m->n_kept--;
+                enso_context_use_promise(l->context, &m->promised);
+            }
             l->next = m->lanes;
             m->lanes = l;
         }
@@ -58,6 +64,7 @@ void enso_model_forget_lane(struct enso_model *m, const struct enso_lane *lane)
             continue;
         *at = l->next;
         enso_context_destroy(l->context);
+        m->n_kept += l->promised;
         enso_free(l);
         break;
     }
@@ -65,8 +72,8 @@ void enso_model_forget_lane(struct enso_model *m, const struct enso_lane *lane)
 }
 
 /* Sequences shape little of a text's memory; without a limit there are as many as tokens allow. */
-int enso_model_lane_bytes(const struct enso_model *m, uint64_t max_tokens, uint64_t max_items,
-                          size_t *ret_bytes, struct enso_error *err)
+static int lane_need(const struct enso_model *m, uint64_t max_tokens, uint64_t max_items,
+                     struct enso_context_need *ret_need, struct enso_error *err)
 {
     struct enso_extents e = {.n_items = 1, .n_tokens = 1, .n_sequences = 1};
 
@@ -78,7 +85,34 @@ int enso_model_lane_bytes(const struct enso_model *m, uint64_t max_tokens, uint6
     } else if (m->info.batched) {
         e.n_items = (int64_t)ENSO_MAX(max_items, UINT64_C(1));
     }
-    return enso_context_need(m->program, &e, ret_bytes, err);
+    return enso_context_need(m->program, &e, ret_need, err);
+}
+
+int enso_model_promise(struct enso_model *m, unsigned n_lanes, uint64_t max_tokens,
+                       uint64_t max_items, size_t *ret_bytes, struct enso_error *err)
+{
+    struct enso_context_need need;
+    char what[128];
+    int st;
+
+    *ret_bytes = 0;
+    if (m->backend->promise == NULL)
+        return ENSO_OK;
+    st = lane_need(m, max_tokens, max_items, &need, err);
+    if (st != ENSO_OK)
+        return st;
+    if (!enso_size_mul(need.all_bytes, n_lanes, ret_bytes))
+        return enso_error_set(err, ENSO_TOO_LARGE, "the batches of %u lanes cannot be addressed",
+                              n_lanes);
+    (void)snprintf(what, sizeof what, "the batches of '%.100s'", m->info.id);
+    st = m->backend->promise(m->device, *ret_bytes, what, err);
+    if (st != ENSO_OK)
+        return st;
+    (void)pthread_mutex_lock(&m->lock);
+    m->promised = need;
+    m->n_promised = m->n_kept = n_lanes;
+    (void)pthread_mutex_unlock(&m->lock);
+    return ENSO_OK;
 }
 
 /* --- what the task makes of logits ------------------------------------------------------------ */

@@ -53,7 +53,8 @@ struct enso_context {
     uint64_t n_runs;
     char *arena; /* device memory */
     size_t arena_bytes;
-    size_t *places;   /* [n_values], scratch: of a storage of the outputs */
+    struct enso_context_need promised; /* of the device; zeros: nothing */
+    size_t *places;                    /* [n_values], scratch: of a storage of the outputs */
     void **constants; /* [n_outputs]: copies of outputs that are constants; NULL: not fetched */
     bool debug;
     unsigned n_slots;
@@ -91,6 +92,12 @@ int enso_context_create(struct enso_program *program, struct enso_context **ret_
     }
     *ret_context = c;
     return ENSO_OK;
+}
+
+void enso_context_use_promise(struct enso_context *context,
+                              const struct enso_context_need *promised)
+{
+    context->promised = *promised;
 }
 
 static void block_free(struct enso_context *c, struct block *b)
@@ -234,26 +241,52 @@ static int find_plan(struct enso_context *c, const struct enso_extents *e,
     return ENSO_OK;
 }
 
-int enso_context_need(struct enso_program *program, const struct enso_extents *extents,
-                      size_t *ret_bytes, struct enso_error *err)
+static int need_of_plan(struct enso_program *program, const struct enso_extents *capacity,
+                        struct enso_context_need *need, struct enso_error *err)
 {
-    struct enso_extents capacity;
     struct enso_plan *plan = NULL;
-    size_t slot_bytes = 0, all = 0;
-    bool fits;
-    int st = plan_capacity(program, extents, &capacity, err);
+    int st = enso_plan_create(program, capacity, &plan, err);
 
-    if (st == ENSO_OK)
-        st = enso_plan_create(program, &capacity, &plan, err);
     if (st != ENSO_OK)
         return st;
-    fits = enso_size_add(plan->input_bytes, plan->output_bytes, &slot_bytes) &&
-           enso_size_mul(slot_bytes, program->backend->n_slots, &all) &&
-           enso_size_add(all, enso_plan_arena_bytes(plan), &all);
+    need->arena_bytes = ENSO_MAX(need->arena_bytes, enso_plan_arena_bytes(plan));
+    need->input_bytes = ENSO_MAX(need->input_bytes, plan->input_bytes);
+    need->output_bytes = ENSO_MAX(need->output_bytes, plan->output_bytes);
     enso_plan_destroy(plan);
-    if (!fits)
+    return ENSO_OK;
+}
+
+/* The next smaller plan; false: there is none. */
+static bool halve(struct enso_extents *capacity)
+{
+    bool smaller = capacity->n_items > 1 || capacity->n_tokens > SMALLEST_TOKENS;
+
+    capacity->n_items = ENSO_MAX(capacity->n_items / 2, ENSO_MIN(capacity->n_items, 1));
+    capacity->n_tokens =
+        ENSO_MAX(capacity->n_tokens / 2, ENSO_MIN(capacity->n_tokens, SMALLEST_TOKENS));
+    return smaller;
+}
+
+int enso_context_need(struct enso_program *program, const struct enso_extents *extents,
+                      struct enso_context_need *ret_need, struct enso_error *err)
+{
+    struct enso_context_need need = {0};
+    struct enso_extents capacity;
+    size_t slot_bytes = 0;
+    int st = plan_capacity(program, extents, &capacity, err);
+
+    if (st == ENSO_OK) { /* how an arena is laid out, or a step's scratch, may favour the larger */
+        do
+            st = need_of_plan(program, &capacity, &need, err);
+        while (st == ENSO_OK && halve(&capacity));
+    }
+    if (st != ENSO_OK)
+        return st;
+    if (!enso_size_add(need.input_bytes, need.output_bytes, &slot_bytes) ||
+        !enso_size_mul(slot_bytes, program->backend->n_slots, &need.all_bytes) ||
+        !enso_size_add(need.all_bytes, need.arena_bytes, &need.all_bytes))
         return enso_error_set(err, ENSO_TOO_LARGE, "a batch of this size cannot be addressed");
-    *ret_bytes = all;
+    *ret_need = need;
     return ENSO_OK;
 }
 
@@ -292,7 +325,8 @@ static int grow_arena(struct enso_context *c, struct enso_lane *lane, size_t byt
     p->backend->memory_free(p->device, c->arena);
     c->arena = NULL;
     c->arena_bytes = 0;
-    st = enso__program_alloc(p, "a batch", bytes, &memory, err);
+    st = enso__program_alloc(p, "a batch", bytes, ENSO_MIN(bytes, c->promised.arena_bytes), &memory,
+                             err);
     if (st != ENSO_OK)
         return st;
     c->arena = memory;
@@ -302,7 +336,7 @@ static int grow_arena(struct enso_context *c, struct enso_lane *lane, size_t byt
 
 /* A slot's block of at least so many bytes; its content is lost when it grows. */
 static int grow_block(struct enso_context *c, struct enso_lane *lane, struct block *b, size_t bytes,
-                      const char *what, struct enso_error *err)
+                      size_t promised_bytes, const char *what, struct enso_error *err)
 {
     const struct enso_program *p = c->program;
     void *device = NULL, *host = NULL;
@@ -311,7 +345,7 @@ static int grow_block(struct enso_context *c, struct enso_lane *lane, struct blo
     if (st != ENSO_OK)
         return st;
     block_free(c, b);
-    st = enso__program_alloc(p, what, bytes, &device, err);
+    st = enso__program_alloc(p, what, bytes, ENSO_MIN(bytes, promised_bytes), &device, err);
     if (st == ENSO_OK && on_host(c))
         host = device;
     else if (st == ENSO_OK)
@@ -329,7 +363,7 @@ static int need_inputs(struct enso_context *c, struct enso_lane *lane, struct sl
 
     return bytes <= s->inputs.size_bytes
                ? ENSO_OK
-               : grow_block(c, lane, &s->inputs, bytes, "the inputs", err);
+               : grow_block(c, lane, &s->inputs, bytes, c->promised.input_bytes, "the inputs", err);
 }
 
 /* What lies between the pieces comes down with them: a new block is filled, with NaN, which shows
@@ -344,7 +378,7 @@ static int need_outputs(struct enso_context *c, struct enso_lane *lane, struct s
 
     if (bytes <= s->outputs.size_bytes)
         return ENSO_OK;
-    st = grow_block(c, lane, &s->outputs, bytes, "the outputs", err);
+    st = grow_block(c, lane, &s->outputs, bytes, c->promised.output_bytes, "the outputs", err);
     if (st != ENSO_OK || on_host(c))
         return st;
     memset(s->outputs.host, 0xFF, bytes);

@@ -21,8 +21,19 @@
 
 struct enso_context; /* opaque */
 
+/* Device memory of a context: what its arena, and each slot's inputs and outputs, come to. */
+struct enso_context_need {
+    size_t arena_bytes, input_bytes, output_bytes;
+    size_t all_bytes; /* with every slot's */
+};
+
 int enso_context_create(struct enso_program *program, struct enso_context **ret_context,
                         struct enso_error *err) ENSO_MUST_CHECK;
+/* The device has promised so much (backend.h) to the caller, who leaves it to the context: arena
+ * and blocks each have their own part, so that one which grew beyond it takes nothing of another's.
+ * Before the first batch. */
+void enso_context_use_promise(struct enso_context *context,
+                              const struct enso_context_need *promised);
 /* No batch of it may be on the lane. Returns NULL. */
 struct enso_context *enso_context_destroy(struct enso_context *context);
 
@@ -66,9 +77,10 @@ int enso_context_run(struct enso_context *context, struct enso_lane *lane,
                      const struct enso_extents *extents, const struct enso_tensor *inputs,
                      void *const *outputs, struct enso_error *err) ENSO_MUST_CHECK;
 
-/* Device memory that a context holds once each of its slots has had a batch of these numbers. */
+/* Device memory that a context holds once each of its slots has had a batch of these numbers, and
+ * of smaller ones. */
 int enso_context_need(struct enso_program *program, const struct enso_extents *extents,
-                      size_t *ret_bytes, struct enso_error *err) ENSO_MUST_CHECK;
+                      struct enso_context_need *ret_need, struct enso_error *err) ENSO_MUST_CHECK;
 /* Device memory the context holds now. */
 size_t enso_context_bytes(const struct enso_context *context);
 size_t enso_context_n_plans(const struct enso_context *context);

@@ -69,7 +69,7 @@ static int piece_begin(struct guarded *g, struct piece *p, struct enso_error *er
     if (g->program->backend->host_memory)
         return map_piece(p, err);
     p->allocated_bytes = STRIP_BYTES + enso__aligned(p->bytes) + STRIP_BYTES;
-    st = enso__program_alloc(g->program, p->name, p->allocated_bytes, &memory, err);
+    st = enso__program_alloc(g->program, p->name, p->allocated_bytes, 0, &memory, err);
     if (st != ENSO_OK)
         return st;
     p->start = memory;

@@ -308,11 +308,14 @@ static int place_constants(struct maker *m, size_t *ret_total)
 }
 
 int enso__program_alloc(const struct enso_program *p, const char *what, size_t size_bytes,
-                        void **ret_memory, struct enso_error *err)
+                        size_t promised_bytes, void **ret_memory, struct enso_error *err)
 {
     char name[160];
 
     (void)snprintf(name, sizeof name, "%s of '%.100s'", what, p->name);
+    if (promised_bytes != 0)
+        return p->backend->promised_alloc(p->device, size_bytes, promised_bytes, name, ret_memory,
+                                          err);
     return p->backend->memory_alloc(p->device, size_bytes, name, ret_memory, err);
 }
 
@@ -325,7 +328,7 @@ static int load_constants(struct maker *m)
 
     if (st != ENSO_OK || total == 0)
         return st;
-    st = enso__program_alloc(p, "the constants", total, &p->constants, m->err);
+    st = enso__program_alloc(p, "the constants", total, 0, &p->constants, m->err);
     if (st != ENSO_OK)
         return st;
     p->weight_bytes += total;

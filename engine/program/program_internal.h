@@ -79,9 +79,10 @@ struct enso_plan {
     size_t workspace_bytes;
 };
 
-/* Device memory for `what` of the program; failures name both. */
+/* Device memory for `what` of the program, promised_bytes of it promised; failures name both. */
 int enso__program_alloc(const struct enso_program *program, const char *what, size_t size_bytes,
-                        void **ret_memory, struct enso_error *err) ENSO_MUST_CHECK;
+                        size_t promised_bytes, void **ret_memory,
+                        struct enso_error *err) ENSO_MUST_CHECK;
 
 /* Rounded up to ENSO__ALIGNMENT; SIZE_MAX when that overflows. */
 static inline size_t enso__aligned(size_t size_bytes)

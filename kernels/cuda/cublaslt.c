@@ -380,11 +380,10 @@ bool enso__cublaslt_takes(const struct enso__cublaslt_choice *choice,
            is_aligned(o->bias) && is_aligned(o->residual) && is_aligned(o->y);
 }
 
-int enso__cublaslt_try(struct enso__cublaslt_lane *lane,
-                       const struct enso__cublaslt_product *product,
-                       const struct enso__lt_algorithm *algorithm,
-                       const struct enso__cublaslt_operands *o, cudaStream_t stream,
-                       struct enso_error *err)
+/* A status of the library. */
+static int multiply(struct enso__cublaslt_lane *lane, const struct enso__cublaslt_product *product,
+                    const struct enso__lt_algorithm *algorithm,
+                    const struct enso__cublaslt_operands *o, cudaStream_t stream)
 {
     const struct enso__cublaslt *lt = lane->lt;
     const struct enso__cublaslt_descriptors *d = &lane->descriptors;
@@ -396,17 +395,39 @@ int enso__cublaslt_try(struct enso__cublaslt_lane *lane,
         status = lt->library.Matmul(lt->handle, d->desc, &o->alpha, o->w, d->w, o->x, d->x, &beta,
                                     c, d->residual, o->y, d->y, algorithm, lane->workspace,
                                     enso__cublaslt_workspace_bytes(lt->device), stream);
+    return status;
+}
+
+int enso__cublaslt_try(struct enso__cublaslt_lane *lane,
+                       const struct enso__cublaslt_product *product,
+                       const struct enso__lt_algorithm *algorithm,
+                       const struct enso__cublaslt_operands *o, cudaStream_t stream,
+                       struct enso_error *err)
+{
+    int status = multiply(lane, product, algorithm, o, stream);
+
     return status == ENSO__LT_SUCCESS ? ENSO_OK
-                                      : enso__cublaslt_failed(lt, status, "a product", err);
+                                      : enso__cublaslt_failed(lane->lt, status, "a product", err);
 }
 
 int enso__cublaslt_run(struct enso__cublaslt_lane *lane, const struct enso__cublaslt_choice *choice,
                        const struct enso__cublaslt_operands *o, cudaStream_t stream,
                        struct enso_error *err)
 {
-    return enso__cublaslt_try(lane, &choice->product,
-                              &choice->plans[enso__cublaslt_bucket(o->m)].algorithm, o, stream,
-                              err);
+    const struct enso__cublaslt_product *p = &choice->product;
+    const struct enso__lt_algorithm *algorithm =
+        &choice->plans[enso__cublaslt_bucket(o->m)].algorithm;
+    int status = multiply(lane, p, algorithm, o, stream);
+
+    if (status == ENSO__LT_SUCCESS)
+        return ENSO_OK;
+    if (p->invariant || (status != ENSO__LT_NOT_SUPPORTED && status != ENSO__LT_INVALID_VALUE))
+        return enso__cublaslt_failed(lane->lt, status, "a product", err);
+    if (!atomic_exchange_explicit(&lane->lt->declined, true, memory_order_relaxed))
+        enso_log(ENSO_LOG_WARNING, "cuBLASLt declined a product",
+                 "rows=%zu columns=%zu depth=%zu says=%s our own kernels compute it", o->m, p->n,
+                 p->k, lane->lt->library.GetStatusString(status));
+    return enso_error_set(err, ENSO_UNSUPPORTED, "cuBLASLt does not take %zu rows", o->m);
 }
 
 /* ---- tuning ---- */

@@ -8,7 +8,7 @@
  *     bind:         enso__cublaslt_choose(device->cublaslt, &product, &choice, err)
  *     run:          if (enso__cublaslt_takes(choice, &operands))
  *                       st = enso__cublaslt_run(call->cublaslt, choice, &operands, stream, err);
- *                   else  our own kernel
+ *                   else, or if it declines: our own kernel
  *
  * Sums are in float32, with float32 factors too (no TF32); half results are rounded once, after
  * epilogue and residual. The GELU epilogue is the tanh form, so only that activation may use it.
@@ -77,8 +77,11 @@ int enso__cublaslt_choose(struct enso__cublaslt *lt, const struct enso__cublaslt
 bool enso__cublaslt_takes(const struct enso__cublaslt_choice *choice,
                           const struct enso__cublaslt_operands *o);
 
-/* Put the product on the stream; of what enso__cublaslt_takes says yes to. ENSO_DEVICE and
- * ENSO_NO_MEMORY end with this call, ENSO_UNAVAILABLE with the device (device.h). */
+/* Put the product on the stream; of what enso__cublaslt_takes says yes to. ENSO_UNSUPPORTED: the
+ * library declines so many rows after all (an algorithm is asked for the largest m of its bucket
+ * alone), nothing is on the stream, and our own kernels are to compute it, as every time then; of
+ * an `invariant` product, whose bits would be others, never. ENSO_DEVICE and ENSO_NO_MEMORY end
+ * with this call, ENSO_UNAVAILABLE with the device (device.h). */
 int enso__cublaslt_run(struct enso__cublaslt_lane *lane, const struct enso__cublaslt_choice *choice,
                        const struct enso__cublaslt_operands *o, cudaStream_t stream,
                        struct enso_error *err) ENSO_MUST_CHECK;

@@ -6,6 +6,8 @@
 #ifndef ENSO_KERNELS_CUDA_CUBLASLT_INTERNAL_H
 #define ENSO_KERNELS_CUDA_CUBLASLT_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/module.h"
 
@@ -22,6 +24,7 @@ struct enso__cublaslt {
     struct enso__cublaslt_library library;
     struct enso__lt_handle *handle;
     char name[32];
+    atomic_bool declined;  /* a product that it had an algorithm for; it was told */
     pthread_mutex_t mutex; /* guards all below */
     struct enso__cublaslt_descriptors descriptors;
     struct enso__lt_preference *preference;

@@ -350,6 +350,7 @@ int enso__cuda_device_open(const struct enso_device_options *options,
     device->hang_ns = hang_ns(options);
     device->long_percent = options->long_percent != 0 ? options->long_percent : LONG_PERCENT;
     pthread_mutex_init(&device->load_mutex, NULL);
+    pthread_mutex_init(&device->captures_mutex, NULL);
     st = describe(device, err);
     if (st == ENSO_OK)
         st = select_card(device, err);
@@ -379,6 +380,7 @@ void enso__cuda_device_close(struct enso_device *device)
     enso__cublaslt_close(device->cublaslt);
     enso__cuda_lane_close(device->loader);
     enso__cuda_memory_close(device);
+    pthread_mutex_destroy(&device->captures_mutex);
     pthread_mutex_destroy(&device->load_mutex);
     enso_free(device);
 }

@@ -16,6 +16,8 @@
 
 #include "kernels/cuda/cuda_internal.h"
 
+struct enso_captures; /* capture.h */
+
 #define ENSO__CUDA_WATCHED 64 /* lanes; one more works unwatched */
 #define ENSO__CUDA_NOT_LAUNCHING UINT64_MAX
 
@@ -37,6 +39,9 @@ struct enso_device {
         suspect_since_ns;             /* of these, the one that took too long when last looked at */
     _Atomic uint64_t suspect_seen_ns; /* when that was first seen */
     unsigned long_percent;            /* see struct enso_device_options */
+    pthread_mutex_t captures_mutex;   /* guards what capture.h says, and these: */
+    struct enso_captures *captures;   /* of all plans that record */
+    uint64_t n_recorded_uses;
     struct enso__cuda_memory *memory; /* memory.h */
     struct enso__cuda_watch *watch;   /* watch.h */
     pthread_mutex_t load_mutex;       /* guards loader */

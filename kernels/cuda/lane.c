@@ -543,6 +543,15 @@ static int put_on_lane(struct enso_lane *lane, struct slot *s, const struct enso
     return code == cudaSuccess ? ENSO_OK : enso__cuda_failed(lane->device, code, what, err);
 }
 
+/* The batch is through. Its plan's captures may have been freed meanwhile. */
+static void let_go_of_recording(struct enso_lane *lane, unsigned slot)
+{
+    const struct slot *s = &lane->slots[slot];
+
+    if (s->captures != NULL && *s->captures != NULL)
+        enso__capture_unpin(lane->device, *s->captures, slot);
+}
+
 int enso__cuda_lane_begin(struct enso_lane *lane, unsigned slot, const struct enso_run *run,
                           struct enso_error *err)
 {
@@ -569,6 +578,7 @@ int enso__cuda_lane_begin(struct enso_lane *lane, unsigned slot, const struct en
         launching(lane, ENSO__CUDA_NOT_LAUNCHING);
         if (st != ENSO_OK) {
             settle(lane); /* the steps before still use the batch's memory */
+            let_go_of_recording(lane, slot);
             return st;
         }
         count(&lane->n_tokens, run->extents->n_tokens);
@@ -611,10 +621,11 @@ int enso__cuda_lane_finish(struct enso_lane *lane, unsigned slot, uint64_t *ret_
     st = enso__cuda_enter(lane->device, err);
     if (st == ENSO_OK)
         st = wait_for(lane, (struct end){s->done, NULL}, &s->pace, err);
-    if (st != ENSO_OK) {
+    if (st != ENSO_OK)
         settle(lane);
+    let_go_of_recording(lane, slot);
+    if (st != ENSO_OK)
         return st;
-    }
     code = cudaEventElapsedTime(&ms, s->started, s->computed);
     if (code != cudaSuccess)
         return enso__cuda_failed(lane->device, code, "the time of a batch", err);

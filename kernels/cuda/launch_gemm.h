@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Launchers of the matrix products and convolutions in half types on tensor cores: gemm.cu,
- * gemm_gather.cu, gemm_conv.cu, and depthwise.cu's for any card. Plain C, for the host files
- * node_*.c; the rules of launch_network.h hold. Compute capability 8.0 and newer but for
+ * gemm_gather.cu, gemm_stack.cu, gemm_conv.cu, and depthwise.cu's for any card. Plain C, for the
+ * host files node_*.c; the rules of launch_network.h hold. Compute capability 8.0 and newer but for
  * depthwise.cu; older cards take the plain kernels (product.cu, conv.cu).
  *
  * Bits: an element is the sum over steps of sixteen of the inner dimension, in order, whatever tile
@@ -61,6 +61,11 @@ struct enso_cuda_gemm_tokens {
 };
 int enso_cuda_gemm_gather(const struct enso_cuda_gemm *g, const struct enso_cuda_gemm_tokens *rows,
                           cudaStream_t stream);
+
+/* Stacks of products of two factors in memory, rows of both side by side ([m, k] and [k, n], no
+ * bias, no residual; y of the factors' type): whether p is one, and the product. */
+bool enso_cuda_is_stack(const struct enso_cuda_product *p);
+int enso_cuda_gemm_stack(const struct enso_cuda_product *p, cudaStream_t stream);
 
 /* A convolution over x [n_images, in, n_channels] (`a`) without groups, as a product whose rows are
  * output pixels: k = taps · n_channels, weights [n][taps][n_channels] padded at the end, m =

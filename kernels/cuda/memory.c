@@ -13,7 +13,9 @@
  * piece is an allocation of its own, so that an emulated card sees who writes past its end.
  *
  * The limit (gpu_memory) counts what was asked of the driver. It is checked first: a driver that is
- * short of memory may evict, or fail elsewhere.
+ * short of memory may evict, or fail elsewhere. What is promised and not yet taken counts as if it
+ * were: only who was promised it may take it. Where room is short, recorded batches give way
+ * (capture.h), except to others of their kind.
  */
 #include "ensod_build.h"
 
@@ -21,6 +23,7 @@
 
 #include <stdlib.h>
 
+#include "kernels/cuda/capture.h"
 #include "kernels/cuda/module.h"
 #include "kernels/cuda/watch.h"
 
@@ -36,6 +39,7 @@ struct piece {
     struct piece *next;
     char *start;
     size_t bytes;
+    size_t promised; /* of these, the bytes that were promised before */
     enum enso__cuda_memory_kind kind;
     /* Of a program's chunk, else n_carved is 0 */
     size_t used;
@@ -49,6 +53,7 @@ struct enso__cuda_memory {
     pthread_mutex_t mutex; /* guards all below; never held over a call of the driver */
     size_t limit_bytes;
     size_t bytes[ENSO__CUDA_N_KINDS];
+    size_t promised; /* and not taken now */
     struct piece *pieces;
     size_t n_pieces;
 };
@@ -63,9 +68,10 @@ struct loading {
 
 static _Thread_local struct loading loading;
 
+/* Given out, or promised. */
 static size_t all_bytes(const struct enso__cuda_memory *m)
 {
-    size_t n = 0;
+    size_t n = m->promised;
 
     for (size_t i = 0; i < ENSO__CUDA_N_KINDS; i++)
         n += m->bytes[i];
@@ -109,20 +115,23 @@ static void card_info(struct enso_device *device, size_t *ret_free, size_t *ret_
         *ret_free += enso__cuda_memory_idle(device);
 }
 
-static size_t below_limit(struct enso__cuda_memory *m)
+static size_t below_limit(struct enso__cuda_memory *m, size_t *ret_promised)
 {
     size_t used;
 
     pthread_mutex_lock(&m->mutex);
     used = all_bytes(m);
+    *ret_promised = m->promised;
     pthread_mutex_unlock(&m->mutex);
     return m->limit_bytes > used ? m->limit_bytes - used : 0;
 }
 
 void enso__cuda_memory_info(struct enso_device *device, size_t *ret_free, size_t *ret_total)
 {
+    size_t promised, left = below_limit(device->memory, &promised);
+
     card_info(device, ret_free, ret_total);
-    *ret_free = ENSO_MIN(*ret_free, below_limit(device->memory));
+    *ret_free = ENSO_MIN(*ret_free - ENSO_MIN(*ret_free, promised), left);
     if (*ret_total == 0)
         *ret_total = device->memory_bytes;
 }
@@ -145,42 +154,116 @@ static int no_room(struct enso_device *device, size_t size_bytes, const char *wh
                    struct enso_error *err)
 {
     struct enso__cuda_memory *m = device->memory;
-    size_t free_bytes, total_bytes;
+    size_t free_bytes, total_bytes, promised, left = below_limit(m, &promised);
 
     card_info(device, &free_bytes, &total_bytes);
     return enso_error_set(
         err, ENSO_NO_MEMORY,
         "no room for %s (%.1f MiB): %s has %.1f of its %.1f MiB free, and %.1f of the "
-        "%.1f MiB of gpu_memory are left; serve fewer or smaller models there, or use "
-        "another device",
+        "%.1f MiB of gpu_memory are left beside %.1f MiB kept for batches; serve fewer or smaller "
+        "models there, or use another device",
         what, (double)size_bytes / MIB, device->name, (double)free_bytes / MIB,
-        (double)total_bytes / MIB, (double)below_limit(m) / MIB, (double)m->limit_bytes / MIB);
+        (double)total_bytes / MIB, (double)left / MIB, (double)m->limit_bytes / MIB,
+        (double)promised / MIB);
+}
+
+/* What is missing of `bytes`, of which `promised` were promised, and have to be left free of
+ * `kept`. */
+static size_t missing_of(size_t free_bytes, size_t bytes, size_t kept, size_t promised)
+{
+    size_t others = bytes > promised ? kept - ENSO_MIN(promised, kept) : 0;
+    size_t there = free_bytes - ENSO_MIN(free_bytes, others);
+
+    return bytes > there ? bytes - there : 0;
+}
+
+/* Under the mutex. */
+static size_t missing_below_limit(const struct enso__cuda_memory *m, size_t bytes, size_t promised)
+{
+    size_t given = all_bytes(m) - m->promised;
+
+    return missing_of(m->limit_bytes - ENSO_MIN(m->limit_bytes, given), bytes, m->promised,
+                      promised);
+}
+
+static size_t missing(struct enso_device *device, size_t bytes, size_t promised)
+{
+    struct enso__cuda_memory *m = device->memory;
+    size_t free_bytes, total_bytes, below, on_card;
+
+    card_info(device, &free_bytes, &total_bytes);
+    pthread_mutex_lock(&m->mutex);
+    below = missing_below_limit(m, bytes, promised);
+    on_card = total_bytes != 0 ? missing_of(free_bytes, bytes, m->promised, promised) : 0;
+    pthread_mutex_unlock(&m->mutex);
+    return ENSO_MAX(below, on_card);
+}
+
+/* True: there is, unless others come first. */
+static bool make_room(struct enso_device *device, size_t bytes, size_t promised)
+{
+    size_t n;
+
+    while ((n = missing(device, bytes, promised)) != 0)
+        if (!enso__captures_give_way(device, n))
+            return false;
+    return true;
+}
+
+static bool count(struct enso_device *device, size_t *counter, size_t bytes, size_t promised)
+{
+    struct enso__cuda_memory *m = device->memory;
+    bool fits;
+
+    pthread_mutex_lock(&m->mutex);
+    fits = missing_below_limit(m, bytes, promised) == 0;
+    if (fits) {
+        *counter += bytes;
+        m->promised -= promised;
+    }
+    pthread_mutex_unlock(&m->mutex);
+    return fits;
+}
+
+static void discount(struct enso_device *device, size_t *counter, size_t bytes, size_t promised)
+{
+    struct enso__cuda_memory *m = device->memory;
+
+    pthread_mutex_lock(&m->mutex);
+    *counter -= bytes;
+    m->promised += promised;
+    pthread_mutex_unlock(&m->mutex);
 }
 
 bool enso__cuda_memory_reserve(struct enso_device *device, enum enso__cuda_memory_kind kind,
                                size_t bytes)
 {
-    struct enso__cuda_memory *m = device->memory;
-    size_t used;
-    bool fits;
-
-    pthread_mutex_lock(&m->mutex);
-    used = all_bytes(m);
-    fits = used <= m->limit_bytes && bytes <= m->limit_bytes - used;
-    if (fits)
-        m->bytes[kind] += bytes;
-    pthread_mutex_unlock(&m->mutex);
-    return fits;
+    return missing(device, bytes, 0) == 0 && count(device, &device->memory->bytes[kind], bytes, 0);
 }
 
 void enso__cuda_memory_unreserve(struct enso_device *device, enum enso__cuda_memory_kind kind,
                                  size_t bytes)
 {
-    struct enso__cuda_memory *m = device->memory;
+    discount(device, &device->memory->bytes[kind], bytes, 0);
+}
 
-    pthread_mutex_lock(&m->mutex);
-    m->bytes[kind] -= bytes;
-    pthread_mutex_unlock(&m->mutex);
+int enso__cuda_promise(struct enso_device *device, size_t size_bytes, const char *what,
+                       struct enso_error *err)
+{
+    int st = enso__cuda_enter(device, err);
+
+    if (st != ENSO_OK)
+        return st;
+    do
+        if (!make_room(device, size_bytes, 0))
+            return no_room(device, size_bytes, what, err);
+    while (!count(device, &device->memory->promised, size_bytes, 0));
+    return ENSO_OK;
+}
+
+void enso__cuda_promise_end(struct enso_device *device, size_t size_bytes)
+{
+    discount(device, &device->memory->promised, size_bytes, 0);
 }
 
 static int ask_driver(struct enso__cuda_memory *m, size_t bytes, void **ret_memory)
@@ -199,33 +282,35 @@ static int ask_driver(struct enso__cuda_memory *m, size_t bytes, void **ret_memo
     return code;
 }
 
-static int piece_new(struct enso_device *device, enum enso__cuda_memory_kind kind, size_t bytes,
-                     struct loading *owner, const char *what, struct piece **ret_piece,
-                     struct enso_error *err)
+/* A piece of so many bytes, `promised` of which were promised; more of it is filled in. */
+static int piece_new(struct enso_device *device, const struct piece *wanted, const char *what,
+                     struct piece **ret_piece, struct enso_error *err)
 {
     struct enso__cuda_memory *m = device->memory;
-    size_t free_bytes, total_bytes;
+    size_t bytes = wanted->bytes, *counter = &m->bytes[wanted->kind];
     void *memory = NULL;
     struct piece *piece;
 
-    card_info(device, &free_bytes, &total_bytes);
-    if ((total_bytes != 0 && bytes > free_bytes) || !enso__cuda_memory_reserve(device, kind, bytes))
-        return no_room(device, bytes, what, err);
+    do
+        if (!make_room(device, bytes, wanted->promised))
+            return no_room(device, bytes, what, err);
+    while (!count(device, counter, bytes, wanted->promised));
     piece = enso_alloc_zero(1, sizeof(*piece));
     if (piece == NULL) {
-        enso__cuda_memory_unreserve(device, kind, bytes);
+        discount(device, counter, bytes, wanted->promised);
         return enso_error_no_memory(err, "a note of device memory");
     }
     int code = ask_driver(m, bytes, &memory);
     if (code != cudaSuccess) {
-        enso__cuda_memory_unreserve(device, kind, bytes);
+        discount(device, counter, bytes, wanted->promised);
         enso_free(piece);
         if (code != cudaErrorMemoryAllocation)
             return enso__cuda_failed(device, code, what, err);
         (void)cudaGetLastError(); /* it is told here */
         return no_room(device, bytes, what, err);
     }
-    *piece = (struct piece){.start = memory, .bytes = bytes, .kind = kind, .owner = owner};
+    *piece = *wanted;
+    piece->start = memory;
     pthread_mutex_lock(&m->mutex);
     piece->next = m->pieces;
     m->pieces = piece;
@@ -243,6 +328,7 @@ static void unlink_piece(struct enso__cuda_memory *m, struct piece **at)
     *at = piece->next;
     m->n_pieces--;
     m->bytes[piece->kind] -= piece->bytes;
+    m->promised += piece->promised;
 }
 
 /* A failure shows again at the next call that matters. A device that does not answer is asked
@@ -297,9 +383,13 @@ static int carve(struct enso_device *device, size_t bytes, const char *what, voi
         return no_room(device, bytes, what, err);
     bytes = (bytes + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
     if (chunk == NULL || bytes > room_in(chunk)) {
-        st = piece_new(device, ENSO__CUDA_WEIGHTS, chunk_bytes(l, bytes), l, what, &chunk, NULL);
+        struct piece wanted = {
+            .bytes = chunk_bytes(l, bytes), .kind = ENSO__CUDA_WEIGHTS, .owner = l};
+
+        st = piece_new(device, &wanted, what, &chunk, NULL);
+        wanted.bytes = bytes;
         if (st != ENSO_OK) /* what is left may do for this, if not for what comes after */
-            st = piece_new(device, ENSO__CUDA_WEIGHTS, bytes, l, what, &chunk, err);
+            st = piece_new(device, &wanted, what, &chunk, err);
     }
     if (st != ENSO_OK)
         return st;
@@ -312,13 +402,11 @@ static int carve(struct enso_device *device, size_t bytes, const char *what, voi
 
 int enso__cuda_program_begin(struct enso_device *device, size_t least_bytes, struct enso_error *err)
 {
-    size_t free_bytes, total_bytes;
     int st = enso__cuda_enter(device, err);
 
     if (st != ENSO_OK)
         return st;
-    card_info(device, &free_bytes, &total_bytes);
-    if (least_bytes > below_limit(device->memory) || (total_bytes != 0 && least_bytes > free_bytes))
+    if (!make_room(device, least_bytes, 0))
         return no_room(device, least_bytes, "the model", err);
     loading = (struct loading){
         .device = device, .left_bytes = least_bytes, .apart = getenv("ENSO_ARENA_DEBUG") != NULL};
@@ -358,17 +446,18 @@ void enso__cuda_program_end(struct enso_device *device)
 /* ---- what everybody calls ---- */
 
 static int alloc(struct enso_device *device, enum enso__cuda_memory_kind kind, size_t size_bytes,
-                 const char *what, void **ret_memory, struct enso_error *err)
+                 size_t promised, const char *what, void **ret_memory, struct enso_error *err)
 {
-    struct piece *piece = NULL;
+    struct piece wanted = {.promised = promised, .kind = kind}, *piece = NULL;
     int st = enso__cuda_enter(device, err);
 
     if (st != ENSO_OK)
         return st;
     size_bytes = ENSO_MAX(size_bytes, (size_t)1);
-    if (loading.device == device && kind != ENSO__CUDA_LANES)
+    if (loading.device == device && kind != ENSO__CUDA_LANES && promised == 0)
         return carve(device, size_bytes, what, ret_memory, err);
-    st = piece_new(device, kind, size_bytes, NULL, what, &piece, err);
+    wanted.bytes = size_bytes;
+    st = piece_new(device, &wanted, what, &piece, err);
     if (st == ENSO_OK)
         *ret_memory = piece->start;
     return st;
@@ -377,19 +466,25 @@ static int alloc(struct enso_device *device, enum enso__cuda_memory_kind kind, s
 int enso__cuda_memory_alloc(struct enso_device *device, size_t size_bytes, const char *what,
                             void **ret_memory, struct enso_error *err)
 {
-    return alloc(device, ENSO__CUDA_ARENAS, size_bytes, what, ret_memory, err);
+    return alloc(device, ENSO__CUDA_ARENAS, size_bytes, 0, what, ret_memory, err);
+}
+
+int enso__cuda_promised_alloc(struct enso_device *device, size_t size_bytes, size_t promised_bytes,
+                              const char *what, void **ret_memory, struct enso_error *err)
+{
+    return alloc(device, ENSO__CUDA_ARENAS, size_bytes, promised_bytes, what, ret_memory, err);
 }
 
 int enso__cuda_alloc(struct enso_device *device, size_t size_bytes, const char *what,
                      void **ret_memory, struct enso_error *err)
 {
-    return alloc(device, ENSO__CUDA_WEIGHTS, size_bytes, what, ret_memory, err);
+    return alloc(device, ENSO__CUDA_WEIGHTS, size_bytes, 0, what, ret_memory, err);
 }
 
 int enso__cuda_alloc_for_lane(struct enso_device *device, size_t size_bytes, void **ret_memory,
                               struct enso_error *err)
 {
-    return alloc(device, ENSO__CUDA_LANES, size_bytes, "a lane of the GPU", ret_memory, err);
+    return alloc(device, ENSO__CUDA_LANES, size_bytes, 0, "a lane of the GPU", ret_memory, err);
 }
 
 int enso__cuda_staging_alloc(struct enso_device *device, size_t size_bytes, const char *what,

@@ -39,19 +39,28 @@ void enso__cuda_memory_close(struct enso_device *device); /* also when it was ne
 int enso__cuda_memory_alloc(struct enso_device *device, size_t size_bytes, const char *what,
                             void **ret_memory, struct enso_error *err) ENSO_MUST_CHECK;
 
+/* promise, promise_end and promised_alloc of engine/backend.h. */
+int enso__cuda_promise(struct enso_device *device, size_t size_bytes, const char *what,
+                       struct enso_error *err) ENSO_MUST_CHECK;
+void enso__cuda_promise_end(struct enso_device *device, size_t size_bytes);
+int enso__cuda_promised_alloc(struct enso_device *device, size_t size_bytes, size_t promised_bytes,
+                              const char *what, void **ret_memory,
+                              struct enso_error *err) ENSO_MUST_CHECK;
+
 /* program_begin and program_end of engine/backend.h. */
 int enso__cuda_program_begin(struct enso_device *device, size_t least_bytes,
                              struct enso_error *err) ENSO_MUST_CHECK;
 void enso__cuda_program_end(struct enso_device *device);
 
-/* Count what the driver takes by itself. False when it does not fit under the limit; what was
- * counted is taken back by unreserve. */
+/* Count what the driver takes by itself. False when it does not fit under the limit, beside what is
+ * promised; what was counted is taken back by unreserve. */
 bool enso__cuda_memory_reserve(struct enso_device *device, enum enso__cuda_memory_kind kind,
                                size_t bytes) ENSO_MUST_CHECK;
 void enso__cuda_memory_unreserve(struct enso_device *device, enum enso__cuda_memory_kind kind,
                                  size_t bytes);
 
-/* What may still be given out, and what the card has in all; 0 of 0 when it does not say. */
+/* What may still be given out and is not promised, and what the card has in all; 0 of 0 when it
+ * does not say. */
 void enso__cuda_memory_info(struct enso_device *device, size_t *ret_free, size_t *ret_total);
 
 void enso__cuda_memory_stats(struct enso_device *device, struct enso__cuda_memory_stats *ret);

@@ -4,7 +4,8 @@
  * goes to device memory once at bind, in the layout it has: the plain kernel reads factors through
  * strides, so neither a transposed one nor one that comes at run time is copied. In a half type
  * constant weights are rounded and packed as gemm.cu reads them, and cards from 8.0 on multiply
- * them on tensor cores; the plain kernel takes older cards and factors that both come at run time.
+ * them on tensor cores, as they do stacks of activations (gemm_stack.cu); the plain kernel takes
+ * older cards and what else comes at run time.
  * A constant bias is F32 in any case. MatMul also of F64 and of integers.
  *
  * Products with constant weights go to cuBLASLt where it has an algorithm (cublaslt.h), but for
@@ -246,8 +247,20 @@ static int launch_library(const struct enso__cuda_call *call, const struct enso_
     if (!*ret_taken)
         return ENSO_OK;
     int st = enso__cublaslt_run(call->cublaslt, l->library, &o, call->stream, &why);
+    if (st == ENSO_UNSUPPORTED) {
+        *ret_taken = false;
+        return ENSO_OK;
+    }
     return st == ENSO_OK ? ENSO_OK
                          : enso__cuda_error(call, err, (enum enso_status)st, "%s", why.message);
+}
+
+/* Both factors come at run time, and tensor cores multiply them all the same. A turned one may lie
+ * as enso_cuda_is_stack asks where it has a single row, but a batch's size must not choose. */
+static bool is_stack(const struct linear *l, const struct enso_cuda_product *p)
+{
+    return l->weights == NULL && !l->a_transposed && !l->transposed &&
+           l->bound.device->architecture >= 80 && enso_cuda_is_stack(p);
 }
 
 /* Launch one product where it is fastest. rows: which of A's, NULL: all in their order. */
@@ -261,7 +274,10 @@ static int launch(const struct enso__cuda_call *call, const struct enso_cuda_pro
     if (st != ENSO_OK || taken)
         return st;
     if (!on_tensor_cores(l))
-        return enso__cuda_launched(call, enso_cuda_product(p, call->stream), err);
+        return enso__cuda_launched(call,
+                                   is_stack(l, p) ? enso_cuda_gemm_stack(p, call->stream)
+                                                  : enso_cuda_product(p, call->stream),
+                                   err);
     const struct enso_cuda_gemm g = {.dtype = p->dtype,
                                      .out_dtype = p->out_dtype,
                                      .a = p->a,

@@ -14,12 +14,14 @@
  * small. FP32 multiply-adds, no TF32; halves are widened on their way into the tiles. Past the
  * matrices' ends tiles hold zeros, which reach no element that is stored.
  *
- * Halves come here where the tensor-core GEMM (gemm.cuh) does not go: cards before 8.0, factors
- * that both come at run time. Why not larger tiles: this is its fallback and its oracle, and the
- * work under the emulation counts. No timings yet: no card has been seen.
+ * Halves come here where the tensor cores' products (gemm.cuh, gemm_stack.cu) do not go: cards
+ * before 8.0, weights that come at run time with a bias or turned over. Why not larger tiles: this
+ * is its fallback and its oracle, and the work under the emulation counts. No timings yet: no card
+ * has been seen.
  */
 #include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/half.cuh"
+#include "kernels/cuda/stack.cuh"
 
 #include "kernels/cuda/launch_gemm.h"
 #include "kernels/cuda/launch_network.h"
@@ -31,26 +33,8 @@
 /* Threads along an edge of the tile, and elements of one thread along it. */
 #define EDGE 8
 #define EACH (TILE / EDGE)
-/* Blocks along y that every card takes. */
-#define MAX_STACK 65535u
 
 static_assert(2 * DEPTH == TILE, "the results take the place of both tiles");
-
-/* Where a factor's matrix begins: `matrix` as indices of the stack, times the strides. */
-static __device__ size_t stack_offset(const struct enso_cuda_product &p, const uint64_t *strides,
-                                      uint32_t matrix)
-{
-    size_t offset = 0;
-
-#pragma unroll 1
-    for (uint32_t d = p.rank; d-- > 0;) {
-        const uint32_t quotient = matrix / p.dims[d];
-
-        offset += (matrix - quotient * p.dims[d]) * strides[d];
-        matrix = quotient;
-    }
-    return offset;
-}
 
 /* tile[l][i] = x[(first + i) · outer + (depth + l) · inner], zero past n or k. */
 template <typename T>
@@ -108,8 +92,8 @@ static __device__ void one_tile(const struct enso_cuda_product &p, uint32_t matr
                                 size_t column, float *tiles)
 {
     const unsigned x = threadIdx.x % EDGE, y = threadIdx.x / EDGE;
-    const T *a = static_cast<const T *>(p.a) + stack_offset(p, p.a_strides, matrix);
-    const T *b = static_cast<const T *>(p.b) + stack_offset(p, p.b_strides, matrix);
+    const T *a = static_cast<const T *>(p.a) + enso_stack_offset(p, p.a_strides, matrix);
+    const T *b = static_cast<const T *>(p.b) + enso_stack_offset(p, p.b_strides, matrix);
     float *a_tile = tiles, *b_tile = tiles + DEPTH * PITCH;
     const bool busy = row + y < p.m && column + x < p.n; /* else nothing will be stored */
     float sum[EACH][EACH] = {};
@@ -194,7 +178,7 @@ extern "C" int enso_cuda_product(const struct enso_cuda_product *p, cudaStream_t
     if (enso_cuda_is_wide(p))
         return enso_cuda_product_wide(p, stream);
     const unsigned stack = enso_blocks(p->n_matrices, 1);
-    const dim3 grid(enso_blocks(n_tiles, 1), stack < MAX_STACK ? stack : MAX_STACK);
+    const dim3 grid(enso_blocks(n_tiles, 1), stack < ENSO_MAX_STACK ? stack : ENSO_MAX_STACK);
 
     switch (p->dtype) {
 #define PRODUCT(name, type)                                                                        \
@@ -218,8 +202,8 @@ static __global__ void __launch_bounds__(128)
     ENSO_GRID_STRIDE(e, p.m * p.n * p.n_matrices)
     {
         const size_t matrix = e / (p.m * p.n), i = e % (p.m * p.n) / p.n, j = e % p.n;
-        const T *a = a_all + stack_offset(p, p.a_strides, (uint32_t)matrix) + i * p.a_row;
-        const T *b = b_all + stack_offset(p, p.b_strides, (uint32_t)matrix) + j * p.b_column;
+        const T *a = a_all + enso_stack_offset(p, p.a_strides, (uint32_t)matrix) + i * p.a_row;
+        const T *b = b_all + enso_stack_offset(p, p.b_strides, (uint32_t)matrix) + j * p.b_column;
         Wide sum = 0;
 
         for (size_t l = 0; l < p.k; l++)

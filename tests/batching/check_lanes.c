@@ -252,6 +252,49 @@ START_TEST(test_lanes_run_a_job)
 }
 END_TEST
 
+/* A lane that does not come home is told as such, and nobody waits for it. */
+START_TEST(test_lanes_try_stop)
+{
+    struct waiter running = WAITER_INIT;
+    unsigned us = 400000, n_working = 0;
+    struct enso_queue *q = make_queue(&us, &(struct enso_queue_limits){.max_batch_items = 1});
+    struct enso_job *jobs[] = {make_job(1), make_job(1)};
+    struct enso_lanes *lanes;
+    uint64_t begin_ns;
+
+    ck_assert_int_eq(enso_lanes_start(&backend, NULL, 2, &lanes, NULL), ENSO_OK);
+    enso_scheduler_add_queue(enso_lanes_scheduler(lanes), q);
+    jobs[0]->done = wake;
+    jobs[0]->user = &running;
+    ck_assert_int_eq(
+        enso_scheduler_submit(enso_lanes_scheduler(lanes), q, jobs[0], enso_clock_now_ns(), NULL),
+        ENSO_OK);
+    while (atomic_load(&n_running) == 0)
+        sleep_us(1000);
+    begin_ns = enso_clock_now_ns();
+    while (enso_lanes_try_stop(lanes, &n_working) || n_working == 2)
+        sleep_us(1000); /* until the idle one has ended */
+    ck_assert_uint_eq(n_working, 1);
+    ck_assert_uint_eq(running.n_done, 0);
+    ck_assert_int_eq(
+        enso_scheduler_submit(enso_lanes_scheduler(lanes), q, jobs[1], enso_clock_now_ns(), NULL),
+        ENSO_UNAVAILABLE);
+    ck_assert_uint_lt(enso_clock_now_ns() - begin_ns, us * UINT64_C(1000));
+    while (!enso_lanes_try_stop(lanes, &n_working))
+        sleep_us(1000);
+    ck_assert_uint_eq(n_working, 0);
+    ck_assert(enso_lanes_try_stop(lanes, NULL));
+    wait_done(&running, 1); /* what ran is finished */
+    ck_assert_int_eq(jobs[0]->status, ENSO_OK);
+    ck_assert_int_eq(atomic_load(&n_open_lanes), 0);
+    enso_job_destroy(jobs[0]);
+    enso_job_destroy(jobs[1]);
+    enso_scheduler_remove_queue(enso_lanes_scheduler(lanes), q, enso_clock_now_ns());
+    enso_queue_destroy(q);
+    enso_lanes_destroy(lanes);
+}
+END_TEST
+
 /* A queue that waits for company: the lane wakes by itself when the delay is over. */
 START_TEST(test_lanes_keep_the_queue_delay)
 {
@@ -661,6 +704,7 @@ static void add_cases(Suite *s, void (*slots)(void), const char *of)
     }
     tcase_set_timeout(cases[3], 60);
     tcase_add_test(cases[0], test_lanes_run_a_job);
+    tcase_add_test(cases[0], test_lanes_try_stop);
     tcase_add_test(cases[0], test_lanes_keep_the_queue_delay);
     tcase_add_test(cases[0], test_lanes_sleep_through_quiet_submits);
     tcase_add_test(cases[0], test_lanes_idle_wake_nobody);

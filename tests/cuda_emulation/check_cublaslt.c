@@ -9,6 +9,7 @@
 #include "tests/kernels/rig.h"
 
 #include <dlfcn.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +55,8 @@ struct operands {
 
 static double activated(enum enso_activation activation, double v)
 {
+    if (activation == ENSO_ACTIVATION_TANH)
+        return tanh(v);
     return activation == ENSO_ACTIVATION_RELU && v < 0 ? 0 : v;
 }
 
@@ -269,8 +272,9 @@ START_TEST(test_cublaslt_halves)
 }
 END_TEST
 
-/* The last token of each sequence, of one or two: read out of x, then multiplied by the library. */
-static void check_starts(const struct product *p)
+/* The last token of each sequence, of one or two: read out of x, then multiplied by the library; by
+ * our own kernels where it takes none of these products, or declines this one. */
+static void check_starts(const struct product *p, bool by_library)
 {
     struct operands o = operands_new(p);
     const enum enso_dtype dtype = ENSO_DTYPE_F16;
@@ -300,7 +304,7 @@ static void check_starts(const struct product *p)
     enso_graph_set_string(r.graph, r.node, "rows", "last");
     enso_graph_set_int(r.graph, r.node, "activation", p->activation);
     rig_run(&r);
-    ck_assert_uint_eq(n_products(), before + 1);
+    ck_assert_uint_eq(n_products() - before, by_library);
     enso_f16_to_f32(r.outputs[0].data, got, mn);
     rig_near("starts", got, o.y, mn, 1e-5, 0x1.02p-11);
     rig_done(&r);
@@ -319,7 +323,45 @@ START_TEST(test_cublaslt_starts)
         .n = 16, .k = 24, .transposed = true, .bias = true, .activation = ENSO_ACTIVATION_RELU};
 
     for (p.m = 1; p.m <= 400; p.m *= 20)
-        check_starts(&p);
+        check_starts(&p, true);
+}
+END_TEST
+
+/* Rows that were read out for the library, which declines them: our kernels multiply those, beside
+ * whose sums of parts they lie. Others of the bucket stay with it. */
+START_TEST(test_cublaslt_starts_declined)
+{
+    static const struct {
+        int64_t n, k; /* the second is summed in parts */
+        enum enso_activation activation;
+    } cases[] = {{16, 24, ENSO_ACTIVATION_RELU}, {16, 4096, ENSO_ACTIVATION_NONE}};
+    struct product p = {.transposed = true, .bias = true};
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(cases); i++) {
+        p.n = cases[i].n;
+        p.k = cases[i].k;
+        p.activation = cases[i].activation;
+        p.m = 20;
+        ck_assert_int_eq(setenv("ENSO_CUBLASLT_EMULATED_DECLINES", "20", 1), 0);
+        check_starts(&p, false);
+        p.m = 19;
+        check_starts(&p, true);
+        ck_assert_int_eq(unsetenv("ENSO_CUBLASLT_EMULATED_DECLINES"), 0);
+        p.m = 20;
+        check_starts(&p, true);
+    }
+}
+END_TEST
+
+/* What it never takes, while it is there: an activation that it lacks, which leaves the rows to the
+ * loader, and where these do not fit that either, to what reads them out for our kernels. */
+START_TEST(test_cublaslt_starts_not_taken)
+{
+    struct product p = {
+        .m = 12, .n = 16, .transposed = true, .bias = true, .activation = ENSO_ACTIVATION_TANH};
+
+    for (p.k = 24; p.k >= 21; p.k -= 3)
+        check_starts(&p, false);
 }
 END_TEST
 
@@ -773,6 +815,32 @@ START_TEST(test_standin_addresses)
 }
 END_TEST
 
+/* An algorithm is asked for its bucket's largest m alone: where the library declines another of the
+ * bucket, our own kernels compute that one and only that one. An invariant product fails instead:
+ * ours would have other bits. */
+START_TEST(test_cublaslt_declines)
+{
+    struct product p = {.m = 20, .n = 48, .k = 96, .bias = true, .residual = true};
+
+    ck_assert_int_eq(setenv("ENSO_CUBLASLT_EMULATED_DECLINES", "20", 1), 0);
+    check_linear(&p, false);
+    p.m = 24;
+    check_linear(&p, true);
+    p.m = 20;
+    p.invariant = true;
+    struct operands o = operands_new(&p);
+    struct rig r;
+
+    rig_init(&r, "cuda", 1);
+    linear(&r, &p, &o);
+    enso_graph_want_batch_invariant(r.graph);
+    ck_assert_int_eq(rig_try_run(&r), ENSO_DEVICE);
+    ENSO_TEST_CONTAINS(r.err.message, "NOT_SUPPORTED");
+    rig_done(&r);
+    operands_free(&o);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("kernels/cublaslt");
@@ -782,6 +850,8 @@ static Suite *suite(void)
     tcase_add_test(core, test_cublaslt_epilogues);
     tcase_add_test(core, test_cublaslt_halves);
     tcase_add_test(core, test_cublaslt_starts);
+    tcase_add_test(core, test_cublaslt_starts_declined);
+    tcase_add_test(core, test_cublaslt_starts_not_taken);
     tcase_add_test(core, test_cublaslt_leaves_gelu);
     tcase_add_test(core, test_cublaslt_gemm_and_matmul);
     tcase_add_test(core, test_cublaslt_same_bucket_same_bits);
@@ -791,6 +861,7 @@ static Suite *suite(void)
     tcase_add_test(errors, test_cublaslt_refusals);
     tcase_add_test(errors, test_cublaslt_survives_any_failure);
     tcase_add_test(errors, test_cublaslt_launch_fails);
+    tcase_add_test(errors, test_cublaslt_declines);
     suite_add_tcase(s, errors);
     TCase *standin = tcase_create("standin");
     tcase_add_test(standin, test_standin_types);
@@ -831,5 +902,6 @@ int main(void)
     unsetenv("ENSO_CUDA_EMULATED");
     unsetenv("ENSO_CUDA_EMULATED_FAIL");
     unsetenv("ENSO_CUBLASLT_EMULATED_VERSION");
+    unsetenv("ENSO_CUBLASLT_EMULATED_DECLINES");
     return enso_test_main(suite);
 }

@@ -298,6 +298,30 @@ void run_gemm(const bench *b)
     expect(b, enso_cuda_gemm(&g, b->stream), g.m * g.n, "gemm in parts");
 }
 
+/* Two stacked products of activations, read in chunks and half by half. */
+void run_gemm_stack(const bench *b)
+{
+    struct enso_cuda_product p = {};
+
+    p.dtype = p.out_dtype = ENSO_DTYPE_BF16;
+    p.a = p.b = b->halves;
+    p.y = b->y;
+    p.m = 70;
+    p.n_matrices = 2;
+    p.a_column = p.b_column = 1;
+    p.alpha = 1;
+    p.rank = 1;
+    p.dims[0] = 2;
+    for (size_t k : {(size_t)136, (size_t)133})
+        for (size_t n : {(size_t)64, (size_t)37}) {
+            p.k = p.a_row = k;
+            p.n = p.b_row = n;
+            p.b_strides[0] = 8;
+            expect_halves(b, p.dtype, enso_cuda_gemm_stack(&p, b->stream), 2 * p.m * p.n,
+                          "gemm_stack");
+        }
+}
+
 struct enso_cuda_window window_3x3(int32_t side)
 {
     struct enso_cuda_window w = {};
@@ -396,6 +420,7 @@ int main(int argc, char **argv)
         run_pool(&b);
         run_wide_product(&b);
         run_gemm(&b);
+        run_gemm_stack(&b);
         run_convolutions(&b);
         return 0;
     }

@@ -308,6 +308,155 @@ START_TEST(test_memory_large_batch)
 }
 END_TEST
 
+/* What is promised nobody else gets, and who was promised it gets it again and again. */
+START_TEST(test_memory_promise)
+{
+    struct enso_device *device = open_device(8 << 20, 0);
+    struct enso_error err = {0};
+    size_t all, now, half, total;
+    void *rest = NULL, *kept = NULL;
+
+    rig_backend()->memory_info(device, &all, &total);
+    half = all / 2;
+    ENSO_TEST_OK((enum enso_status)rig_backend()->promise(device, half, "a batch", &err), &err);
+    rig_backend()->memory_info(device, &now, &total);
+    ck_assert_uint_eq(now, all - half);
+    ck_assert_int_eq(rig_backend()->promise(device, now + 1, "more batches", &err), ENSO_NO_MEMORY);
+    ENSO_TEST_CONTAINS(err.message, "no room for more batches (");
+    ck_assert_int_eq(rig_backend()->memory_alloc(device, now + 1, "it", &rest, &err),
+                     ENSO_NO_MEMORY);
+    ENSO_TEST_CONTAINS(err.message, "kept for batches");
+    ck_assert_int_eq(rig_backend()->program_begin(device, now + 1, &err), ENSO_NO_MEMORY);
+    enso_error_clear(&err);
+    ENSO_TEST_OK((enum enso_status)rig_backend()->memory_alloc(device, now, "it", &rest, &err),
+                 &err);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(
+            rig_backend()->promised_alloc(device, half + 1, half, "a batch", &kept, NULL),
+            ENSO_NO_MEMORY);
+        ENSO_TEST_OK((enum enso_status)rig_backend()->promised_alloc(device, half, half, "a batch",
+                                                                     &kept, &err),
+                     &err);
+        ck_assert_uint_eq(metrics_of(device).arena_bytes, half + now);
+        rig_backend()->memory_free(device, kept);
+    }
+    rig_backend()->memory_free(device, rest); /* growth beyond a promise, where there is room */
+    ENSO_TEST_OK((enum enso_status)rig_backend()->promised_alloc(device, half + 1, half, "a batch",
+                                                                 &kept, &err),
+                 &err);
+    rig_backend()->memory_free(device, kept);
+    rig_backend()->promise_end(device, half);
+    rig_backend()->memory_info(device, &now, &total);
+    ck_assert_uint_eq(now, all);
+    ENSO_TEST_OK((enum enso_status)rig_backend()->memory_alloc(device, all, "it", &rest, &err),
+                 &err);
+    rig_backend()->memory_free(device, rest);
+    rig_backend()->device_close(device);
+}
+END_TEST
+
+/* A device with room for intents, its batches, and so many bytes more; the batches are promised. */
+static struct enso_device *open_for_batches(struct enso_model **ret_model,
+                                            struct enso_lane **ret_lane, uint64_t max_tokens,
+                                            uint64_t more)
+{
+    struct enso_device *device = open_device(0, 0);
+    struct enso_device_metrics now;
+    struct enso_error err = {0};
+    size_t batches = 0;
+
+    for (int i = 0; i < 2; i++) { /* first without a limit, to see how much that is */
+        *ret_model = load_well(device, "intents");
+        ENSO_TEST_OK((enum enso_status)rig_backend()->lane_open(device, ret_lane, &err), &err);
+        ENSO_TEST_OK(
+            (enum enso_status)enso_model_promise(*ret_model, 1, max_tokens, 0, &batches, &err),
+            &err);
+        ck_assert_uint_gt(batches, 0);
+        if (i != 0)
+            break;
+        now = metrics_of(device);
+        enso_model_unref(*ret_model);
+        rig_backend()->lane_close(*ret_lane);
+        rig_backend()->device_close(device);
+        device = open_device(now.weight_bytes + now.lane_bytes + batches + more, 0);
+    }
+    return device;
+}
+
+static uint64_t weights_of(const char *id)
+{
+    struct enso_device *device = open_device(0, 0);
+    uint64_t before = metrics_of(device).weight_bytes, with;
+    struct enso_model *model = load_well(device, id);
+
+    with = metrics_of(device).weight_bytes;
+    enso_model_unref(model);
+    rig_backend()->device_close(device);
+    return with - before;
+}
+
+/* Weights that come later leave it alone, though nothing of it is used yet. */
+START_TEST(test_memory_promise_before_weights)
+{
+    uint64_t weights = weights_of("fashion"), more = weights / 4 * 3;
+    struct enso_model *model, *other = NULL;
+    struct enso_lane *lane;
+    struct enso_device *device = open_for_batches(&model, &lane, 2048, more);
+    struct enso_device_metrics now = metrics_of(device);
+    struct enso_error err = {0};
+
+    /* where they would find their place, was it not kept */
+    ck_assert_uint_gt(now.limit_bytes - now.weight_bytes - now.lane_bytes, weights + weights / 2);
+    ck_assert_int_eq(load(device, "fashion", &other, &err), ENSO_NO_MEMORY);
+    ENSO_TEST_CONTAINS(err.message, "kept for batches");
+    enso_error_clear(&err);
+    ENSO_TEST_OK((enum enso_status)run_once(model, lane, 1, &err), &err);
+    enso_model_forget_lane(model, lane);
+    ENSO_TEST_OK((enum enso_status)run_once(model, lane, 1, &err),
+                 &err); /* from the same promise */
+    enso_model_unref(model);
+    other = load_well(device, "fashion");
+    enso_model_unref(other);
+    rig_backend()->lane_close(lane);
+    rig_backend()->device_close(device);
+}
+END_TEST
+
+/* A batch that grew one part of the context beyond its promise takes nothing of the others'. */
+START_TEST(test_memory_promise_by_parts)
+{
+    enum { MANY = 4 };
+    struct enso_sample *samples[MANY];
+    struct enso_model *model;
+    struct enso_lane *lane;
+    struct enso_device *device = open_for_batches(&model, &lane, 0, 16 << 20);
+    struct enso_error err = {0};
+    size_t free_bytes, total_bytes;
+    void *memory = NULL;
+
+    for (size_t i = 0; i < MANY; i++)
+        ENSO_TEST_OK((enum enso_status)enso_model_warmup_sample(model, 1, &samples[i], &err), &err);
+    ENSO_TEST_OK((enum enso_status)enso_model_run(model, lane, samples, MANY, &err), &err);
+    rig_backend()->memory_info(device, &free_bytes, &total_bytes);
+    ck_assert_uint_lt(free_bytes, 16 << 20); /* it is beyond */
+    ENSO_TEST_OK(
+        (enum enso_status)rig_backend()->memory_alloc(device, free_bytes, "it", &memory, &err),
+        &err);
+    ENSO_TEST_OK((enum enso_status)enso_model_begin(model, lane, 0, samples, 1, NULL, &err), &err);
+    ENSO_TEST_OK((enum enso_status)enso_model_begin(model, lane, 1, samples + 1, 1, NULL, &err),
+                 &err);
+    ENSO_TEST_OK((enum enso_status)enso_model_finish(model, lane, 0, samples, 1, NULL, &err), &err);
+    ENSO_TEST_OK((enum enso_status)enso_model_finish(model, lane, 1, samples + 1, 1, NULL, &err),
+                 &err);
+    for (size_t i = 0; i < MANY; i++)
+        enso_sample_destroy(samples[i]);
+    enso_model_unref(model);
+    rig_backend()->memory_free(device, memory);
+    rig_backend()->lane_close(lane);
+    rig_backend()->device_close(device);
+}
+END_TEST
+
 /* ---- threads ---- */
 
 static void *load_and_unload(void *arg)
@@ -396,6 +545,9 @@ static Suite *suite(void)
     tcase_set_timeout(limits, 120);
     tcase_add_test(limits, test_memory_limit);
     tcase_add_test(limits, test_memory_large_batch);
+    tcase_add_test(limits, test_memory_promise);
+    tcase_add_test(limits, test_memory_promise_before_weights);
+    tcase_add_test(limits, test_memory_promise_by_parts);
     suite_add_tcase(s, limits);
     TCase *errors = tcase_create("errors");
     tcase_set_timeout(errors, 120);

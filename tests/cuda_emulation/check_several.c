@@ -9,6 +9,7 @@
 #include "tests/kernels/rig.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -341,7 +342,7 @@ START_TEST(test_several_lane_need)
     for (size_t i = 0; i < ENSO_ARRAY_SIZE(sizes); i++) {
         const struct enso_extents e = {.n_items = sizes[i]};
         struct worker w;
-        size_t need = 0;
+        struct enso_context_need need = {0};
 
         worker_open(&w, &card);
         ENSO_TEST_OK((enum enso_status)enso_context_need(card.program, &e, &need, &err), &err);
@@ -349,9 +350,174 @@ START_TEST(test_several_lane_need)
             ENSO_TEST_OK((enum enso_status)begin(&w, slot, sizes[i], 1), &w.err);
             ENSO_TEST_OK((enum enso_status)finish(&w, slot, sizes[i], 1), &w.err);
         }
-        ck_assert_uint_eq(enso_context_bytes(w.context), need);
+        ck_assert_uint_eq(enso_context_bytes(w.context), need.all_bytes);
         worker_close(&w);
     }
+    card_close(&card);
+}
+END_TEST
+
+/* ---- little memory ---- */
+
+static void *take(const struct card *c, size_t bytes)
+{
+    void *memory = NULL;
+
+    (void)rig_backend()->memory_alloc(c->device, bytes, "what a test takes", &memory, NULL);
+    return memory;
+}
+
+static size_t free_bytes_of(const struct card *c)
+{
+    size_t free_bytes, total_bytes;
+
+    rig_backend()->memory_info(c->device, &free_bytes, &total_bytes);
+    return free_bytes;
+}
+
+static void card_open_small(struct card *c)
+{
+    const struct enso_device_options options = {
+        .name = "cuda:0", .long_percent = ALWAYS, .hang_ms = 60000, .memory_bytes = 4 << 20};
+    struct enso_error err = {0};
+
+    *c = (struct card){0};
+    ENSO_TEST_OK((enum enso_status)rig_backend()->device_open(&options, &c->device, &err), &err);
+    ENSO_TEST_OK((enum enso_status)enso_program_create(rig_backend(), c->device, graph_new(),
+                                                       &c->program, &err),
+                 &err);
+}
+
+static struct enso_lane_stats stats_of(const struct worker *w)
+{
+    struct enso_lane_stats stats;
+
+    rig_backend()->lane_stats(w->lane, &stats);
+    return stats;
+}
+
+static void batch(struct worker *w, int64_t n)
+{
+    ENSO_TEST_OK((enum enso_status)begin(w, 0, n, 1), &w->err);
+    ENSO_TEST_OK((enum enso_status)finish(w, 0, n, 1), &w->err);
+}
+
+/* Memory for anything comes before recorded batches: those that were used longest ago give way, one
+ * that is on the lane does not, and nothing goes where it would not help. */
+START_TEST(test_several_recordings_give_way)
+{
+    enum { LEAST = 57, MOST = 64 };
+    uint64_t bare, recorded;
+    struct enso_lane_stats before;
+    struct worker w;
+    struct card card;
+    void *memory;
+
+    card_open_small(&card);
+    worker_open(&w, &card);
+    batch(&w, MOST);
+    bare = metrics_of(&card).lane_bytes;
+    for (int64_t n = MOST; n >= LEAST; n--)
+        for (int i = 0; i < 2; i++)
+            batch(&w, n);
+    ck_assert_uint_eq(stats_of(&w).n_captures, MOST - LEAST + 1);
+    recorded = metrics_of(&card).lane_bytes - bare;
+    ck_assert_uint_gt(recorded, 0);
+
+    ck_assert_ptr_null(take(&card, free_bytes_of(&card) + recorded + 1)); /* in vain */
+    ck_assert_uint_eq(metrics_of(&card).lane_bytes - bare, recorded);
+    memory = take(&card, free_bytes_of(&card) + recorded / 2);
+    ck_assert_ptr_nonnull(memory);
+    ck_assert_uint_eq(metrics_of(&card).lane_bytes - bare, recorded / 2);
+    before = stats_of(&w);
+    batch(&w, LEAST); /* the latest */
+    batch(&w, LEAST + 3);
+    ck_assert_uint_eq(stats_of(&w).n_graph_launches, before.n_graph_launches + 2);
+    batch(&w, MOST); /* there is no room to record it again */
+    ck_assert_uint_eq(stats_of(&w).n_eager, before.n_eager + 1);
+    ck_assert_uint_eq(stats_of(&w).n_captures, before.n_captures);
+
+    ENSO_TEST_OK((enum enso_status)begin(&w, 0, LEAST + 1, 1), &w.err);
+    ck_assert_ptr_null(take(&card, free_bytes_of(&card) + recorded / 2));
+    rig_backend()->memory_free(card.device, memory);
+    memory = take(&card, free_bytes_of(&card) + recorded / 8 * 3);
+    ck_assert_ptr_nonnull(memory);
+    ck_assert_uint_eq(metrics_of(&card).lane_bytes - bare, recorded / 8);
+    ENSO_TEST_OK((enum enso_status)finish(&w, 0, LEAST + 1, 1), &w.err);
+    before = stats_of(&w);
+    batch(&w, LEAST + 1);
+    ck_assert_uint_eq(stats_of(&w).n_graph_launches, before.n_graph_launches + 1);
+    rig_backend()->memory_free(card.device, memory);
+    batch(&w, MOST); /* now there is */
+    ck_assert_uint_eq(stats_of(&w).n_captures, before.n_captures + 1);
+    worker_close(&w);
+    ck_assert_uint_lt(metrics_of(&card).lane_bytes, bare);
+    card_close(&card);
+}
+END_TEST
+
+#define MOST_ITEMS 9 /* of work */
+
+static atomic_uint n_ready;
+
+/* A lane whose batches were promised. Its context grows again and again. */
+static void *promised_main(void *arg)
+{
+    struct worker *w = arg;
+    const struct enso_extents e = {.n_items = MOST_ITEMS};
+    struct enso_context_need need;
+
+    w->status = rig_backend()->lane_open(w->card->device, &w->lane, &w->err);
+    if (w->status == ENSO_OK)
+        w->status = enso_context_need(w->card->program, &e, &need, &w->err);
+    if (w->status == ENSO_OK)
+        w->status = rig_backend()->promise(w->card->device, need.all_bytes, "the batches", &w->err);
+    atomic_fetch_add(&n_ready, 1);
+    for (int i = 0; w->status == ENSO_OK && i < 3; i++) {
+        w->status = enso_context_create(w->card->program, &w->context, &w->err);
+        if (w->status != ENSO_OK)
+            break;
+        enso_context_use_promise(w->context, &need);
+        w->status = work(w);
+        w->context = enso_context_destroy(w->context);
+    }
+    if (w->status == ENSO_OK)
+        rig_backend()->promise_end(w->card->device, need.all_bytes);
+    rig_backend()->lane_close(w->lane);
+    return NULL;
+}
+
+/* Whatever somebody else takes meanwhile, a promised batch finds its memory. */
+START_TEST(test_several_promises_are_kept)
+{
+    struct worker workers[3] = {{0}};
+    struct card card;
+    size_t n = ENSO_ARRAY_SIZE(workers), n_taken = 0, before;
+
+    set_seed(_i);
+    card_open_small(&card);
+    before = free_bytes_of(&card);
+    atomic_store(&n_ready, 0);
+    for (size_t i = 0; i < n; i++) {
+        workers[i].card = &card;
+        ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, promised_main, &workers[i]), 0);
+    }
+    while (atomic_load(&n_ready) < n) /* lanes are open, which nobody promised */
+        (void)usleep(1000);
+    for (int i = 0; i < 200; i++) {
+        void *memory = take(&card, free_bytes_of(&card) + (i % 2 != 0 ? 70000 : 0));
+
+        n_taken += memory != NULL;
+        (void)usleep(100);
+        rig_backend()->memory_free(card.device, memory);
+    }
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_int_eq(pthread_join(workers[i].thread, NULL), 0);
+        ENSO_TEST_OK((enum enso_status)workers[i].status, &workers[i].err);
+        ck_assert_uint_eq(workers[i].n_right, 3 * 2 * N_BATCHES);
+    }
+    ck_assert_uint_gt(n_taken, 0);
+    ck_assert_uint_eq(free_bytes_of(&card), before);
     card_close(&card);
 }
 END_TEST
@@ -365,6 +531,8 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, test_several_lanes, 0, 3);
     tcase_add_loop_test(tc, test_several_cards, 0, 3);
     tcase_add_test(tc, test_several_lane_need);
+    tcase_add_test(tc, test_several_recordings_give_way);
+    tcase_add_loop_test(tc, test_several_promises_are_kept, 0, 3);
     suite_add_tcase(s, tc);
     tc = tcase_create("errors");
     tcase_set_timeout(tc, 30);

@@ -14,6 +14,8 @@
  *
  * ENSO_CUBLASLT_EMULATED_VERSION says what cublasLtGetVersion answers (default 130100). Every call
  * is one that ENSO_CUDA_EMULATED_FAIL counts (failing.cpp), but for setting attributes.
+ * ENSO_CUBLASLT_EMULATED_DECLINES is a number of columns of D (our rows) for which cublasLtMatmul
+ * answers NOT_SUPPORTED, whatever the heuristic said of other numbers.
  * enso_cublaslt_emulated_products() says how many products there were.
  */
 /* Before CUDA's, whose macros they do not bear. */
@@ -443,6 +445,13 @@ API unsigned long enso_cublaslt_emulated_products(void)
 
 /* ---- the library ---- */
 
+static uint64_t declined_columns()
+{
+    const char *columns = getenv("ENSO_CUBLASLT_EMULATED_DECLINES");
+
+    return columns != nullptr ? strtoull(columns, nullptr, 10) : 0;
+}
+
 API size_t cublasLtGetVersion(void)
 {
     const char *version = getenv("ENSO_CUBLASLT_EMULATED_VERSION");
@@ -689,6 +698,8 @@ API int cublasLtMatmul(struct enso__lt_handle *handle, struct enso__lt_desc *des
     status = check_addresses(p, kind, at);
     if (status != ENSO__LT_SUCCESS)
         return status;
+    if (d_layout->cols == declined_columns())
+        return ENSO__LT_NOT_SUPPORTED;
     bool a_turned = desc->op_a == ENSO__LT_OP_T, b_turned = desc->op_b == ENSO__LT_OP_T;
     uint64_t lda = (uint64_t)a_layout->ld, ldb = (uint64_t)b_layout->ld;
     bool has_bias = (desc->epilogue & ENSO__LT_EPILOGUE_BIAS) != 0;

@@ -6,6 +6,7 @@
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -117,6 +118,50 @@ class Lost(unittest.TestCase):
         start = time.monotonic()
         self.assertEqual(d.stop(), 0)
         self.assertLess(time.monotonic() - start, 10)
+
+    def stuck(self, drain_timeout):
+        """A daemon with a lane in a call of the driver that does not come back, long before it counts as lost."""
+        d = self.start("stay", env={"ENSO_CUDA_EMULATED_HANG_MS": "600000", "ENSOD_DRAIN_TIMEOUT": drain_timeout})
+        with open(self.wish + ".new", "w") as f:
+            f.write("launch:stuck")
+        os.rename(self.wish + ".new", self.wish)
+        answers = []
+        waiting = threading.Thread(target=lambda: answers.append(self.status(d)), daemon=True)
+        waiting.start()
+        self.wait("a lane is busy", lambda: any(v for k, v in d.metrics().items() if k.startswith("ensod_lanes_busy")))
+        return d, waiting, answers
+
+    @staticmethod
+    def status(d):
+        try:
+            return d.post("/v1/classify", QUESTION)[0]
+        except OSError as e:
+            return e
+
+    def test_drain_ends_though_a_lane_is_stuck(self):
+        """Whoever waits for the lane is answered with 503, the lane is left alone."""
+        d, waiting, answers = self.stuck("1s")
+        start = time.monotonic()
+        self.assertEqual(d.stop(), 0)
+        self.assertLess(time.monotonic() - start, 10 if not SANITIZED else PATIENCE)
+        waiting.join(PATIENCE)
+        self.assertEqual(answers, [503])
+        self.assertTrue(d.logged("drain timed out"), d.log)
+        self.assertTrue(d.logged('msg="lanes left alone" device=cuda:0 lanes=1'), d.log)
+
+    def test_second_signal_ends_at_once_though_a_lane_is_stuck(self):
+        for first, second, pause in ((signal.SIGTERM, signal.SIGINT, 0.5), (signal.SIGINT, signal.SIGTERM, 2.5)):
+            # in the drain; while lanes are waited for after it
+            d, waiting, answers = self.stuck("60s" if pause < 1 else "1s")
+            d.process.send_signal(first)
+            time.sleep(pause)
+            self.assertIsNone(d.process.poll(), d.log)
+            start = time.monotonic()
+            self.assertEqual(d.stop(second), 0)
+            self.assertLess(time.monotonic() - start, 2 if not SANITIZED else PATIENCE)
+            self.assertTrue(d.logged("stopping at once"), d.log)
+            waiting.join(PATIENCE)
+            os.remove(self.wish)  # else the next daemon is stuck from the start
 
     def stay(self, policy):
         d = self.start(policy)

@@ -553,6 +553,12 @@ START_TEST(test_matmul_forms)
     one_matmul(types[_i], 4, 4, 12, 16, 35, false);
     one_matmul(types[_i], 0, 4, 12, 16, 35, false);
     one_matmul(types[_i], 4, 4, 12, 16, 8, true);
+    /* both at run time: more than a tile, more steps than stages, rows of whole chunks and not */
+    one_matmul(types[_i], 2, 2, 70, 168, 72, false);
+    one_matmul(types[_i], 2, 2, 65, 96, 133, false);
+    one_matmul(types[_i], 3, 0, 33, 37, 64, false);
+    one_matmul(types[_i], 0, 2, 64, 131, 65, false);
+    one_matmul(types[_i], 0, 0, 1, 8, 8, false);
 }
 END_TEST
 

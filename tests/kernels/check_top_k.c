@@ -265,6 +265,53 @@ START_TEST(test_top_k_long_rows)
 }
 END_TEST
 
+/* What a plan keeps for a run with so many rows and threads. That it is enough a guard behind it
+ * shows in every run. */
+static size_t workspace_of(int64_t n_rows, int64_t k, unsigned n_threads)
+{
+    const struct enso_step step = {.inputs = (int[]){0, ENSO_NO_VALUE},
+                                   .outputs = (int[]){2, 3},
+                                   .n_inputs = 2,
+                                   .n_outputs = 2};
+    float *x = calloc((size_t)n_rows * 300, sizeof(*x));
+    struct enso_tensor tensors[4] = {0};
+    struct rig r;
+
+    rig_init(&r, "auto", n_threads);
+    rig_input(&r, F32, 2, (int64_t[]){n_rows, 300}, x);
+    rig_constant(&r, I64, 1, (int64_t[]){1}, &k);
+    rig_node(&r, ENSO_OP_TOP_K, 2);
+    rig_run(&r);
+    tensors[0] = r.inputs[0];
+    tensors[2] = r.outputs[0];
+    tensors[3] = r.outputs[1];
+    size_t bytes = rig_backend()->workspace_bytes(r.bound, &step, tensors);
+
+    rig_done(&r);
+    free(x);
+    return bytes;
+}
+
+/* No more than a run writes: on the processor a heap for each thread that has a row; on a GPU
+ * nothing, since entries stand in shared memory. */
+START_TEST(test_top_k_workspace)
+{
+    static const int64_t ks[] = {0, 1, 5, 300};
+
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(ks); i++) {
+        size_t one = workspace_of(1, ks[i], 1);
+
+        if (rig_on_gpu() || ks[i] == 0)
+            ck_assert_uint_eq(one, 0);
+        else
+            ck_assert_uint_ge(one, (size_t)ks[i] * (sizeof(float) + sizeof(uint32_t)));
+        ck_assert_uint_eq(workspace_of(1, ks[i], 3), one);
+        ck_assert_uint_eq(workspace_of(2, ks[i], 3), 2 * one);
+        ck_assert_uint_eq(workspace_of(40, ks[i], 3), 3 * one);
+    }
+}
+END_TEST
+
 /* As many as the GPU finds, and one more. */
 START_TEST(test_top_k_limits)
 {
@@ -307,6 +354,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_top_k_types_and_shapes);
     tcase_add_test(core, test_top_k_ends);
     tcase_add_test(core, test_top_k_long_rows);
+    tcase_add_test(core, test_top_k_workspace);
     tcase_add_test(core, test_top_k_limits);
     suite_add_tcase(s, core);
     return s;

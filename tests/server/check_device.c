@@ -103,6 +103,32 @@ static void memory_info(struct enso_device *device, size_t *ret_free, size_t *re
     *ret_total = (size_t)1 << 30;
 }
 
+static size_t promised[ENSO_MAX_PLACES];
+
+static int promise(struct enso_device *device, size_t size_bytes, const char *what,
+                   struct enso_error *error)
+{
+    size_t i = place_of(device);
+
+    if (size_bytes > told_free[i])
+        return enso_error_set(error, ENSO_NO_MEMORY, "no room for %s", what);
+    told_free[i] -= size_bytes;
+    promised[i] += size_bytes;
+    return ENSO_OK;
+}
+
+static void promise_end(struct enso_device *device, size_t size_bytes)
+{
+    told_free[place_of(device)] += size_bytes;
+    promised[place_of(device)] -= size_bytes;
+}
+
+static void stop_all(void)
+{
+    while (!enso_devices_stop(&devices))
+        (void)usleep(1000);
+}
+
 static void device_state(struct enso_device *device, struct enso_device_state *ret)
 {
     *ret = (struct enso_device_state){.down = told_lost[place_of(device)], .reason = "it is gone"};
@@ -124,6 +150,7 @@ static void setup(void)
     wanted = NULL;
     memset(told, 0, sizeof told);
     memset(told_free, 0, sizeof told_free);
+    memset(promised, 0, sizeof promised);
     memset(told_lost, 0, sizeof told_lost);
     fail_lane = 0;
     n_lanes = n_runs = 0;
@@ -344,63 +371,56 @@ START_TEST(test_device_processor_on_purpose)
 }
 END_TEST
 
-/* Lanes' batches must fit beside the weights, or the model is refused with both sizes. */
+/* Lanes' batches must fit beside the weights and other models' batches, or the model is refused
+ * with both sizes. What is promised is the model's as long as it lives. */
 START_TEST(test_device_more_lanes_than_fit)
 {
     struct enso_config_batching batching = {.max_batch_items = 16};
     struct enso_place *place;
-    struct enso_model *model;
+    struct enso_model *models[4];
     struct enso_error fallback = {0};
-    uint64_t first = 0, second = 0, one;
+    size_t one;
 
-    ENSO_TEST_OK((enum enso_status)load(&model, &place, &fallback), &err);
-    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, model, &batching, &first, &err), &err);
-    ck_assert_uint_eq(first, 0); /* ordinary memory */
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(models); i++)
+        ENSO_TEST_OK((enum enso_status)load(&models[i], &place, &fallback), &err);
+    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, models[0], &batching, &err), &err);
+    enso_model_unref(models[0]); /* ordinary memory: nothing was asked for */
 
     gpu.host_memory = false;
     gpu.memory_info = memory_info;
-    gpu.device_metrics = device_metrics;
+    gpu.promise = promise;
+    gpu.promise_end = promise_end;
     told_free[0] = (size_t)1 << 30;
-    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, model, &batching, &one, &err), &err);
-    ck_assert_uint_gt(one, 16 * 28 * 28 * sizeof(float)); /* its inputs alone */
-    ck_assert_uint_eq(atomic_load(&place->promised_bytes), one);
-    enso_place_release(place, one);
-    ck_assert_uint_eq(atomic_load(&place->promised_bytes), 0);
     batching.max_batch_tokens = 1 << 14; /* of texts: pictures have none */
-    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, model, &batching, &first, &err), &err);
-    ck_assert_uint_eq(first, one);
-    enso_place_release(place, first);
+    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, models[1], &batching, &err), &err);
+    one = promised[0];
+    ck_assert_uint_gt(one, 16 * 28 * 28 * sizeof(float)); /* its inputs alone */
+    enso_model_unref(models[1]);
+    ck_assert_uint_eq(promised[0], 0);
 
-    place->n_lanes = 3; /* each as much; a second model beside the first's batches, or not */
-    told_free[0] = 6 * one;
-    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, model, &batching, &first, &err), &err);
-    ck_assert_uint_eq(first, 3 * one);
-    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, model, &batching, &second, &err),
-                 &err);
-    enso_place_release(place, second);
-    told[0].arena_bytes = first; /* what the first was promised it has now */
-    told_free[0] = 3 * one;
-    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, model, &batching, &second, &err),
-                 &err);
-    enso_place_release(place, second);
-    told_free[0]--;
-    ck_assert_int_eq(enso_place_promise(place, model, &batching, &second, &err), ENSO_NO_MEMORY);
+    place->n_lanes = 3; /* each as much */
+    told_free[0] = 3 * one - 1;
+    ck_assert_int_eq(enso_place_promise(place, models[2], &batching, &err), ENSO_NO_MEMORY);
     ENSO_TEST_CONTAINS(err.message, "model 'fashion': no room for batches on cuda:0: its 3 lanes "
                                     "need ");
     ENSO_TEST_CONTAINS(err.message, "use fewer lanes, a smaller max_batch_items, a larger "
                                     "gpu_memory or another device");
-    ck_assert_uint_eq(second, 0);
-    ck_assert_uint_eq(atomic_load(&place->promised_bytes), first);
+    ck_assert_uint_eq(promised[0], 0);
+    told_free[0] = 3 * one;
+    enso_error_clear(&err);
+    ENSO_TEST_OK((enum enso_status)enso_place_promise(place, models[2], &batching, &err), &err);
+    ck_assert_uint_eq(promised[0], 3 * one);
 
     place->n_lanes = 1; /* one item alone is certain to come */
     batching.max_batch_items = 0;
-    told_free[0] = 0;
-    enso_error_clear(&err);
-    ck_assert_int_eq(enso_place_promise(place, model, &batching, &second, &err), ENSO_NO_MEMORY);
+    ck_assert_int_eq(enso_place_promise(place, models[3], &batching, &err), ENSO_NO_MEMORY);
     ENSO_TEST_CONTAINS(err.message, "its 1 lane needs ");
     ENSO_TEST_CONTAINS(err.message, "; use a larger gpu_memory or another device");
-    enso_place_release(place, first);
-    enso_model_unref(model);
+    enso_model_unref(models[3]);
+    ck_assert_uint_eq(promised[0], 3 * one);
+    told_lost[0] = true; /* it will run nothing */
+    enso_model_unref(models[2]);
+    ck_assert_uint_eq(promised[0], 0);
 }
 END_TEST
 
@@ -410,7 +430,7 @@ START_TEST(test_device_lanes)
     ck_assert_ptr_nonnull(devices.places[0].scheduler);
     ck_assert_ptr_nonnull(devices.places[1].scheduler);
     ck_assert_ptr_ne(devices.places[0].scheduler, devices.places[1].scheduler);
-    enso_devices_stop(&devices);
+    stop_all();
 }
 END_TEST
 
@@ -439,7 +459,7 @@ START_TEST(test_device_several_lanes)
     ck_assert_uint_eq(stats.n_lanes, 3);
     enso_scheduler_stats(devices.places[1].scheduler, 0, &stats);
     ck_assert_uint_eq(stats.n_lanes, 1);
-    enso_devices_stop(&devices);
+    stop_all();
 }
 END_TEST
 
@@ -602,7 +622,7 @@ START_TEST(test_device_without_a_lane)
         ENSO_TEST_CONTAINS(why.message, "no lane is left");
     }
     ck_assert_uint_ge(n_failed, 2); /* to compare batches, to learn what a run costs */
-    enso_devices_stop(&devices);
+    stop_all();
 }
 END_TEST
 
@@ -617,7 +637,7 @@ START_TEST(test_device_warms_up)
     gpu.host_memory = false;
     ck_assert_int_eq(serve(&why), ENSO_ENTRY_READY);
     ck_assert_uint_eq(n_runs, 2);
-    enso_devices_stop(&devices);
+    stop_all();
 }
 END_TEST
 
