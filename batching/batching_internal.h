@@ -97,6 +97,9 @@ struct enso_scheduler {
 /* Could the job enter? Fills why not. Does not look at `closed`. */
 void enso__queue_admit(const struct enso_queue *queue, const struct enso_job *job, uint64_t now_ns,
                        struct enso_refusal *ret_refusal);
+/* Predicted time until the job would be through. */
+uint64_t enso__queue_end_ns(const struct enso_queue *queue, const struct enso_job *job,
+                            uint64_t now_ns);
 /* Line the job up. ENSO_NO_MEMORY changes nothing. */
 int enso__queue_push(struct enso_queue *queue, struct enso_job *job, uint64_t now_ns);
 /* Take all samples of the job that are still queued out of the queue. */
@@ -109,6 +112,15 @@ void enso__queue_form(struct enso_queue *queue, struct enso_batch *batch, uint64
 uint64_t enso__queue_work_ns(const struct enso_queue *queue, uint64_t units);
 void enso__queue_stats(const struct enso_queue *queue, uint64_t now_ns,
                        struct enso_queue_stats *ret_stats);
+
+/* Without the mutex: the two halves of a submit. Offer it to the queue: on ENSO_OK the job is the
+ * scheduler's, else *ret_refusal says why and nobody was told. */
+int enso__scheduler_offer(struct enso_scheduler *scheduler, struct enso_queue *queue,
+                          struct enso_job *job, uint64_t now_ns, bool quietly,
+                          struct enso_refusal *ret_refusal);
+/* Tell the refusal: err, job->retry_after_ns, the queue's observer. Returns its status. */
+int enso__scheduler_refuse(const struct enso_queue *queue, struct enso_job *job,
+                           const struct enso_refusal *refusal, struct enso_error *err);
 
 /* Predicted wait of `work_ns` of a queue's work, its share of the device and lanes considered. */
 uint64_t enso__scheduler_wait_ns(const struct enso_scheduler *scheduler,

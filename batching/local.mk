@@ -10,4 +10,5 @@ batching_libbatching_a_SOURCES = \
 	batching/list.h \
 	batching/queue.c batching/queue.h \
 	batching/runner.h \
-	batching/scheduler.c batching/scheduler.h
+	batching/scheduler.c batching/scheduler.h \
+	batching/targets.c batching/targets.h

@@ -519,6 +519,23 @@ static bool fits(uint64_t queued, uint64_t wanted, uint64_t limit)
     return limit == 0 || queued == 0 || (queued < limit && wanted <= limit - queued);
 }
 
+static uint64_t end_ns(const struct enso_queue *q, const struct enso_job *job, uint64_t own,
+                       uint64_t now_ns)
+{
+    uint64_t work_ns = enso__queue_work_ns(q, units_until_through(q, job, own));
+
+    return ENSO_MAX(enso__scheduler_wait_ns(q->scheduler, q, work_ns, now_ns),
+                    enso_cost_curve_predict(&q->curve, enso_sample_cost(job->samples[0])));
+}
+
+uint64_t enso__queue_end_ns(const struct enso_queue *q, const struct enso_job *job, uint64_t now_ns)
+{
+    uint64_t items, tokens, own;
+
+    cost_of(job, &items, &tokens, &own);
+    return end_ns(q, job, own, now_ns);
+}
+
 void enso__queue_admit(const struct enso_queue *q, const struct enso_job *job, uint64_t now_ns,
                        struct enso_refusal *r)
 {
@@ -540,10 +557,7 @@ void enso__queue_admit(const struct enso_queue *q, const struct enso_job *job, u
     }
     if (job->deadline_ns == 0 || !enso_cost_curve_known(&q->curve))
         return;
-    needed_ns = enso__scheduler_wait_ns(
-        q->scheduler, q, enso__queue_work_ns(q, units_until_through(q, job, own)), now_ns);
-    needed_ns =
-        ENSO_MAX(needed_ns, enso_cost_curve_predict(&q->curve, enso_sample_cost(job->samples[0])));
+    needed_ns = end_ns(q, job, own, now_ns);
     left_ns = job->deadline_ns - now_ns;
     r->alone_ns = enso__queue_work_ns(q, own);
     if (needed_ns > left_ns) {

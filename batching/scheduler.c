@@ -350,38 +350,54 @@ static void reset_outcome(struct enso_scheduler *s, struct enso_queue *q, struct
     job->finished = false;
 }
 
-static int submit(struct enso_scheduler *s, struct enso_queue *q, struct enso_job *job,
-                  uint64_t now_ns, bool quietly, struct enso_error *err)
+int enso__scheduler_offer(struct enso_scheduler *s, struct enso_queue *q, struct enso_job *job,
+                          uint64_t now_ns, bool quietly, struct enso_refusal *refusal)
 {
-    struct enso_refusal refusal = {.status = ENSO_UNAVAILABLE};
-    const struct enso_observer *observer = q->observer;
     struct ended ended;
     bool wake;
 
-    if (job->n_samples == 0)
-        return enso_error_set(err, ENSO_INVALID, "a request needs at least one sample");
+    *refusal = (struct enso_refusal){.status = ENSO_UNAVAILABLE};
     ended_init(&ended);
     reset_outcome(s, q, job, now_ns);
     lock(s);
     if (!s->stopping && !q->closed) {
         expire_queue(q, now_ns, &ended); /* what has expired takes nobody's place */
-        enso__queue_admit(q, job, now_ns, &refusal);
+        enso__queue_admit(q, job, now_ns, refusal);
     }
-    if (refusal.status == ENSO_OK)
-        refusal.status = enso__queue_push(q, job, now_ns);
-    wake = !quietly && refusal.status == ENSO_OK && s->n_waiting != 0;
+    if (refusal->status == ENSO_OK)
+        refusal->status = enso__queue_push(q, job, now_ns);
+    wake = !quietly && refusal->status == ENSO_OK && s->n_waiting != 0;
     unlock(s);
     if (wake) /* outside the mutex, or the lane wakes up only to wait for it */
         (void)pthread_cond_signal(&s->work);
     /* From here on an admitted job may be gone. */
     call_done(&ended);
-    if (refusal.status == ENSO_OK)
-        return ENSO_OK;
-    job->scheduler = NULL;
-    (void)explain(&refusal, q, job, err);
+    if (refusal->status != ENSO_OK)
+        job->scheduler = NULL;
+    return refusal->status;
+}
+
+int enso__scheduler_refuse(const struct enso_queue *q, struct enso_job *job,
+                           const struct enso_refusal *refusal, struct enso_error *err)
+{
+    const struct enso_observer *observer = q->observer;
+
+    (void)explain(refusal, q, job, err);
     if (observer != NULL && observer->refused != NULL)
-        observer->refused(observer->user, job, refusal.status);
-    return refusal.status;
+        observer->refused(observer->user, job, refusal->status);
+    return refusal->status;
+}
+
+static int submit(struct enso_scheduler *s, struct enso_queue *q, struct enso_job *job,
+                  uint64_t now_ns, bool quietly, struct enso_error *err)
+{
+    struct enso_refusal refusal;
+
+    if (job->n_samples == 0)
+        return enso_error_set(err, ENSO_INVALID, "a request needs at least one sample");
+    if (enso__scheduler_offer(s, q, job, now_ns, quietly, &refusal) == ENSO_OK)
+        return ENSO_OK;
+    return enso__scheduler_refuse(q, job, &refusal, err);
 }
 
 int enso_scheduler_submit(struct enso_scheduler *s, struct enso_queue *q, struct enso_job *job,
@@ -768,11 +784,24 @@ void enso_scheduler_stop(struct enso_scheduler *s, const char *why, uint64_t now
 
 /* ---- what it looks like from outside ---- */
 
+/* Time until the run at the front of a lane is through. One that is overdue counts as long again as
+ * it is late already: nobody knows when it ends, but what has lasted so long lasts about as long
+ * again. So a lane that is late by a hair is as good as free, and one that hangs looks fuller and
+ * fuller, not empty: no copy of a model draws jobs by hanging, deadlines are refused instead of
+ * missed, and Retry-After grows with the trouble. The same for a run of which nothing was
+ * predicted. */
+static uint64_t run_residual_ns(const struct enso_slot *slot, uint64_t now_ns)
+{
+    uint64_t end_ns = slot->since_ns + slot->predicted_ns;
+
+    return end_ns > now_ns ? end_ns - now_ns : now_ns - end_ns;
+}
+
 /* Time until the lane is through with all that it has. */
 static uint64_t lane_residual_ns(const struct enso_scheduler *s, unsigned lane, uint64_t now_ns)
 {
     const struct enso_slot *front = NULL;
-    uint64_t ns = 0, end_ns;
+    uint64_t ns = 0;
 
     for (unsigned i = 0; i < s->n_slots; i++) {
         const struct enso_slot *slot = &s->slots[lane * s->n_slots + i];
@@ -785,8 +814,7 @@ static uint64_t lane_residual_ns(const struct enso_scheduler *s, unsigned lane, 
     }
     if (front == NULL)
         return 0;
-    end_ns = front->since_ns + front->predicted_ns;
-    return ns - front->predicted_ns + (end_ns > now_ns ? end_ns - now_ns : 0);
+    return ns - front->predicted_ns + run_residual_ns(front, now_ns);
 }
 
 /* Time until the first lane is free. */
@@ -868,6 +896,18 @@ uint64_t enso_queue_wait_ns(struct enso_scheduler *s, struct enso_queue *q, uint
     wait_ns = enso__scheduler_wait_ns(s, q, enso__queue_work_ns(q, q->n_units), now_ns);
     unlock(s);
     return wait_ns;
+}
+
+uint64_t enso_queue_end_ns(struct enso_scheduler *s, struct enso_queue *q,
+                           const struct enso_job *job, uint64_t now_ns)
+{
+    uint64_t end_ns = UINT64_MAX;
+
+    lock(s);
+    if (!s->stopping && !q->closed)
+        end_ns = enso__queue_end_ns(q, job, now_ns);
+    unlock(s);
+    return end_ns;
 }
 
 void enso_queue_stats(struct enso_scheduler *s, struct enso_queue *q, uint64_t now_ns,

@@ -155,9 +155,14 @@ void enso_scheduler_stats(struct enso_scheduler *scheduler, uint64_t now_ns,
                           struct enso_scheduler_stats *ret_stats);
 
 /* Predicted time until a job that came now would run: what runs, and what waits in the queue,
- * beside the other queues' shares. To choose among schedulers. */
+ * beside the other queues' shares. 0: a lane is free and nothing waits. */
 uint64_t enso_queue_wait_ns(struct enso_scheduler *scheduler, struct enso_queue *queue,
                             uint64_t now_ns);
+/* Predicted time until the job would be through if it came now, by its own place in line: what
+ * admission holds against its deadline. UINT64_MAX: no job is taken any more. To choose among
+ * schedulers (targets.h). */
+uint64_t enso_queue_end_ns(struct enso_scheduler *scheduler, struct enso_queue *queue,
+                           const struct enso_job *job, uint64_t now_ns);
 
 struct enso_queue_stats {
     uint64_t n_jobs, n_samples, n_items, n_tokens, n_clients; /* queued, not running */

@@ -73,7 +73,7 @@ int enso_daemon_check_model(const struct enso_config *config, struct enso_error 
         enso_devices_close(&devices);
         return st;
     }
-    enso_registry_default_id(config->check_dir, id, sizeof id);
+    enso_entries_default_id(config->check_dir, id, sizeof id);
     options.id = id;
     enso_devices_arithmetic(&config->arithmetic, &options);
     st = enso_devices_load(&devices, NULL, &options, &model, &place, &fallback, err);

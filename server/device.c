@@ -310,7 +310,7 @@ void enso_devices_arithmetic(const struct enso_config_arithmetic *config,
 }
 
 /* The processor instead of a GPU: what was wanted of the GPU's arithmetic is let go, and told. */
-static void fall_back(struct enso_model_options *options, struct enso_error *why)
+static void give_up_halves(struct enso_model_options *options, struct enso_error *why)
 {
     if (options->dtype == ENSO_MODEL_DTYPE_AUTO || options->dtype == ENSO_MODEL_DTYPE_FP32)
         return;
@@ -335,48 +335,84 @@ static struct enso_device_metrics metrics_of(const struct enso_place *place)
     return metrics;
 }
 
+size_t enso_devices_by_room(struct enso_devices *devices,
+                            struct enso_place *ret_places[ENSO_MAX_PLACES])
+{
+    uint64_t bytes[ENSO_MAX_PLACES];
+    size_t n = 0;
+
+    for (size_t i = 0; i + 1 < devices->n; i++) {
+        struct enso_place *place = &devices->places[i];
+        uint64_t held = metrics_of(place).weight_bytes;
+        size_t at = n;
+
+        if (enso_place_is_lost(place, NULL))
+            continue;
+        for (; at > 0 && bytes[at - 1] > held; at--) {
+            bytes[at] = bytes[at - 1];
+            ret_places[at] = ret_places[at - 1];
+        }
+        bytes[at] = held;
+        ret_places[at] = place;
+        n++;
+    }
+    return n;
+}
+
 /* Where a model goes that wants nothing in particular. */
 static struct enso_place *emptiest(struct enso_devices *devices)
 {
-    struct enso_place *best = processor(devices);
-    uint64_t least = UINT64_MAX;
+    struct enso_place *places[ENSO_MAX_PLACES];
 
-    if (devices->n > 1)
-        best = &devices->places[0]; /* when all are lost */
-    for (size_t i = 0; i + 1 < devices->n; i++) {
-        struct enso_place *place = &devices->places[i];
-        uint64_t bytes = metrics_of(place).weight_bytes;
-
-        if (bytes < least && !enso_place_is_lost(place, NULL)) {
-            best = place;
-            least = bytes;
-        }
-    }
-    return best;
+    if (enso_devices_by_room(devices, places) != 0)
+        return places[0];
+    return devices->n > 1 ? &devices->places[0] : processor(devices); /* all are lost */
 }
 
-static int load_on(const struct enso_place *place, struct enso_model_options *options,
-                   struct enso_model **ret_model, struct enso_error *err)
+int enso_place_load(const struct enso_place *place, struct enso_model_options *options,
+                    struct enso_model **ret_model, struct enso_error *err)
 {
     options->backend = place->backend;
     options->device = place->device;
     return enso_model_load(options, ret_model, err);
 }
 
-/* Onto the GPU; ENSO_UNSUPPORTED when it is to be the processor, with the reason in *why. */
-static int load_on_gpu(const struct enso_devices *devices, const struct enso_place *gpu,
-                       struct enso_model_options *options, struct enso_model **ret_model,
-                       struct enso_error *why, struct enso_error *err)
+int enso_devices_fall_back(struct enso_devices *devices, const struct enso_error *why,
+                           struct enso_model_options *options, struct enso_model **ret_model,
+                           struct enso_place **ret_place, struct enso_error *ret_fallback,
+                           struct enso_error *err)
 {
     int st;
 
-    enso_error_clear(why);
-    st = load_on(gpu, options, ret_model, why);
-    if (st != ENSO_OK && devices->move_lost && enso_place_is_lost(gpu, NULL))
-        st = ENSO_UNSUPPORTED;
-    if (st != ENSO_OK && st != ENSO_UNSUPPORTED)
-        (void)enso_error_set(err, (enum enso_status)st, "%s", why->message);
-    return st;
+    *ret_fallback = *why;
+    give_up_halves(options, ret_fallback);
+    st = enso_place_load(processor(devices), options, ret_model, err);
+    if (st != ENSO_OK)
+        return st;
+    *ret_place = processor(devices);
+    enso_log(ENSO_LOG_WARNING, "model not on the GPU", "model=%s reason=%s", options->id,
+             ret_fallback->message);
+    return ENSO_OK;
+}
+
+bool enso_devices_falls_back(const struct enso_devices *devices, const struct enso_place *gpu,
+                             int status)
+{
+    return status == ENSO_UNSUPPORTED ||
+           (status != ENSO_OK && devices->move_lost && enso_place_is_lost(gpu, NULL));
+}
+
+/* Where no GPU is open, or the model is not to run on one. */
+static int load_on_processor(struct enso_devices *devices, bool on_purpose,
+                             struct enso_model_options *options, struct enso_model **ret_model,
+                             struct enso_error *ret_fallback, struct enso_error *err)
+{
+    enso_error_clear(ret_fallback);
+    if (!on_purpose)
+        *ret_fallback = devices->fallback;
+    if (!on_purpose && devices->gpu_wanted)
+        give_up_halves(options, ret_fallback);
+    return enso_place_load(processor(devices), options, ret_model, err);
 }
 
 int enso_devices_load(struct enso_devices *devices, const char *wanted,
@@ -384,34 +420,24 @@ int enso_devices_load(struct enso_devices *devices, const char *wanted,
                       struct enso_place **ret_place, struct enso_error *ret_fallback,
                       struct enso_error *err)
 {
-    struct enso_place *cpu = processor(devices);
     struct enso_place *place = wanted != NULL ? enso_devices_find(devices, wanted) : NULL;
-    bool fell = false, on_purpose = wanted != NULL && place == cpu;
+    bool on_purpose = place == processor(devices);
     struct enso_error why = {0};
-    int st = ENSO_UNSUPPORTED;
+    int st;
 
-    if (!on_purpose)
-        why = devices->fallback;
     if (place == NULL)
         place = emptiest(devices);
-    if (place != cpu) {
-        st = load_on_gpu(devices, place, options, ret_model, &why, err);
-        fell = st == ENSO_UNSUPPORTED;
-    }
-    if (place == cpu || fell) {
-        place = cpu;
-        if (devices->gpu_wanted && !on_purpose)
-            fall_back(options, &why);
-        st = load_on(cpu, options, ret_model, err);
-    }
-    if (st != ENSO_OK)
-        return st;
     *ret_place = place;
-    *ret_fallback = why;
-    if (fell)
-        enso_log(ENSO_LOG_WARNING, "model not on the GPU", "model=%s reason=%s", options->id,
-                 why.message);
-    return ENSO_OK;
+    if (place == processor(devices))
+        return load_on_processor(devices, on_purpose, options, ret_model, ret_fallback, err);
+    enso_error_clear(ret_fallback);
+    st = enso_place_load(place, options, ret_model, &why);
+    if (enso_devices_falls_back(devices, place, st))
+        return enso_devices_fall_back(devices, &why, options, ret_model, ret_place, ret_fallback,
+                                      err);
+    if (st != ENSO_OK)
+        (void)enso_error_set(err, (enum enso_status)st, "%s", why.message);
+    return st;
 }
 
 /* ---- memory of batches ---- */

@@ -70,16 +70,32 @@ struct enso_place *enso_devices_find(struct enso_devices *devices, const char *n
 void enso_devices_arithmetic(const struct enso_config_arithmetic *config,
                              struct enso_model_options *options);
 
-/* Load a model onto the device `wanted`, which must be open; NULL: the GPU with the fewest bytes of
- * weights, the first of equals, one that is lost only when all are. When that has no kernel for one
- * of the model's operators (or is lost, with move_lost), onto the processor, with a warning that
- * says why. backend and device of *options are filled in. A model that falls back to the processor
- * computes in fp32, whatever was asked for, and the sentence says so; a half type where no GPU was
- * wanted is an error. *ret_fallback says why it is not where it was wanted; empty when it is. */
+/* The GPUs in the order in which a model should try them that wants none in particular: by the
+ * bytes of weights that they hold, the first of equals first; none that is lost. Gives how many. */
+size_t enso_devices_by_room(struct enso_devices *devices,
+                            struct enso_place *ret_places[ENSO_MAX_PLACES]);
+
+/* Load a model onto the device `wanted`, which must be open; NULL: the first of
+ * enso_devices_by_room, a lost one only when all are. When that falls back, onto the processor.
+ * backend and device of *options are filled in. A half type where no GPU was wanted is an error.
+ * *ret_fallback says why it is not where it was wanted; empty when it is. */
 int enso_devices_load(struct enso_devices *devices, const char *wanted,
                       struct enso_model_options *options, struct enso_model **ret_model,
                       struct enso_place **ret_place, struct enso_error *ret_fallback,
                       struct enso_error *err) ENSO_MUST_CHECK;
+/* Onto that place and no other. */
+int enso_place_load(const struct enso_place *place, struct enso_model_options *options,
+                    struct enso_model **ret_model, struct enso_error *err) ENSO_MUST_CHECK;
+/* Does a model whose load onto the GPU gave that status go to the processor instead? When the GPU
+ * has no kernel for one of its operators, or is lost, with move_lost. */
+bool enso_devices_falls_back(const struct enso_devices *devices, const struct enso_place *gpu,
+                             int status);
+/* Then: onto the processor, with a warning that says why. The model computes in fp32, whatever was
+ * asked for, and the sentence says so. */
+int enso_devices_fall_back(struct enso_devices *devices, const struct enso_error *why,
+                           struct enso_model_options *options, struct enso_model **ret_model,
+                           struct enso_place **ret_place, struct enso_error *ret_fallback,
+                           struct enso_error *err) ENSO_MUST_CHECK;
 
 /* Is there room for the model's batches in all lanes, beside its weights and what other models of
  * the place were promised? Then it is kept for them as long as the model lives; on ordinary memory

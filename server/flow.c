@@ -333,7 +333,6 @@ static void answer_finish(struct flight *f)
 static void submit(struct flight *f)
 {
     struct enso_request *req = &f->req;
-    const struct enso_replica *replica;
     uint64_t now_ns;
     int st;
 
@@ -354,9 +353,7 @@ static void submit(struct flight *f)
     now_ns = enso_clock_now_ns();
     f->place = AT_QUEUE;
     f->n_holders++;
-    replica = enso_served_choose(req->served, now_ns);
-    st = enso_scheduler_submit_quietly(replica->place->scheduler, replica->queue, req->job, now_ns,
-                                       &req->error);
+    st = enso_served_submit(req->served, req->job, now_ns, &req->error);
     if (st == ENSO_OK) {
         owe_wake(req->app, now_ns);
         watch_deadline(req->app, req->deadline_ns, now_ns);

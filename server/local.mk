@@ -14,6 +14,7 @@ server_libserver_a_SOURCES = \
 	server/device_meters.c server/device_meters.h \
 	server/dialect.c server/dialect.h \
 	server/embeddings.c \
+	server/entries.c server/entries.h \
 	server/flow.c server/flow.h \
 	server/handlers.h \
 	server/http.c server/http.h server/http_internal.h \
@@ -43,6 +44,8 @@ server_libserver_a_SOURCES = \
 	server/request.c server/request.h \
 	server/routes.c server/routes.h \
 	server/scores.c server/scores.h \
+	server/served.c server/served.h \
+	server/served_load.c \
 	server/service.c server/service.h \
 	server/socket_progress.c server/socket_progress.h \
 	server/tidy.c server/tidy.h \

@@ -3,76 +3,21 @@
  * The models that are served: names → versions, their state, and the loader thread that brings them
  * up one after the other.
  *
- * An entry stands for a name; what it serves now is a `struct enso_served` (model, queue, meters),
- * reference-counted, so that requests in flight finish on what they started with. The table is
- * filled before the loader starts and only read by the loop after; an entry's state is published by
- * the loader under the registry's lock.
- *
- * Folders: a folder with model files is one model (id = its name); one without, but with model
- * folders below it, serves each (id = path below it). A duplicate id is an error.
+ * An entry (entries.h) stands for a name; what it serves now is a `struct enso_served` (served.h).
+ * The table of entries is filled before the loader starts and only read by the loop after; an
+ * entry's state is published by the loader under the registry's lock.
  */
 #ifndef ENSO_SERVER_REGISTRY_H
 #define ENSO_SERVER_REGISTRY_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 
-#include "base/buffer.h"
 #include "base/error.h"
-#include "batching/runner.h"
-#include "config/config.h"
-#include "engine/model/model.h"
-#include "server/meters.h"
+#include "server/entries.h"
+#include "server/served.h"
 
 struct enso_app;
-struct enso_queue;
 struct enso_registry;
-
-/* A model on one device. */
-struct enso_replica {
-    struct enso_place *place;
-    struct enso_model *model;
-    struct enso_queue *queue; /* on the place's scheduler */
-    bool removed;             /* its queue is off the scheduler */
-};
-
-/* One version of a model, ready to take requests. */
-struct enso_served {
-    atomic_uint refs;
-    struct enso_model *model; /* the first replica's; all answer alike */
-    struct enso_replica replicas[ENSO_CONFIG_MAX_GPUS];
-    size_t n_replicas;              /* at least 1 */
-    struct enso_served *next_moved; /* loader: what another one has replaced */
-    unsigned next;                  /* loop: the replica that comes first among equals */
-    struct enso_error fallback;     /* why it is not where it was wanted, or empty */
-    struct enso_observer observer;
-    struct enso_model_meters meters;
-    bool truncate; /* the configuration's default */
-    const char *id;
-    int64_t created; /* seconds since 1970 */
-};
-struct enso_served *enso_served_ref(struct enso_served *served);
-void enso_served_unref(struct enso_served *served); /* NULL is fine */
-/* Where a job should go that comes now: the device that should come to it first, none that is lost
- * while another works. Loop thread. */
-const struct enso_replica *enso_served_choose(struct enso_served *served, uint64_t now_ns);
-/* Every device that it is on is lost; err as in enso_place_is_lost, of the first. */
-bool enso_served_is_lost(const struct enso_served *served, struct enso_error *err);
-
-enum enso_entry_state { ENSO_ENTRY_LOADING, ENSO_ENTRY_READY, ENSO_ENTRY_FAILED };
-
-struct enso_entry {
-    const char *id, *path;
-    struct enso_config_batching batching;
-    struct enso_config_arithmetic arithmetic;
-    const char
-        *device; /* that it shall run on, or several; NULL: any. The configuration's string */
-    bool required;
-    /* under the registry's lock */
-    enum enso_entry_state state;
-    struct enso_error error;    /* FAILED: why */
-    struct enso_served *served; /* READY */
-};
 
 struct enso_registry_options {
     struct enso_app *app;
@@ -94,9 +39,6 @@ void enso_registry_move_lost(struct enso_registry *registry);
 bool enso_registry_stop_loading(struct enso_registry *registry);
 /* Start loading, on the loader's thread. */
 int enso_registry_start(struct enso_registry *registry, struct enso_error *err);
-
-/* The last part of a path without trailing slashes and ".onnx": a model's id by default. */
-void enso_registry_default_id(const char *path, char *id, size_t size);
 
 size_t enso_registry_n_entries(const struct enso_registry *registry);
 const struct enso_entry *enso_registry_entry(const struct enso_registry *registry, size_t i);

@@ -54,7 +54,7 @@ static int load_copy(const struct enso_config *config, const struct enso_config_
     struct enso_place *place;
     char id[256];
 
-    enso_registry_default_id(m->path, id, sizeof id);
+    enso_entries_default_id(m->path, id, sizeof id);
     struct enso_model_options options = {
         .path = m->path, .id = id, .max_pixels = (uint64_t)config->max_image_pixels};
     enso_devices_arithmetic(&m->arithmetic, &options);

@@ -763,6 +763,91 @@ START_TEST(test_scheduler_stats)
 }
 END_TEST
 
+static void expect_wait(uint64_t ns)
+{
+    uint64_t wait_ns = enso_queue_wait_ns(sched, queue, fake_now);
+
+    ck_assert_uint_ge(wait_ns + 1000, ns);
+    ck_assert_uint_le(wait_ns, ns + 1000);
+}
+
+/* A batch that is overdue counts as long again as it is late: in the wait, the backlog, admission
+ * and Retry-After. Not where another lane is free. */
+START_TEST(test_scheduler_overdue)
+{
+    struct enso_scheduler_stats stats;
+    struct enso_batch *batch, *other;
+    struct fake_job a, b, c;
+    uint64_t retry;
+
+    start(&(struct enso_queue_limits){.max_batch_items = 1, .max_queue_items = 1}, 0, MS);
+    send(sched, queue, &a, 1, 10, 'a');
+    batch = take(sched, 0);
+    expect_wait(0); /* the other lane is free */
+    fake_now += 3600 * S;
+    expect_wait(0);
+    fake_now -= 3600 * S;
+    send(sched, queue, &b, 1, 20, 'b');
+    other = take(sched, 1);
+    expect_wait(10 * MS);
+    fake_now += 7 * MS;
+    expect_wait(3 * MS);
+    fake_now += 3 * MS;
+    expect_wait(0); /* any moment now */
+    fake_now += 2 * MS;
+    expect_wait(2 * MS);
+    fake_now += 5 * MS;
+    expect_wait(3 * MS); /* the other one's 20 ms are nearer */
+    fake_now += 93 * MS;
+    expect_wait(90 * MS);
+    enso_scheduler_stats(sched, fake_now, &stats);
+    ck_assert_uint_ge(stats.backlog_ns, 90 * MS - 1000);
+    ck_assert_uint_le(stats.backlog_ns, 90 * MS + 1000);
+    fake_job(&c, 1, 10, 'c');
+    c.job->deadline_ns = fake_now + 50 * MS;
+    retry = expect_refused(sched, queue, &c, ENSO_OVERLOADED, "in about 95 ms");
+    ck_assert_uint_ge(retry, 45 * MS - 1000);
+    ck_assert_uint_le(retry, 45 * MS + 1000);
+    fake_job(&c, 1, 10, 'c');
+    c.job->deadline_ns = fake_now + 100 * MS;
+    submit(sched, queue, &c);
+    enso_batch_run(sched, other, NULL, fake_clock);
+    other = take(sched, 1);
+    ck_assert_ptr_nonnull(other);
+    enso_batch_run(sched, other, NULL, fake_clock);
+    enso_batch_run(sched, batch, NULL, fake_clock);
+    ck_assert_int_eq(c.status, ENSO_OK);
+    finish();
+}
+END_TEST
+
+/* The same for a batch of a model of which nothing is known. */
+START_TEST(test_scheduler_unknown_is_overdue_at_once)
+{
+    struct enso_queue *unknown;
+    struct fake_model other = {.unit_ns = MS};
+    struct enso_batch *batch;
+    struct fake_job a;
+
+    ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
+    model = (struct fake_model){.unit_ns = MS};
+    queue = fake_queue(NULL, &model, &(struct enso_queue_limits){0}, NULL);
+    fake_seed(queue, &model, 1 << 14);
+    enso_scheduler_add_queue(sched, queue);
+    unknown = fake_queue(sched, &other, &(struct enso_queue_limits){0}, NULL);
+    send(sched, unknown, &a, 1, 10, 'a');
+    batch = take(sched, 0);
+    expect_wait(0);
+    fake_now += 500 * MS;
+    expect_wait(500 * MS);
+    enso_batch_run(sched, batch, NULL, fake_clock);
+    expect_wait(0);
+    enso_scheduler_remove_queue(sched, unknown, fake_now);
+    enso_queue_destroy(unknown);
+    finish();
+}
+END_TEST
+
 START_TEST(test_scheduler_watchdog)
 {
     struct enso_batch *batch;
@@ -1043,6 +1128,8 @@ int main(void)
     tcase_add_test(core, test_scheduler_no_credit_for_idle_time);
     tcase_add_test(core, test_scheduler_observer);
     tcase_add_test(core, test_scheduler_stats);
+    tcase_add_test(core, test_scheduler_overdue);
+    tcase_add_test(core, test_scheduler_unknown_is_overdue_at_once);
     tcase_add_test(core, test_scheduler_watchdog);
     tcase_add_test(core, test_scheduler_two_slots);
     tcase_add_test(errors, test_scheduler_failed_run_fails_its_jobs_only);

@@ -1,6 +1,7 @@
 # Build fragment of tests/batching/: see tests/local.mk.
 BATCHING_TESTS = tests/batching/check_cost_curve tests/batching/check_heap \
-	tests/batching/check_lanes tests/batching/check_queue tests/batching/check_scheduler tests/batching/check_slots
+	tests/batching/check_lanes tests/batching/check_queue tests/batching/check_scheduler tests/batching/check_slots \
+	tests/batching/check_targets
 # Of the engine only samples are used: no kernels, no formats.
 BATCHING_TEST_LIBS = batching/libbatching.a engine/libengine.a $(BASE_LIBS) $(CHECK_LIBS)
 
@@ -31,3 +32,7 @@ tests_batching_check_slots_SOURCES = tests/batching/check_slots.c
 tests_batching_check_slots_CFLAGS = $(TEST_CFLAGS)
 tests_batching_check_slots_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_batching_check_slots_LDADD = $(BATCHING_TEST_LIBS)
+tests_batching_check_targets_SOURCES = tests/batching/check_targets.c tests/batching/fake.h
+tests_batching_check_targets_CFLAGS = $(TEST_CFLAGS)
+tests_batching_check_targets_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_batching_check_targets_LDADD = $(BATCHING_TEST_LIBS)

@@ -2,9 +2,9 @@
  *
  * What the runtime says of versions and devices, and which one a thread has chosen.
  *
- * ENSO_CUDA_EMULATED_DEVICES is how many there are, all of one kind. ENSO_CUDA_EMULATED=none,
- * no-driver or old-driver stand for a machine without a card, without a driver, and with a driver
- * older than the runtime.
+ * ENSO_CUDA_EMULATED_DEVICES is how many there are, of one kind or of those that a list names
+ * (ENSO_CUDA_EMULATED=H100,T4). ENSO_CUDA_EMULATED=none, no-driver or old-driver stand for a
+ * machine without a card, without a driver, and with a driver older than the runtime.
  */
 #include "tests/cuda_emulation/emulator.h"
 
@@ -120,10 +120,10 @@ static bool has_pools(void)
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device)
 {
-    const profile &card = device_profile();
-
     if (check_device(device) != cudaSuccess)
         return answer(check_device(device));
+    const profile &card = device_profile_of(device);
+
     memset(properties, 0, sizeof(*properties));
     snprintf(properties->name, sizeof(properties->name), "%s", card.description);
     properties->totalGlobalMem = card.memory_bytes;

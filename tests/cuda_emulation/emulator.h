@@ -56,8 +56,10 @@ struct profile {
     size_t l2_bytes;
 };
 
-/* What the environment asks for, default A100; memory_bytes as ENSO_CUDA_EMULATED_MEMORY says. */
+/* What the environment asks for, default A100; memory_bytes as ENSO_CUDA_EMULATED_MEMORY says. Of
+ * the device that the thread has chosen, or of any. */
 const profile &device_profile(void);
+const profile &device_profile_of(int device);
 /* What the environment's variable says now, or, where it is "@PATH", that file, which may appear
  * while a daemon runs; "" for neither. The result is room's, or lives until the next setenv. */
 const char *wish_now(const char *variable, char *room, size_t size);

@@ -142,7 +142,7 @@ bool memory_charge(int device, size_t bytes)
 {
     std::lock_guard<std::mutex> hold(lock);
 
-    if (bytes > device_profile().memory_bytes - used[device])
+    if (bytes > device_profile_of(device).memory_bytes - used[device])
         return false;
     used[device] += bytes;
     return true;

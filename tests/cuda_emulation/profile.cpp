@@ -31,26 +31,56 @@ const profile profiles[] = {
      100 * KIB, 1536, 96 * MIB},
 };
 
-profile choose(void)
+/* The value of the device in a list between commas, whose last one is that of all that follow; in
+ * room, which is large enough for what is ours. */
+const char *value_for(int device, const char *list, char *room, size_t size)
+{
+    const char *comma = strchr(list, ',');
+
+    for (; device > 0 && comma != nullptr; device--) {
+        list = comma + 1;
+        comma = strchr(list, ',');
+    }
+    snprintf(room, size, "%.*s", (int)(comma != nullptr ? comma - list : strlen(list)), list);
+    return room;
+}
+
+profile choose(int device)
 {
     const char *name = getenv("ENSO_CUDA_EMULATED"), *memory = getenv("ENSO_CUDA_EMULATED_MEMORY");
     profile chosen = profiles[0];
+    char room[32];
 
     for (const profile &p : profiles)
-        if (name != nullptr && strcmp(name, p.name) == 0)
+        if (name != nullptr && strcmp(value_for(device, name, room, sizeof(room)), p.name) == 0)
             chosen = p;
     if (memory != nullptr)
-        chosen.memory_bytes = strtoull(memory, nullptr, 10);
+        chosen.memory_bytes = strtoull(value_for(device, memory, room, sizeof(room)), nullptr, 10);
     return chosen;
 }
 
+struct all_profiles {
+    profile of[MAX_DEVICES];
+
+    all_profiles()
+    {
+        for (int i = 0; i < MAX_DEVICES; i++)
+            of[i] = choose(i);
+    }
+};
+
 } // namespace
+
+const profile &device_profile_of(int device)
+{
+    static const all_profiles chosen;
+
+    return chosen.of[device];
+}
 
 const profile &device_profile(void)
 {
-    static const profile chosen = choose();
-
-    return chosen;
+    return device_profile_of(device_current());
 }
 
 const char *wish_now(const char *variable, char *room, size_t size)

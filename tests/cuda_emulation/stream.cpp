@@ -92,6 +92,7 @@ void forget_if_done(CUstream_st *stream)
 void run_next(CUstream_st *stream)
 {
     operation op = std::move(stream->pending.front());
+    const int chosen = device_current(); /* by whoever waits, maybe for another card */
 
     stream->pending.pop_front();
     if (op.fault != cudaSuccess) {
@@ -101,8 +102,10 @@ void run_next(CUstream_st *stream)
     stream->ms = std::max(stream->ms, op.put_ms);
     if (op.at != nullptr && op.what != action::record)
         stream->ms = std::max(stream->ms, op.at->ms);
+    device_choose(stream->device);
     operation_run(&op);
     stream->ms += operation_cost_ms(op);
+    device_choose(chosen);
     if (op.what == action::record) {
         op.at->reached = true;
         op.at->ms = stream->ms;

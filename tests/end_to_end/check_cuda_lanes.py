@@ -159,11 +159,10 @@ class Several(unittest.TestCase):
             self.assertEqual(metrics['ensod_model_device{model="intents",device="%s"}' % gpu], 1)
         self.assertEqual(metrics['ensod_model_bytes{model="intents"}'], 2 * found["weight_bytes"])
         before = [self.lane_batches(d, gpu)[0] for gpu in GPUS]
-        for text in TEXTS:  # one after the other: equals take turns
+        for text in TEXTS:  # one after the other: by turns, or where times are believed to be shorter
             self.same(self.ask(d, text), self.ask(cpu, text))
         after = [self.lane_batches(d, gpu)[0] for gpu in GPUS]
         self.assertEqual(sum(after) - sum(before), len(TEXTS))
-        self.assertEqual(sorted(a - b for a, b in zip(after, before)), [2, 3])
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             texts = [text + f" {i}" for i in range(8) for text in TEXTS]
             for text, got in zip(texts, pool.map(lambda text: self.ask(d, text), texts)):
@@ -200,6 +199,52 @@ class Several(unittest.TestCase):
                 self.assertNotIn("devices", self.models(d)["intents"])
                 self.assertEqual(self.ask(d, "hello")[0], 200)
             self.assertEqual(d.stop(), 0)
+
+    def test_model_on_unlike_cards(self):
+        """All compute in the type of the first; a card that has it not is left out and told once."""
+        cpu = Daemon("--device", "cpu", models=[path_of("intents")])
+        for cards, keys, device, dtype, n in (("H100,T4", {}, 0, "float16", 2),
+                                              ("H100,T4", {"dtype": "bf16"}, 0, "bfloat16", 1),
+                                              ("T4,H100", {"dtype": "bf16"}, 1, "bfloat16", 1),
+                                              ("T4,H100", {"dtype": "fp32"}, 0, "float32", 2)):
+            keys = {"dtype": "auto", "device": "cuda:0,cuda:1", **keys}
+            d = self.start("device = cuda:0,cuda:1\n" + model("intents", **keys), models=[path_of("intents")],
+                           ENSO_CUDA_EMULATED=cards)
+            found = self.models(d)["intents"]
+            self.assertEqual((found["device"], found["dtype"]), (GPUS[device], dtype), (cards, keys))
+            self.assertEqual(len(found.get("devices", [1])), n)
+            self.assertNotIn("device_fallback", found)
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                texts = [text + f" {i}" for i in range(4) for text in TEXTS]
+                for text, got in zip(texts, pool.map(lambda text: self.ask(d, text), texts)):
+                    self.assertEqual(got[0], 200)
+                    for g, w in zip(got[2]["data"], self.ask(cpu, text)[2]["data"]):
+                        for a, b in zip(g["probs"], w["probs"]):
+                            self.assertAlmostEqual(a, b, delta=NEAR if dtype == "float32" else 0.05)
+            self.assertEqual(d.stop(), 0)
+            told = [line for line in d.log if "model not on one of its GPUs" in line]
+            self.assertEqual(len(told), 2 - n, d.log)
+            for line in told:
+                self.assertIn("device=cuda:%d" % (1 - device), line)
+                self.assertIn("does not compute in bf16", line)
+        self.assertEqual(cpu.stop(), 0)
+
+    def test_model_goes_where_there_is_room(self):
+        """The emptiest GPU is too small for the batches that its section asks for: the other one, without a word in
+        the section; where that is as small, the sentence tells."""
+        config = "device = cuda:0,cuda:1\n[batching]\nmax_batch_tokens = 65536\n"
+        small = 48 << 20
+        d = self.start(config, models=[path_of("intents")], ENSO_CUDA_EMULATED_MEMORY="%d,%d" % (small, 4 << 30))
+        self.assertEqual(self.devices(d), {"intents": GPUS[1]})
+        self.assertEqual(self.ask(d, "hello")[0], 200)
+        self.assertEqual(d.stop(), 0)
+        told = [line for line in d.log if "model does not fit" in line]
+        self.assertEqual(len(told), 1, d.log)
+        self.assertIn("no room for batches on cuda:0", told[0])
+        sentence = self.refused("[device]\ndtype = fp32\n" + config, models=[path_of("intents")],
+                                ENSO_CUDA_EMULATED_MEMORY=str(small))
+        self.assertTrue(sentence.startswith("model 'intents': no room for batches on cuda:0: its 1 lane needs "), sentence)
+        self.assertTrue(sentence.endswith("; the other GPUs have no room either"), sentence)
 
     # ---- one is lost
 

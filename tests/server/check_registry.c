@@ -117,13 +117,13 @@ START_TEST(test_registry_default_ids)
     char id[64], cwd[4096];
 
     for (size_t i = 0; i < ENSO_ARRAY_SIZE(rows); i++) {
-        enso_registry_default_id(rows[i].path, id, sizeof id);
+        enso_entries_default_id(rows[i].path, id, sizeof id);
         ck_assert_str_eq(id, rows[i].id);
     }
     ck_assert_ptr_nonnull(getcwd(cwd, sizeof cwd));
-    enso_registry_default_id(".", id, sizeof id);
+    enso_entries_default_id(".", id, sizeof id);
     ck_assert_str_eq(id, strrchr(cwd, '/') + 1);
-    enso_registry_default_id("/no/such/intents", id, 4);
+    enso_entries_default_id("/no/such/intents", id, 4);
     ck_assert_str_eq(id, "int");
 }
 END_TEST

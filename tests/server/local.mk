@@ -121,6 +121,13 @@ tests_server_check_registry_CFLAGS = $(TEST_CFLAGS)
 tests_server_check_registry_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_server_check_registry_LDADD = $(TEST_LIBS) $(SERVER_LIBS) $(CHECK_LIBS)
 
+check_PROGRAMS += tests/server/check_served
+TESTS += tests/server/check_served
+tests_server_check_served_SOURCES = tests/server/check_served.c
+tests_server_check_served_CFLAGS = $(TEST_CFLAGS)
+tests_server_check_served_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_server_check_served_LDADD = $(TEST_LIBS) $(SERVER_LIBS) $(CHECK_LIBS)
+
 check_PROGRAMS += tests/server/check_service
 TESTS += tests/server/check_service
 tests_server_check_service_SOURCES = tests/server/check_service.c
