@@ -76,9 +76,8 @@ void enso_served_unref(struct enso_served *s)
     for (size_t i = 0; i < s->n_replicas; i++)
         enso_queue_destroy(s->replicas[i].queue);
     enso_meters_model_done(&s->meters);
-    for (size_t i = 0; i < s->n_replicas; i++) {
+    for (size_t i = 0; i < s->n_replicas; i++)
         enso_model_unref(s->replicas[i].model);
-    }
     enso_free(s);
 }
 
