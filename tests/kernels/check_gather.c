@@ -2,7 +2,8 @@
  *
  * LINEAR with starts has the bits of SEQUENCE_POOL (of one token) and a LINEAR behind it: sequences
  * without tokens among them, inner dimensions that a loader takes and such that it does not, sums
- * in parts, many sequences. On a GPU in half types as well; there wrong starts fail the batch.
+ * in parts, many sequences. What other tokens hold, NaN too, changes nothing. On a GPU in half
+ * types as well; there wrong starts fail the batch.
  */
 #include "ensod_build.h"
 
@@ -13,6 +14,7 @@
 
 #define F32 ENSO_DTYPE_F32
 #define I32 ENSO_DTYPE_I32
+#define PADDING 3 /* tokens that belong to no sequence */
 
 struct gather_case {
     size_t k, n, n_sequences;
@@ -50,6 +52,23 @@ static void add_linear(struct rig *r, const struct gather_case *c, const float *
         rig_absent(r);
 }
 
+/* A copy of x in which each token that nobody asks for is NaN, as are PADDING tokens behind it. */
+static void *strangers_new(const void *x, const struct gather_case *c, enum enso_dtype dtype,
+                           const int32_t *starts, bool last)
+{
+    size_t n_tokens = (size_t)starts[c->n_sequences], row = enso_dtype_row_bytes(dtype, c->k);
+    char *y = malloc((n_tokens + PADDING) * row);
+
+    memset(y, 0xff, (n_tokens + PADDING) * row);
+    for (size_t i = 0; i < c->n_sequences; i++) {
+        size_t token = (size_t)(last ? starts[i + 1] - 1 : starts[i]);
+
+        if (starts[i] != starts[i + 1])
+            memcpy(y + token * row, (const char *)x + token * row, row);
+    }
+    return y;
+}
+
 static void check(const struct gather_case *c, const char *set, enum enso_dtype dtype, bool last)
 {
     int32_t *starts = starts_new(c->n_sequences);
@@ -75,7 +94,10 @@ static void check(const struct gather_case *c, const char *set, enum enso_dtype 
     add_linear(&after, c, w, dtype, residual);
     rig_node(&after, ENSO_OP_LINEAR, 1);
     rig_init(&both, set, 2);
-    rig_input(&both, dtype, 2, x_dims, x);
+    void *strangers = strangers_new(x, c, dtype, starts, last);
+
+    rig_input(&both, dtype, 2, (int64_t[]){(int64_t)(n_tokens + PADDING), (int64_t)c->k},
+              strangers);
     add_linear(&both, c, w, dtype, residual);
     rig_input(&both, I32, 1, starts_dims, starts);
     rig_node(&both, ENSO_OP_LINEAR, 1);
@@ -97,6 +119,7 @@ static void check(const struct gather_case *c, const char *set, enum enso_dtype 
     free(random);
     free(sum);
     free(x);
+    free(strangers);
     free(residual);
 }
 

@@ -484,6 +484,61 @@ START_TEST(test_matmul_forms)
 }
 END_TEST
 
+/* Three matrices by three; then the row `row` of the second by its own alone, and the second among
+ * strangers of NaN: the same bits. */
+static void matmul_alone(enum enso_dtype dtype, size_t m, size_t k, size_t n)
+{
+    enum { STACK = 3 };
+    if (passed_over(dtype))
+        return;
+    size_t row = m - 1;
+    struct numbers a = numbers_new(dtype, STACK * m * k, 10);
+    struct numbers b = numbers_new(dtype, STACK * k * n, 11);
+    struct rig all, alone;
+
+    rig_init(&all, NULL, 1);
+    rig_input(&all, dtype, 3, DIMS(STACK, (int64_t)m, (int64_t)k), a.halves);
+    rig_input(&all, dtype, 3, DIMS(STACK, (int64_t)k, (int64_t)n), b.halves);
+    rig_node(&all, ENSO_OP_MATMUL, 1);
+    rig_run(&all);
+    rig_init(&alone, NULL, 1);
+    rig_input(&alone, dtype, 3, DIMS(1, 1, (int64_t)k), a.halves + (m + row) * k);
+    rig_input(&alone, dtype, 3, DIMS(1, (int64_t)k, (int64_t)n), b.halves + k * n);
+    rig_node(&alone, ENSO_OP_MATMUL, 1);
+    rig_run(&alone);
+    uint16_t *own = malloc(m * n * sizeof(*own)), *y = all.outputs[0].data;
+    uint16_t *a_in = all.inputs[0].data, *b_in = all.inputs[1].data;
+
+    memcpy(own, y + m * n, m * n * sizeof(*own));
+    ck_assert_mem_eq(own + row * n, alone.outputs[0].data, n * sizeof(*own));
+    for (size_t s = 0; s < STACK; s += 2) {
+        memset(a_in + s * m * k, 0xff, m * k * sizeof(*a_in));
+        memset(b_in + s * k * n, 0xff, k * n * sizeof(*b_in));
+    }
+    rig_run(&all);
+    ck_assert_mem_eq(own, (uint16_t *)all.outputs[0].data + m * n, m * n * sizeof(*own));
+    rig_done(&alone);
+    rig_done(&all);
+    free(own);
+    numbers_free(&a);
+    numbers_free(&b);
+}
+
+/* A launch with as many blocks as matrices, and with fewer. */
+START_TEST(test_matmul_alone)
+{
+    for (int few = 0; few < 2; few++) {
+        if (few == 1)
+            ck_assert_int_eq(setenv("ENSO_CUDA_EMULATED_BLOCKS", "2", 1), 0);
+        matmul_alone(types[_i], 70, 136, 64);
+        matmul_alone(types[_i], 5, 37, 21);
+        matmul_alone(types[_i], 65, 64, 37);
+        matmul_alone(types[_i], 64, 37, 72);
+    }
+    ck_assert_int_eq(unsetenv("ENSO_CUDA_EMULATED_BLOCKS"), 0);
+}
+END_TEST
+
 /* ---- convolutions ---- */
 
 struct conv {
@@ -767,6 +822,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, test_linear_long_rows, 0, 2);
     tcase_add_loop_test(tc, test_gemm_forms, 0, 2);
     tcase_add_loop_test(tc, test_matmul_forms, 0, 2);
+    tcase_add_loop_test(tc, test_matmul_alone, 0, 2);
     suite_add_tcase(s, tc);
     tc = tcase_create("bits");
     tcase_add_loop_test(tc, test_rows_have_their_bits_alone, 0, 2);

@@ -446,7 +446,7 @@ static void check_neighbours(struct rig *r, const char *what, bool pooled)
 
 START_TEST(test_attention_does_not_see_neighbours)
 {
-    static const size_t some[] = {64, 80, 40};
+    static const size_t some[] = {64, 80, 40, 32, 96, 128};
 
     FOR_TYPES(t, ENSO_ARRAY_SIZE(types))
     for (unsigned which = 0; which < 4; which += _i == 0 ? 1 : 3) {
@@ -778,7 +778,7 @@ static Suite *suite(void)
     TCase *invariance = tcase_create("invariance");
     tcase_set_timeout(invariance, 60);
     tcase_add_loop_test(invariance, test_attention_alone_and_in_a_batch, 0, (int)N_SIZES);
-    tcase_add_loop_test(invariance, test_attention_does_not_see_neighbours, 0, 3);
+    tcase_add_loop_test(invariance, test_attention_does_not_see_neighbours, 0, 6);
     tcase_add_test(invariance, test_sequence_pool_does_not_see_neighbours);
     tcase_add_test(invariance, test_padding_alone);
     suite_add_tcase(s, invariance);
