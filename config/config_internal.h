@@ -27,6 +27,13 @@ enum enso_status enso__ini_parse(const char *name, const char *text, size_t size
                                  enso__ini_section_fn on_section, enso__ini_value_fn on_value,
                                  void *context, struct enso_error *err);
 
+/* Checks of one value, as rows of the table name them. */
+enum enso_status enso__check_address(const char *value, struct enso_error *err);
+enum enso_status enso__check_device(const char *value, struct enso_error *err);
+enum enso_status enso__check_model_device(const char *value, struct enso_error *err);
+enum enso_status enso__check_gpu_memory(const char *value, struct enso_error *err);
+enum enso_status enso__check_model_name(const char *value, struct enso_error *err);
+
 /* Text in lines of at most `width` bytes, each with `prefix` in front. */
 void enso__write_wrapped(struct enso_buffer *b, const char *prefix, const char *text, size_t width);
 

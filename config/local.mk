@@ -1,10 +1,22 @@
 # Build fragment of config/: see Makefile.am.
 noinst_LIBRARIES += config/libconfig.a
 config_libconfig_a_SOURCES = \
+	config/address.c \
+	config/command_line.c \
+	config/compare.c \
 	config/config.c config/config.h \
 	config/config_internal.h \
+	config/consistency.c \
+	config/device.c \
 	config/documents.c \
+	config/dump.c \
+	config/environment.c \
+	config/file.c \
 	config/ini.c \
+	config/loader.h \
+	config/models.c \
+	config/nearest.c \
+	config/option_values.c \
 	config/options.c config/options.h
 
 # The documents that are made from the table of options; committed, and checked by

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of options, and how one value is read and written: see options.h.
+ * The table of options: see options.h.
  *
  * Environment names are chosen so that none collides with what Kubernetes sets for a service called
  * "ensod" (ENSOD_PORT, ENSOD_PORT_*, ENSOD_SERVICE_*); for the same reason unknown ENSOD_ variables
@@ -8,73 +8,17 @@
  */
 #include "config/options.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "base/buffer.h"
 #include "base/clock.h"
-#include "base/number.h"
-#include "base/utf8.h"
 #include "config/config.h"
-
-static enum enso_status check_address(const char *value, struct enso_error *err)
-{
-    struct enso_config_address address;
-
-    return enso_config_parse_address(value, &address, err);
-}
-
-static enum enso_status check_device(const char *value, struct enso_error *err)
-{
-    int gpus[ENSO_CONFIG_MAX_GPUS];
-    size_t n;
-
-    return enso_config_parse_device(value, gpus, &n, err);
-}
-
-/* Not whatever there is. */
-static enum enso_status check_model_device(const char *value, struct enso_error *err)
-{
-    int gpus[ENSO_CONFIG_MAX_GPUS];
-    size_t n;
-
-    if (strcmp(value, "auto") == 0)
-        return enso_error_set(err, ENSO_INVALID,
-                              "'auto' is no device of a model; use cpu or cuda:N");
-    return enso_config_parse_device(value, gpus, &n, err);
-}
-
-static enum enso_status check_gpu_memory(const char *value, struct enso_error *err)
-{
-    uint64_t bytes;
-    unsigned percent;
-
-    return enso_config_parse_gpu_memory(value, &bytes, &percent, err);
-}
+#include "config/config_internal.h"
 
 static enum enso_status check_not_empty(const char *value, struct enso_error *err)
 {
     if (*value != '\0')
         return ENSO_OK;
     return enso_error_set(err, ENSO_INVALID, "the value is empty");
-}
-
-/* Ids appear in URLs and in metrics. */
-static enum enso_status check_model_name(const char *value, struct enso_error *err)
-{
-    size_t n = strlen(value);
-
-    if (n == 0 || n > 200)
-        return enso_error_set(err, ENSO_INVALID, "a model's name has 1 to 200 bytes");
-    for (size_t i = 0; i < n; i++) {
-        if ((unsigned char)value[i] <= ' ' || value[i] == 0x7F || strchr("?#%\"\\", value[i]))
-            return enso_error_set(err, ENSO_INVALID,
-                                  "'%.60s' is no model name: no blanks, "
-                                  "controls, quotes, backslashes, '?', '#' or '%%'",
-                                  value);
-    }
-    return ENSO_OK;
 }
 
 static const struct enso_option_choice isa_choices[] = {
@@ -175,7 +119,7 @@ const struct enso_option enso_options[] = {
      AT(listen),
      .default_text = "127.0.0.1:8080",
      .max = 64,
-     .check = check_address,
+     .check = enso__check_address,
      .environment = "ENSOD_LISTEN",
      .flag = "--listen",
      .argument = "ADDR:PORT|unix:PATH",
@@ -384,7 +328,7 @@ const struct enso_option enso_options[] = {
      .type = ENSO_OPTION_STRING,
      AT(device),
      .default_text = "auto",
-     .check = check_device,
+     .check = enso__check_device,
      .environment = "ENSOD_DEVICE",
      .flag = "--device",
      .argument = "auto|cpu|cuda:N[,cuda:M...]",
@@ -460,7 +404,7 @@ const struct enso_option enso_options[] = {
      .type = ENSO_OPTION_STRING,
      AT(gpu_memory),
      .default_text = "90%",
-     .check = check_gpu_memory,
+     .check = enso__check_gpu_memory,
      .environment = "ENSOD_GPU_MEMORY",
      .help = "Most memory of each GPU that weights and batches may take together: a size, or a "
              "share of what is free at the start. A model is refused that does not fit, or that "
@@ -552,14 +496,14 @@ const struct enso_option enso_options[] = {
      .name = "served_name",
      .type = ENSO_OPTION_STRING,
      MODEL_AT(served_name),
-     .check = check_model_name,
+     .check = enso__check_model_name,
      .help = "The id clients use instead of NAME."},
     {.section = "model",
      .name = "aliases",
      .type = ENSO_OPTION_LIST,
      MODEL_AT(aliases),
      .max = 64,
-     .check = check_model_name,
+     .check = enso__check_model_name,
      .help = "Further ids clients may use."},
     {.section = "model",
      .name = "required",
@@ -571,7 +515,7 @@ const struct enso_option enso_options[] = {
      .name = "device",
      .type = ENSO_OPTION_STRING,
      MODEL_AT(device),
-     .check = check_model_device,
+     .check = enso__check_model_device,
      .help = "Where it runs: cpu, or one of the GPUs that [device] device names, or several: then "
              "each holds a copy, and a request goes to the one that should answer first. Left out: "
              "the GPU that holds the fewest bytes of weights when it is loaded."},
@@ -645,318 +589,4 @@ const struct enso_option *enso_option_find(const char *section, const char *name
             return &enso_options[i];
     }
     return NULL;
-}
-
-/* ------------------------------------------------------------------ values */
-
-static bool parse_bool(const char *text, bool *ret)
-{
-    static const char *const yes[] = {"yes", "true", "on"}, *const no[] = {"no", "false", "off"};
-
-    for (size_t i = 0; i < ENSO_ARRAY_SIZE(yes); i++) {
-        if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
-            *ret = strcmp(text, yes[i]) == 0;
-            return true;
-        }
-    }
-    return false;
-}
-
-#define LONGEST_TEXT 4096 /* as long as a path may be; dumped lines must fit the file's limit */
-
-static enum enso_status check_text(const struct enso_option *o, const char *text,
-                                   struct enso_error *err)
-{
-    size_t n = strlen(text);
-
-    if (n > LONGEST_TEXT)
-        return enso_error_set(err, ENSO_INVALID, "the value has %zu bytes; at most %d are allowed",
-                              n, LONGEST_TEXT);
-    for (size_t i = 0; i < n; i++) {
-        if ((unsigned char)text[i] < ' ' || text[i] == 0x7F)
-            return enso_error_set(err, ENSO_INVALID, "the value holds a control character");
-        if (text[i] == ';' && (i == 0 || text[i - 1] == ' '))
-            return enso_error_set(err, ENSO_INVALID,
-                                  "the value holds a ';' after a blank, which "
-                                  "begins a comment in the file");
-    }
-    return o->check != NULL ? o->check(text, err) : ENSO_OK;
-}
-
-static enum enso_status set_string(const struct enso_option *o, const char **place,
-                                   struct enso_arena *arena, const char *text,
-                                   struct enso_error *err)
-{
-    enum enso_status st = check_text(o, text, err);
-    char *copy;
-
-    if (st != ENSO_OK)
-        return st;
-    copy = enso_arena_strndup(arena, text, strlen(text));
-    if (copy == NULL)
-        return enso_error_no_memory(err, "the configuration");
-    *place = copy;
-    return ENSO_OK;
-}
-
-static size_t count_items(const char *text)
-{
-    size_t n = 1;
-
-    for (; *text != '\0'; text++)
-        n += *text == ',';
-    return n;
-}
-
-static enum enso_status set_list(const struct enso_option *o, struct enso_config_list *list,
-                                 struct enso_arena *arena, const char *text, bool add,
-                                 struct enso_error *err)
-{
-    struct enso_config_list fresh = {0};
-    size_t n_old = add ? list->n : 0, n_new = count_items(text);
-
-    if (text[strspn(text, " \t")] == '\0') { /* an empty list */
-        if (!add)
-            *list = fresh;
-        return ENSO_OK;
-    }
-    if (n_new > o->max || n_old > o->max - n_new)
-        return enso_error_set(err, ENSO_INVALID, "more than %llu items",
-                              (unsigned long long)o->max);
-    fresh.items = enso_arena_alloc_zero(arena, n_old + n_new, sizeof *fresh.items);
-    if (fresh.items == NULL)
-        return enso_error_no_memory(err, "the configuration");
-    if (n_old != 0)
-        memcpy(fresh.items, list->items, n_old * sizeof *fresh.items);
-    fresh.n = n_old;
-    while (fresh.n < n_old + n_new) {
-        size_t size, comma;
-        char *item;
-
-        text += strspn(text, " \t");
-        comma = strcspn(text, ",");
-        size = comma;
-        while (size > 0 && (text[size - 1] == ' ' || text[size - 1] == '\t'))
-            size--;
-        if (size == 0)
-            return enso_error_set(err, ENSO_INVALID, "an item of the list is empty");
-        item = enso_arena_strndup(arena, text, size);
-        if (item == NULL)
-            return enso_error_no_memory(err, "the configuration");
-
-        enum enso_status st = check_text(o, item, err);
-
-        if (st != ENSO_OK)
-            return st;
-        fresh.items[fresh.n++] = item;
-        text += comma + (text[comma] == ',');
-    }
-    *list = fresh;
-    return ENSO_OK;
-}
-
-static enum enso_status set_enum(const struct enso_option *o, int *place, const char *text,
-                                 struct enso_error *err)
-{
-    const char *names[16];
-    struct enso_buffer b = ENSO_BUFFER_INIT;
-    size_t n = 0;
-
-    for (const struct enso_option_choice *c = o->choices; c->name != NULL; c++) {
-        if (strcmp(c->name, text) == 0) {
-            *place = c->value;
-            return ENSO_OK;
-        }
-        assert(n < ENSO_ARRAY_SIZE(names));
-        names[n++] = c->name;
-    }
-    enso_option_describe(o, &b);
-
-    const char *nearest = enso_option_nearest(text, names, n);
-    enum enso_status st;
-
-    if (b.failed)
-        st = enso_error_no_memory(err, "the configuration");
-    else
-        st = enso_error_set(err, ENSO_INVALID, "'%.60s' is not one of %s%s%s%s", text, b.data,
-                            nearest != NULL ? "; did you mean '" : "",
-                            nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
-    enso_buffer_done(&b);
-    return st;
-}
-
-enum enso_status enso_option_set(const struct enso_option *o, void *base, struct enso_arena *arena,
-                                 const char *text, bool add, struct enso_error *err)
-{
-    void *place = (char *)base + o->offset;
-    enum enso_status st = ENSO_OK;
-    uint64_t number = 0;
-    int64_t value = 0;
-
-    switch (o->type) {
-    case ENSO_OPTION_BOOL:
-        if (!parse_bool(text, place))
-            return enso_error_set(err, ENSO_INVALID, "'%.60s' is neither yes nor no", text);
-        return ENSO_OK;
-    case ENSO_OPTION_INT:
-        return enso_number_parse_i64(text, (int64_t)o->min, (int64_t)o->max, place, err);
-    case ENSO_OPTION_SIZE:
-        return enso_number_parse_size(text, o->min, o->max, place, err);
-    case ENSO_OPTION_DURATION:
-        return enso_number_parse_duration(text, o->min, o->max, place, err);
-    case ENSO_OPTION_MS:
-        st = enso_number_parse_i64(text, (int64_t)(o->min / ENSO_NS_PER_MS),
-                                   (int64_t)(o->max / ENSO_NS_PER_MS), &value, err);
-        if (st != ENSO_OK)
-            return st;
-        number = (uint64_t)value * ENSO_NS_PER_MS;
-        memcpy(place, &number, sizeof number);
-        return ENSO_OK;
-    case ENSO_OPTION_STRING:
-        return set_string(o, place, arena, text, err);
-    case ENSO_OPTION_LIST:
-        return set_list(o, place, arena, text, add, err);
-    case ENSO_OPTION_ENUM:
-        return set_enum(o, place, text, err);
-    }
-    return ENSO_OK;
-}
-
-void enso_option_format(const struct enso_option *o, const void *base, struct enso_buffer *b)
-{
-    const void *place = (const char *)base + o->offset;
-    char text[32];
-
-    switch (o->type) {
-    case ENSO_OPTION_BOOL:
-        enso_buffer_puts(b, *(const bool *)place ? "yes" : "no");
-        break;
-    case ENSO_OPTION_INT:
-        enso_buffer_put_i64(b, *(const int64_t *)place);
-        break;
-    case ENSO_OPTION_SIZE:
-        enso_number_format_size(*(const uint64_t *)place, text);
-        enso_buffer_puts(b, text);
-        break;
-    case ENSO_OPTION_DURATION:
-        enso_number_format_duration(*(const uint64_t *)place, text);
-        enso_buffer_puts(b, text);
-        break;
-    case ENSO_OPTION_MS:
-        enso_buffer_put_u64(b, *(const uint64_t *)place / ENSO_NS_PER_MS);
-        break;
-    case ENSO_OPTION_STRING:
-        if (*(const char *const *)place != NULL)
-            enso_buffer_puts(b, *(const char *const *)place);
-        break;
-    case ENSO_OPTION_LIST: {
-        const struct enso_config_list *list = place;
-
-        for (size_t i = 0; i < list->n; i++) {
-            enso_buffer_puts(b, i != 0 ? ", " : "");
-            enso_buffer_puts(b, list->items[i]);
-        }
-        break;
-    }
-    case ENSO_OPTION_ENUM:
-        for (const struct enso_option_choice *c = o->choices; c->name != NULL; c++) {
-            if (c->value == *(const int *)place)
-                enso_buffer_puts(b, c->name);
-        }
-        break;
-    }
-}
-
-void enso_option_describe(const struct enso_option *o, struct enso_buffer *b)
-{
-    char low[32], high[32];
-
-    switch (o->type) {
-    case ENSO_OPTION_BOOL:
-        enso_buffer_puts(b, "yes or no");
-        break;
-    case ENSO_OPTION_INT:
-        enso_buffer_printf(b, "%llu to %llu", (unsigned long long)o->min,
-                           (unsigned long long)o->max);
-        break;
-    case ENSO_OPTION_SIZE:
-        enso_number_format_size(o->min, low);
-        enso_number_format_size(o->max, high);
-        enso_buffer_printf(b, "size, %s to %s", low, high);
-        break;
-    case ENSO_OPTION_DURATION:
-        enso_number_format_duration(o->min, low);
-        enso_number_format_duration(o->max, high);
-        enso_buffer_printf(b, "duration, %s to %s", low, high);
-        break;
-    case ENSO_OPTION_MS:
-        enso_buffer_printf(b, "milliseconds, %llu to %llu",
-                           (unsigned long long)(o->min / ENSO_NS_PER_MS),
-                           (unsigned long long)(o->max / ENSO_NS_PER_MS));
-        break;
-    case ENSO_OPTION_STRING:
-        enso_buffer_puts(b, o->check == check_device         ? "auto, cpu or cuda:N[,cuda:M...]"
-                            : o->check == check_model_device ? "cpu or cuda:N[,cuda:M...]"
-                            : o->check == check_gpu_memory   ? "1% to 100%, or a size"
-                                                             : "text");
-        break;
-    case ENSO_OPTION_LIST:
-        enso_buffer_puts(b, "list, separated by commas");
-        break;
-    case ENSO_OPTION_ENUM:
-        for (const struct enso_option_choice *c = o->choices; c->name != NULL; c++) {
-            if (c != o->choices)
-                enso_buffer_puts(b, c[1].name != NULL ? ", " : " or ");
-            enso_buffer_puts(b, c->name);
-        }
-        break;
-    }
-}
-
-/* ------------------------------------------------------------------ nearest names */
-
-#define LONGEST_NAME 64
-
-/* Edit distance with transpositions of neighbours (optimal string alignment); names are short. */
-static size_t distance(const char *a, size_t n, const char *b, size_t m)
-{
-    size_t rows[3][LONGEST_NAME + 1];
-
-    for (size_t j = 0; j <= m; j++)
-        rows[0][j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t *row = rows[i % 3], *up = rows[(i + 2) % 3], *up2 = rows[(i + 1) % 3];
-
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t best = up[j - 1] + (a[i - 1] != b[j - 1]);
-
-            best = ENSO_MIN(best, up[j] + 1);
-            best = ENSO_MIN(best, row[j - 1] + 1);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                best = ENSO_MIN(best, up2[j - 2] + 1);
-            row[j] = best;
-        }
-    }
-    return rows[n % 3][m];
-}
-
-const char *enso_option_nearest(const char *name, const char *const *candidates, size_t n)
-{
-    size_t length = strlen(name), best = 0;
-    const char *nearest = NULL;
-
-    if (length == 0 || length > LONGEST_NAME)
-        return NULL;
-    for (size_t i = 0; i < n; i++) {
-        size_t m = strlen(candidates[i]);
-        size_t d = m <= LONGEST_NAME ? distance(name, length, candidates[i], m) : SIZE_MAX;
-
-        /* far names would be noise: at most a third of it may differ */
-        if (d <= ENSO_MAX(ENSO_MAX(length, m) / 3, (size_t)1) && (nearest == NULL || d < best)) {
-            nearest = candidates[i];
-            best = d;
-        }
-    }
-    return nearest;
 }

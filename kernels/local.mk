@@ -12,6 +12,7 @@ kernel_nodes = \
 	kernels/nodes/reduction.c kernels/nodes/reduction.h \
 	kernels/nodes/resize.c kernels/nodes/resize.h \
 	kernels/nodes/strided.c kernels/nodes/strided.h \
+	kernels/nodes/top_k.c kernels/nodes/top_k.h \
 	kernels/nodes/view.c kernels/nodes/view.h \
 	kernels/nodes/window.c kernels/nodes/window.h
 

@@ -11,14 +11,13 @@
 
 #include <string.h>
 
+#include "kernels/nodes/top_k.h"
+
 #define SLICE 256
 
 struct top_k {
     struct enso_bound bound;
-    enum enso_dtype dtype;
-    int64_t axis;
-    size_t k;
-    bool largest;
+    struct enso__top_k part;
 };
 
 struct candidate {
@@ -124,8 +123,8 @@ static void select_best(const struct top_k_work *w, const unsigned char *x, stru
     for (size_t first = 0; first < w->n; first += SLICE) {
         size_t m = ENSO_MIN(w->n - first, (size_t)SLICE);
 
-        keys[w->op->dtype](x + first * w->inner * w->bytes, w->inner, m,
-                           w->op->largest ? 0 : UINT64_MAX, slice);
+        keys[w->op->part.dtype](x + first * w->inner * w->bytes, w->inner, m,
+                                w->op->part.largest ? 0 : UINT64_MAX, slice);
         for (size_t i = 0; i < m; i++) {
             const struct candidate c = {slice[i], first + i};
 
@@ -169,16 +168,6 @@ static void top_k_piece(void *arg, size_t first, size_t last, unsigned thread)
     }
 }
 
-/* Lines of x along the axis. */
-static size_t count_rows(const struct top_k *op, const struct enso_tensor *x)
-{
-    int axis = x->rank == 0 ? -1 : enso__axis(op->axis, x->rank);
-
-    return axis < 0 ? 0
-                    : enso__count(x->dims, 0, (size_t)axis) *
-                          enso__count(x->dims, (size_t)axis + 1, x->rank);
-}
-
 /* One for each thread; where there are no more rows than threads, one for each row. */
 static size_t count_heaps(const struct top_k *op, size_t n_rows)
 {
@@ -189,8 +178,11 @@ static size_t top_k_workspace(const struct enso_bound *bound, const struct enso_
                               const struct enso_tensor *tensors)
 {
     const struct top_k *op = (const struct top_k *)bound;
+    struct enso__slices s;
 
-    return count_heaps(op, count_rows(op, &tensors[step->inputs[0]])) * heap_bytes(op->k);
+    if (!enso__top_k_slices(&op->part, &tensors[step->inputs[0]], &s))
+        return 0;
+    return count_heaps(op, s.outer * s.inner) * heap_bytes(op->part.k);
 }
 
 static int top_k_run(const struct enso__call *call, struct enso_error *err)
@@ -198,51 +190,44 @@ static int top_k_run(const struct enso__call *call, struct enso_error *err)
     const struct top_k *op = (const struct top_k *)call->bound;
     const struct enso_tensor *x = enso__in(call, 0), *values = enso__out(call, 0);
     const struct enso_tensor *places = enso__out(call, 1);
-    int axis = x->rank == 0 ? -1 : enso__axis(op->axis, x->rank);
+    struct enso__slices s;
+    int st =
+        enso__top_k_resolve(&op->part, op->bound.op, op->bound.node, x, values, places, &s, err);
 
-    if (axis < 0)
-        return enso__run_error(call, err, ENSO_INVALID, "axis %lld of a tensor of rank %u",
-                               (long long)op->axis, x->rank);
-    size_t outer = enso__count(x->dims, 0, (size_t)axis), n_rows = count_rows(op, x);
+    if (st != ENSO_OK)
+        return st;
+    size_t n_rows = s.outer * s.inner;
     struct top_k_work w = {.op = op,
                            .x = x->data,
                            .values = values->data,
                            .workspace = call->workspace,
                            .places = places->data,
-                           .n = (size_t)x->dims[axis],
-                           .inner = enso__count(x->dims, (size_t)axis + 1, x->rank),
+                           .n = s.n,
+                           .inner = s.inner,
                            .n_rows = n_rows,
                            .n_heaps = count_heaps(op, n_rows),
-                           .k = op->k,
-                           .bytes = enso_dtype_row_bytes(op->dtype, 1)};
-    size_t n_results = outer * op->k * w.inner;
+                           .k = op->part.k,
+                           .bytes = enso_dtype_row_bytes(op->part.dtype, 1)};
 
-    if (x->dtype != op->dtype || values->dtype != op->dtype || op->k > w.n ||
-        n_results != (size_t)enso_tensor_count(values) ||
-        n_results != (size_t)enso_tensor_count(places) || places->dtype != ENSO_DTYPE_I64)
-        return enso__run_error(call, err, ENSO_INTERNAL, "the best %zu of %s are not %s", op->k,
-                               enso__dims_text(x).s, enso__dims_text(values).s);
-    enso__parallel(call, n_rows, w.n * 8 + op->k * 64, top_k_piece, &w);
+    enso__parallel(call, n_rows, w.n * 8 + w.k * 64, top_k_piece, &w);
     return ENSO_OK;
 }
 
 int enso__bind_top_k(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err)
 {
-    enum enso_dtype dtype = enso__bind_dtype(b, 0);
-    int64_t k = enso_node_int(b->node, "k", -1);
+    struct enso__top_k part;
+    int st = enso__top_k_bind(b, &part, err);
 
-    if (keys[dtype] == NULL || k < 0)
-        return enso__unsupported(b, err, "%lld of %s", (long long)k, enso_dtype_name(dtype));
+    if (st != ENSO_OK)
+        return st;
+    if (keys[part.dtype] == NULL)
+        return enso__top_k_refuse(b, err);
     struct top_k *op = enso__bound_new(b, sizeof(*op), top_k_run, err);
     if (op == NULL)
         return ENSO_NO_MEMORY;
     op->bound.workspace = top_k_workspace;
-    op->dtype = dtype;
-    op->axis = enso_node_int(b->node, "axis", -1);
-    op->k = (size_t)k;
-    op->largest = enso_node_int(b->node, "largest", 1) != 0;
-    if (enso__bind_input(b, 1) != NULL && enso__bind_input(b, 1)->constant != NULL)
-        op->bound.packed |= 1U << 1; /* k is known since inference */
+    op->bound.packed |= part.packed;
+    op->part = part;
     *ret = &op->bound;
     return ENSO_OK;
 }

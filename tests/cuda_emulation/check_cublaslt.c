@@ -21,11 +21,6 @@
 #include "kernels/cuda/cublaslt_api.h"
 
 #define FOLDER "tests/cuda_emulation/"
-#define DIMS(...)                                                                                  \
-    (const int64_t[])                                                                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 
 static char library_path[4096];
 

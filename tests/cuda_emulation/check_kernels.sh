@@ -29,9 +29,9 @@ export build module out
 
 cards=${ENSOD_TEST_SANITIZED:+A100}
 for card in ${ENSO_TEST_CARDS:-${cards:-T4 A100 L4 H100 B200 RTX50}}; do
-    names='half_ragged half_products half elementwise move network fused types top_k gather'
+    names='half_ragged half_products half half_rows elementwise move network fused types top_k gather'
     # what no limit of a card bears on
-    [ "$card" != A100 ] || names="$names corners network_corners threads invariance resize"
+    [ "$card" != A100 ] || names="$names corners move_corners network_corners threads invariance resize"
     # Races inside of kernels are check_kernel_races' matter; here, what their launching does.
     [ "${ENSOD_TEST_SANITIZED:-}" != thread ] || names='network move'
     for name in $names; do echo "$card $name"; done

@@ -21,11 +21,6 @@
 #include "engine/program/program.h"
 
 #define MODULE "tests/cuda_emulation/ensod-cuda-emulated.so"
-#define DIMS(...)                                                                                  \
-    (const int64_t[])                                                                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 
 static int open_device(const char *name, struct enso_device **ret, struct enso_error *err)
 {

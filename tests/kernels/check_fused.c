@@ -9,7 +9,7 @@
  */
 #include "ensod_build.h"
 
-#include "tests/kernels/rig.h"
+#include "tests/kernels/reference.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,49 +17,6 @@
 
 #define F32 ENSO_DTYPE_F32
 #define I32 ENSO_DTYPE_I32
-#define DIMS(...)                                                                                  \
-    (const int64_t[])                                                                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
-
-static double *doubles(size_t n)
-{
-    double *p = calloc(n + 1, sizeof(*p));
-
-    ck_assert_ptr_nonnull(p);
-    return p;
-}
-
-static double activate(enum enso_activation kind, double v)
-{
-    switch (kind) {
-    case ENSO_ACTIVATION_RELU:
-        return v < 0 ? 0 : v;
-    case ENSO_ACTIVATION_GELU:
-        return 0.5 * v * (1 + erf(v / sqrt(2)));
-    case ENSO_ACTIVATION_GELU_TANH:
-        return 0.5 * v * (1 + tanh(0.79788456080286535588 * (v + 0.044715 * v * v * v)));
-    case ENSO_ACTIVATION_SILU:
-        return v / (1 + exp(-v));
-    case ENSO_ACTIVATION_TANH:
-        return tanh(v);
-    case ENSO_ACTIVATION_SIGMOID:
-        return 1 / (1 + exp(-v));
-    case ENSO_ACTIVATION_CLIP:
-        return v < -0.5 ? -0.5 : v > 0.75 ? 0.75 : v;
-    case ENSO_ACTIVATION_HARD_SWISH:
-        return v * fmax(0, fmin(1, v / 6 + 0.5));
-    case ENSO_ACTIVATION_LEAKY_RELU:
-        return v < 0 ? 0.25 * v : v;
-    case ENSO_ACTIVATION_ELU:
-        return v < 0 ? 0.25 * expm1(v) : v;
-    case ENSO_ACTIVATION_HARD_SIGMOID:
-        return fmax(0, fmin(1, 0.25 * v + 0.5));
-    default:
-        return v;
-    }
-}
 
 struct linear_case {
     size_t m, k, n;
@@ -84,17 +41,14 @@ static void build_linear(struct rig *r, const char *set, unsigned n_threads,
         rig_input(r, F32, 2, DIMS(m, n), residual);
     rig_node(r, ENSO_OP_LINEAR, 1);
     enso_graph_set_int(r->graph, r->node, "transposed", z->transposed);
-    enso_graph_set_int(r->graph, r->node, "activation", z->activation);
-    enso_graph_set_float(r->graph, r->node, "activation_min", -0.5f);
-    enso_graph_set_float(r->graph, r->node, "activation_max", 0.75f);
-    enso_graph_set_float(r->graph, r->node, "activation_alpha", 0.25f);
+    reference_set_activation(r, z->activation);
 }
 
 static void one_linear(const char *set, const struct linear_case *z)
 {
     float *x = rig_random_new(z->m * z->k, 1), *w = rig_random_new(z->k * z->n, 2);
     float *bias = rig_random_new(z->n, 3), *residual = rig_random_new(z->m * z->n, 4);
-    double *want = doubles(z->m * z->n);
+    double *want = rig_doubles_new(z->m * z->n);
     struct rig r;
 
     for (size_t i = 0; i < z->m; i++)
@@ -106,7 +60,7 @@ static void one_linear(const char *set, const struct linear_case *z)
                      (double)w[z->transposed ? j * z->k + l : l * z->n + j];
             v += z->bias ? (double)bias[j] : 0;
             v += z->residual ? (double)residual[i * z->n + j] : 0;
-            want[i * z->n + j] = activate(z->activation, v);
+            want[i * z->n + j] = reference_activation(z->activation, v);
         }
     build_linear(&r, set, 2, z, x, w, bias, residual);
     rig_run(&r);
@@ -316,7 +270,7 @@ START_TEST(test_attention)
             for (unsigned causal = 0; causal < 2; causal++) {
                 size_t width = shapes[s].heads * shapes[s].size;
                 float *qkv = rig_random_new(n_tokens * 3 * width, 9);
-                double *want = doubles(n_tokens * width);
+                double *want = rig_doubles_new(n_tokens * width);
                 struct rig r;
 
                 for (size_t b = 0; b < n; b++)
@@ -400,7 +354,7 @@ START_TEST(test_row_norms)
                 size_t n = lengths[l], m = 3;
                 float *x = rig_random_new(m * n, 12), *r_in = rig_random_new(m * n, 13);
                 float *gamma = rig_random_new(n, 14), *beta = rig_random_new(n, 15);
-                double *want = doubles(m * n);
+                double *want = rig_doubles_new(m * n);
                 struct rig r;
 
                 for (size_t i = 0; i < m; i++) {

@@ -27,19 +27,6 @@ static const struct gather_case cases[] = {
     {32, 768, 512, false, ENSO_ACTIVATION_TANH}, /* 96 tiles: the medium shape */
 };
 
-static void *typed(enum enso_dtype dtype, const float *x, size_t n)
-{
-    void *y = malloc(n * 4 + 1);
-
-    if (dtype == ENSO_DTYPE_F16)
-        enso_f32_to_f16(x, y, n);
-    else if (dtype == ENSO_DTYPE_BF16)
-        enso_f32_to_bf16(x, y, n);
-    else
-        memcpy(y, x, n * sizeof(float));
-    return y;
-}
-
 /* Lengths 0, 1, 2, 3, 0, 1 ... */
 static int32_t *starts_new(size_t n)
 {
@@ -71,8 +58,8 @@ static void check(const struct gather_case *c, const char *set, enum enso_dtype 
     const int64_t starts_dims[1] = {(int64_t)c->n_sequences + 1};
     float *w = rig_random_new(c->k * c->n, 1), *random = rig_random_new(n_tokens * c->k, 2);
     float *sum = rig_random_new(c->n_sequences * c->n, 3);
-    void *x = typed(dtype, random, n_tokens * c->k);
-    void *residual = typed(dtype, sum, c->n_sequences * c->n);
+    void *x = rig_narrow_new(dtype, random, n_tokens * c->k);
+    void *residual = rig_narrow_new(dtype, sum, c->n_sequences * c->n);
     const char *mode = last ? "last" : "cls";
     struct rig pool, after, both;
 
@@ -115,22 +102,12 @@ static void check(const struct gather_case *c, const char *set, enum enso_dtype 
 
 static const enum enso_dtype types[] = {F32, ENSO_DTYPE_F16, ENSO_DTYPE_BF16};
 
-static bool computes(enum enso_dtype dtype)
-{
-    struct rig r;
-
-    rig_init(&r, "auto", 1);
-    bool takes = rig_backend()->computes(r.device, ENSO_OP_LINEAR, dtype);
-
-    rig_done(&r);
-    return takes;
-}
-
 START_TEST(test_gather_bits)
 {
     for (const char *const *set = rig_sets(); *set != NULL; set++)
         for (size_t t = 0; t < ENSO_ARRAY_SIZE(types); t++)
-            for (size_t i = 0; computes(types[t]) && i < ENSO_ARRAY_SIZE(cases); i++) {
+            for (size_t i = 0; rig_computes(ENSO_OP_LINEAR, types[t]) && i < ENSO_ARRAY_SIZE(cases);
+                 i++) {
                 check(&cases[i], *set, types[t], false);
                 check(&cases[i], *set, types[t], true);
             }
@@ -145,8 +122,9 @@ START_TEST(test_gather_wrong_starts)
     float *w = rig_random_new(64 * 64, 1);
 
     for (size_t t = 0; t < ENSO_ARRAY_SIZE(types); t++)
-        for (size_t i = 0; computes(types[t]) && i < ENSO_ARRAY_SIZE(wrong); i++) {
-            void *x = typed(types[t], w, 3 * 64);
+        for (size_t i = 0; rig_computes(ENSO_OP_LINEAR, types[t]) && i < ENSO_ARRAY_SIZE(wrong);
+             i++) {
+            void *x = rig_narrow_new(types[t], w, 3 * 64);
             const struct gather_case c = {64, 64, 3, false, ENSO_ACTIVATION_NONE};
             struct rig r;
 

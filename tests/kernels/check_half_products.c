@@ -12,7 +12,7 @@
  */
 #include "ensod_build.h"
 
-#include "tests/kernels/rig.h"
+#include "tests/kernels/reference.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -22,27 +22,13 @@
 #define F32 ENSO_DTYPE_F32
 #define F16 ENSO_DTYPE_F16
 #define BF16 ENSO_DTYPE_BF16
-#define DIMS(...)                                                                                  \
-    (const int64_t[])                                                                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 
 static const enum enso_dtype types[] = {BF16, F16};
 
-/* A T4 computes no BF16. Asked once: opening a card takes a while. */
+/* A T4 computes no BF16. */
 static bool passed_over(enum enso_dtype dtype)
 {
-    static enum { UNKNOWN, TAKEN, PASSED_OVER } answers[2];
-    struct rig r;
-
-    if (answers[dtype == BF16] == UNKNOWN) {
-        rig_init(&r, rig_sets()[0], 1);
-        answers[dtype == BF16] =
-            rig_backend()->computes(r.device, ENSO_OP_LINEAR, dtype) ? TAKEN : PASSED_OVER;
-        rig_done(&r);
-    }
-    return answers[dtype == BF16] == PASSED_OVER;
+    return !rig_computes(ENSO_OP_LINEAR, dtype);
 }
 
 /* ---- numbers ---- */
@@ -54,23 +40,13 @@ struct numbers {
     uint16_t *halves;
 };
 
-static void narrow(enum enso_dtype dtype, const float *x, uint16_t *y, size_t n)
-{
-    (dtype == BF16 ? enso_f32_to_bf16 : enso_f32_to_f16)(x, y, n);
-}
-
-static void widen(enum enso_dtype dtype, const uint16_t *x, float *y, size_t n)
-{
-    (dtype == BF16 ? enso_bf16_to_f32 : enso_f16_to_f32)(x, y, n);
-}
-
 static struct numbers numbers_new(enum enso_dtype dtype, size_t n, unsigned seed)
 {
     struct numbers x = {n, rig_random_new(n, seed), malloc((n + 1) * sizeof(uint16_t))};
 
     ck_assert_ptr_nonnull(x.halves);
-    narrow(dtype, x.floats, x.halves, n);
-    widen(dtype, x.halves, x.floats, n);
+    rig_narrow(dtype, x.floats, x.halves, n);
+    rig_widen(dtype, x.halves, x.floats, n);
     return x;
 }
 
@@ -80,66 +56,12 @@ static void numbers_free(struct numbers *x)
     free(x->halves);
 }
 
-/* Output 0 as floats; free(). */
-static float *result(const struct rig *r)
-{
-    const struct enso_tensor *y = &r->outputs[0];
-    size_t n = (size_t)enso_tensor_count(y);
-    float *v = malloc((n + 1) * sizeof(*v));
-
-    ck_assert_ptr_nonnull(v);
-    if (y->dtype == F32)
-        memcpy(v, y->data, n * sizeof(*v));
-    else
-        widen(y->dtype, y->data, v, n);
-    return v;
-}
-
-static double activate(enum enso_activation kind, double v)
-{
-    switch (kind) {
-    case ENSO_ACTIVATION_RELU:
-        return v < 0 ? 0 : v;
-    case ENSO_ACTIVATION_GELU:
-        return 0.5 * v * (1 + erf(v / sqrt(2)));
-    case ENSO_ACTIVATION_GELU_TANH:
-        return 0.5 * v * (1 + tanh(0.79788456080286535588 * (v + 0.044715 * v * v * v)));
-    case ENSO_ACTIVATION_SILU:
-        return v / (1 + exp(-v));
-    case ENSO_ACTIVATION_TANH:
-        return tanh(v);
-    case ENSO_ACTIVATION_SIGMOID:
-        return 1 / (1 + exp(-v));
-    case ENSO_ACTIVATION_CLIP:
-        return v < -0.5 ? -0.5 : v > 0.75 ? 0.75 : v;
-    case ENSO_ACTIVATION_HARD_SWISH:
-        return v * fmax(0, fmin(1, v / 6 + 0.5));
-    case ENSO_ACTIVATION_LEAKY_RELU:
-        return v < 0 ? 0.25 * v : v;
-    case ENSO_ACTIVATION_ELU:
-        return v < 0 ? 0.25 * expm1(v) : v;
-    case ENSO_ACTIVATION_HARD_SIGMOID:
-        return fmax(0, fmin(1, 0.25 * v + 0.5));
-    default:
-        return v;
-    }
-}
-
-static void set_activation(struct rig *r, enum enso_activation kind)
-{
-    enso_graph_set_int(r->graph, r->node, "activation", kind);
-    enso_graph_set_float(r->graph, r->node, "activation_min", -0.5f);
-    enso_graph_set_float(r->graph, r->node, "activation_max", 0.75f);
-    enso_graph_set_float(r->graph, r->node, "activation_alpha", 0.25f);
-    enso_graph_set_float(r->graph, r->node, "activation_beta", 0.5f);
-}
-
 /* A result of k products whose exact value before the activation is v and whose terms' magnitudes
  * add up to `scale`. */
 static void check_one(const char *what, enum enso_dtype out, enum enso_activation kind, size_t at,
                       float got, double v, double scale, size_t k)
 {
-    double want = activate(kind, v), off = fabs((double)got - want);
+    double want = reference_activation(kind, v), off = fabs((double)got - want);
     double room = 1.13 * (double)(k + 4) * 0x1p-24 * scale + 1e-6 * (1 + fabs(v));
 
     if (out == BF16)
@@ -181,7 +103,7 @@ static void build_linear(struct rig *r, const struct linear *z, const struct num
     rig_node(r, ENSO_OP_LINEAR, 1);
     enso_graph_set_int(r->graph, r->node, "transposed", z->transposed);
     enso_graph_set_int(r->graph, r->node, "dtype", z->out);
-    set_activation(r, z->activation);
+    reference_set_activation(r, z->activation);
 }
 
 static void one_linear(const struct linear *z)
@@ -198,7 +120,7 @@ static void one_linear(const struct linear *z)
     rig_run(&r);
     ck_assert_int_eq(r.outputs[0].dtype, z->out);
     ck_assert_int_eq(enso_tensor_count(&r.outputs[0]), (int64_t)(z->m * z->n));
-    float *y = result(&r);
+    float *y = rig_result_new(&r);
 
     for (size_t i = 0; i < z->m; i++)
         for (size_t j = 0; j < z->n; j++) {
@@ -348,7 +270,7 @@ static float *run_rows(const struct linear *z, const struct numbers *x, const st
 
     build_linear(&r, z, x, w, NULL, NULL);
     rig_run(&r);
-    float *y = result(&r);
+    float *y = rig_result_new(&r);
     rig_done(&r);
     return y;
 }
@@ -456,7 +378,7 @@ static void one_gemm(const struct gemm *z, enum enso_dtype dtype)
     enso_graph_set_float(r.graph, r.node, "alpha", z->alpha);
     enso_graph_set_float(r.graph, r.node, "beta", z->beta);
     rig_run(&r);
-    float *y = result(&r);
+    float *y = rig_result_new(&r);
 
     for (size_t i = 0; i < z->m; i++)
         for (size_t j = 0; j < z->n; j++) {
@@ -522,7 +444,7 @@ static void one_matmul(enum enso_dtype dtype, size_t a_batch, size_t b_batch, si
     rig_node(&r, ENSO_OP_MATMUL, 1);
     rig_run(&r);
     ck_assert_int_eq(enso_tensor_count(&r.outputs[0]), (int64_t)(batch * m * n));
-    float *y = result(&r);
+    float *y = rig_result_new(&r);
 
     for (size_t s = 0; s < batch; s++)
         for (size_t e = 0; e < m * n; e++) {
@@ -620,7 +542,7 @@ static void build_conv(struct rig *r, const struct conv *z, enum enso_dtype dtyp
         DIMS((int64_t)z->top, (int64_t)z->left, (int64_t)z->bottom, (int64_t)z->right), 4);
     enso_graph_set_int(r->graph, r->node, "group", (int64_t)z->group);
     if (!planes)
-        set_activation(r, z->activation);
+        reference_set_activation(r, z->activation);
 }
 
 static double conv_reference(const struct conv *z, bool planes, const struct conv_data *d,
@@ -665,7 +587,7 @@ static void one_conv(const struct conv *z, enum enso_dtype dtype, bool planes)
     build_conv(&r, z, dtype, planes, &d);
     rig_run(&r);
     ck_assert_int_eq(enso_tensor_count(&r.outputs[0]), (int64_t)(z->images * d.oh * d.ow * z->out));
-    float *got = result(&r);
+    float *got = rig_result_new(&r);
 
     for (size_t image = 0; image < z->images; image++)
         for (size_t y = 0; y < d.oh; y++)
@@ -761,7 +683,7 @@ START_TEST(test_conv_fused_images_have_their_bits_alone)
     d.w = numbers_new(types[_i], z.out * z.channels * 9, 32);
     build_conv(&r, &z, types[_i], false, &d);
     rig_run(&r);
-    float *all = result(&r);
+    float *all = rig_result_new(&r);
     rig_done(&r);
     z.images = 1;
     for (size_t i = 0; i < n; i += 5) {
@@ -770,7 +692,7 @@ START_TEST(test_conv_fused_images_have_their_bits_alone)
         one.x.halves += i * image;
         build_conv(&r, &z, types[_i], false, &one);
         rig_run(&r);
-        float *y = result(&r);
+        float *y = rig_result_new(&r);
         rig_done(&r);
         ck_assert_msg(memcmp(y, all + i * out, out * sizeof(*y)) == 0, "image %zu", i);
         free(y);
@@ -865,11 +787,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    const char *backend = getenv("ENSO_TEST_BACKEND");
-
-    if (backend == NULL || backend[0] == '\0') {
-        printf("SKIP: the CPU has no kernels of half types (see ENSO_TEST_BACKEND)\n");
-        return 77;
-    }
-    return enso_test_main(suite);
+    return rig_main_of_halves(suite);
 }

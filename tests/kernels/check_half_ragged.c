@@ -24,35 +24,15 @@
 #define BF16 ENSO_DTYPE_BF16
 #define F32 ENSO_DTYPE_F32
 #define I32 ENSO_DTYPE_I32
-#define DIMS(...)                                                                                  \
-    (const int64_t[])                                                                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 #define TILE 64 /* queries of an entry in the list of work */
 
 static const enum enso_dtype types[] = {F16, BF16, F32};
 #define N_HALVES 2 /* the first of them */
 
-/* BF16 is none of sm_75's. */
-static bool computes(enum enso_dtype dtype)
-{
-    const struct enso_device_options options = {
-        .name = "cuda:0", .n_threads = 1, .cublaslt = "none"};
-    struct enso_device *device;
-    struct enso_error err = {0};
-
-    ck_assert_msg(rig_backend()->device_open(&options, &device, &err) == ENSO_OK, "%s",
-                  err.message);
-    bool answer = rig_backend()->computes(device, ENSO_OP_ATTENTION, dtype);
-
-    rig_backend()->device_close(device);
-    return answer;
-}
 /* The first n of the types, those that the card computes in. */
 #define FOR_TYPES(t, n)                                                                            \
     for (size_t t = 0; t < (n); t++)                                                               \
-        if (computes(types[t]))
+        if (rig_computes(ENSO_OP_ATTENTION, types[t]))
 
 static void *space(size_t n, size_t size)
 {
@@ -67,33 +47,13 @@ static double unit(enum enso_dtype dtype)
     return dtype == F16 ? 0x1p-11 : dtype == BF16 ? 0x1p-8 : 0x1p-24;
 }
 
-static void narrow(enum enso_dtype dtype, const float *x, void *y, size_t n)
-{
-    if (dtype == F16)
-        enso_f32_to_f16(x, y, n);
-    else if (dtype == BF16)
-        enso_f32_to_bf16(x, y, n);
-    else
-        memcpy(y, x, n * sizeof(*x));
-}
-
-static void widen(enum enso_dtype dtype, const void *x, float *y, size_t n)
-{
-    if (dtype == F16)
-        enso_f16_to_f32(x, y, n);
-    else if (dtype == BF16)
-        enso_bf16_to_f32(x, y, n);
-    else
-        memcpy(y, x, n * sizeof(*y));
-}
-
 /* x becomes what dtype has for it. */
 static void round_to(enum enso_dtype dtype, float *x, size_t n)
 {
     void *y = space(n, sizeof(float));
 
-    narrow(dtype, x, y, n);
-    widen(dtype, y, x, n);
+    rig_narrow(dtype, x, y, n);
+    rig_widen(dtype, y, x, n);
     free(y);
 }
 
@@ -102,7 +62,7 @@ static void half_input(struct rig *r, enum enso_dtype dtype, size_t rows, size_t
 {
     void *y = space(rows * columns, sizeof(float));
 
-    narrow(dtype, x, y, rows * columns);
+    rig_narrow(dtype, x, y, rows * columns);
     rig_input(r, dtype, 2, DIMS((int64_t)rows, (int64_t)columns), y);
     free(y);
 }
@@ -112,25 +72,15 @@ static void half_constant(struct rig *r, enum enso_dtype dtype, size_t rows, siz
 {
     void *y = space(rows * columns, sizeof(float));
 
-    narrow(dtype, x, y, rows * columns);
+    rig_narrow(dtype, x, y, rows * columns);
     rig_constant(r, dtype, 2, DIMS((int64_t)rows, (int64_t)columns), y);
     free(y);
-}
-
-/* The output as floats; free(). */
-static float *result(const struct rig *r)
-{
-    size_t n = (size_t)enso_tensor_count(&r->outputs[0]);
-    float *y = space(n, sizeof(float));
-
-    widen(r->outputs[0].dtype, r->outputs[0].data, y, n);
-    return y;
 }
 
 static void expect(const struct rig *r, const char *what, const double *want, double absolute,
                    double relative)
 {
-    float *y = result(r);
+    float *y = rig_result_new(r);
 
     rig_near(what, y, want, (size_t)enso_tensor_count(&r->outputs[0]), absolute, relative);
     free(y);
@@ -458,7 +408,7 @@ static void poison(enum enso_dtype dtype, void *x, size_t n, unsigned seed)
 
     for (size_t i = 0; i < n; i++)
         p[i] = worst[(i + seed) % ENSO_ARRAY_SIZE(worst)];
-    narrow(dtype, p, x, n);
+    rig_narrow(dtype, p, x, n);
     free(p);
 }
 
@@ -843,12 +793,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    const char *backend = getenv("ENSO_TEST_BACKEND");
-
-    if (backend == NULL || backend[0] == '\0') {
-        puts(
-            "SKIP: the processor does not compute in F16 and BF16; ENSO_TEST_BACKEND names others");
-        return 77;
-    }
-    return enso_test_main(suite);
+    return rig_main_of_halves(suite);
 }

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define F32 ENSO_DTYPE_F32
-#define DIMS(...)                                                                                  \
+#define SIZES(...)                                                                                 \
     {                                                                                              \
         __VA_ARGS__                                                                                \
     }
@@ -28,43 +28,43 @@ struct invariant {
 };
 
 static const struct invariant rows[] = {
-    {ENSO_OP_SOFTMAX, 2, 0, DIMS(1, 1000), .axes = {1}},
-    {ENSO_OP_SOFTMAX, 2, 1, DIMS(1000, 1), .axes = {0}},
-    {ENSO_OP_LOG_SOFTMAX, 2, 1, DIMS(1000, 1), .axes = {0}},
-    {ENSO_OP_SOFTMAX, 3, 2, DIMS(3, 70, 1), .axes = {1}},
-    {ENSO_OP_SOFTMAX, 3, 1, DIMS(70, 1, 1), .axes = {0}},
-    {ENSO_OP_SOFTMAX, 3, 0, DIMS(1, 40, 5), .axes = {1}},
-    {ENSO_OP_SOFTMAX, 4, 0, DIMS(1, 1500, 1, 1), .axes = {1}},
-    {ENSO_OP_LAYER_NORM, 2, 0, DIMS(1, 7), .n_vectors = 2, .residual = 1},
-    {ENSO_OP_LAYER_NORM, 2, 0, DIMS(1, 384), .n_vectors = 2, .residual = 1},
-    {ENSO_OP_LAYER_NORM, 2, 0, DIMS(1, 1024), .n_vectors = 2},
-    {ENSO_OP_LAYER_NORM, 2, 0, DIMS(1, 1025), .n_vectors = 2},
-    {ENSO_OP_LAYER_NORM, 2, 0, DIMS(1, 5000), .n_vectors = 2},
-    {ENSO_OP_RMS_NORM, 2, 0, DIMS(1, 768), .n_vectors = 1, .residual = 1},
-    {ENSO_OP_RMS_NORM, 2, 0, DIMS(1, 9000), .n_vectors = 1},
-    {ENSO_OP_L2_NORMALIZE, 2, 0, DIMS(1, 384), .n_axes = 0},
-    {ENSO_OP_L2_NORMALIZE, 2, 0, DIMS(1, 1025), .n_axes = 0},
-    {ENSO_OP_BATCH_NORM, 4, 0, DIMS(1, 5, 9, 11), .n_vectors = 4},
-    {ENSO_OP_INSTANCE_NORM, 4, 0, DIMS(1, 5, 9, 11), .n_vectors = 2},
-    {ENSO_OP_LRN, 4, 0, DIMS(1, 5, 9, 11), .n_axes = 0},
-    {ENSO_OP_MAX_POOL, 4, 0, DIMS(1, 5, 9, 11), .n_axes = 0},
-    {ENSO_OP_AVERAGE_POOL, 4, 0, DIMS(1, 5, 9, 11), .n_axes = 0},
-    {ENSO_OP_GLOBAL_AVERAGE_POOL, 4, 0, DIMS(1, 5, 9, 11), .n_axes = 0},
-    {ENSO_OP_GLOBAL_MAX_POOL, 4, 0, DIMS(1, 5, 9, 11), .n_axes = 0},
-    {ENSO_OP_ARG_MAX, 2, 1, DIMS(1100, 1), .axes = {0}},
-    {ENSO_OP_ARG_MAX, 2, 0, DIMS(1, 1100), .axes = {1}},
+    {ENSO_OP_SOFTMAX, 2, 0, SIZES(1, 1000), .axes = {1}},
+    {ENSO_OP_SOFTMAX, 2, 1, SIZES(1000, 1), .axes = {0}},
+    {ENSO_OP_LOG_SOFTMAX, 2, 1, SIZES(1000, 1), .axes = {0}},
+    {ENSO_OP_SOFTMAX, 3, 2, SIZES(3, 70, 1), .axes = {1}},
+    {ENSO_OP_SOFTMAX, 3, 1, SIZES(70, 1, 1), .axes = {0}},
+    {ENSO_OP_SOFTMAX, 3, 0, SIZES(1, 40, 5), .axes = {1}},
+    {ENSO_OP_SOFTMAX, 4, 0, SIZES(1, 1500, 1, 1), .axes = {1}},
+    {ENSO_OP_LAYER_NORM, 2, 0, SIZES(1, 7), .n_vectors = 2, .residual = 1},
+    {ENSO_OP_LAYER_NORM, 2, 0, SIZES(1, 384), .n_vectors = 2, .residual = 1},
+    {ENSO_OP_LAYER_NORM, 2, 0, SIZES(1, 1024), .n_vectors = 2},
+    {ENSO_OP_LAYER_NORM, 2, 0, SIZES(1, 1025), .n_vectors = 2},
+    {ENSO_OP_LAYER_NORM, 2, 0, SIZES(1, 5000), .n_vectors = 2},
+    {ENSO_OP_RMS_NORM, 2, 0, SIZES(1, 768), .n_vectors = 1, .residual = 1},
+    {ENSO_OP_RMS_NORM, 2, 0, SIZES(1, 9000), .n_vectors = 1},
+    {ENSO_OP_L2_NORMALIZE, 2, 0, SIZES(1, 384), .n_axes = 0},
+    {ENSO_OP_L2_NORMALIZE, 2, 0, SIZES(1, 1025), .n_axes = 0},
+    {ENSO_OP_BATCH_NORM, 4, 0, SIZES(1, 5, 9, 11), .n_vectors = 4},
+    {ENSO_OP_INSTANCE_NORM, 4, 0, SIZES(1, 5, 9, 11), .n_vectors = 2},
+    {ENSO_OP_LRN, 4, 0, SIZES(1, 5, 9, 11), .n_axes = 0},
+    {ENSO_OP_MAX_POOL, 4, 0, SIZES(1, 5, 9, 11), .n_axes = 0},
+    {ENSO_OP_AVERAGE_POOL, 4, 0, SIZES(1, 5, 9, 11), .n_axes = 0},
+    {ENSO_OP_GLOBAL_AVERAGE_POOL, 4, 0, SIZES(1, 5, 9, 11), .n_axes = 0},
+    {ENSO_OP_GLOBAL_MAX_POOL, 4, 0, SIZES(1, 5, 9, 11), .n_axes = 0},
+    {ENSO_OP_ARG_MAX, 2, 1, SIZES(1100, 1), .axes = {0}},
+    {ENSO_OP_ARG_MAX, 2, 0, SIZES(1, 1100), .axes = {1}},
 };
 
 /* Every reduction over each of these. */
 static const struct invariant reductions[] = {
-    {.rank = 2, .batch = 0, .dims = DIMS(1, 1100), .n_axes = 1, .axes = {1}},
-    {.rank = 2, .batch = 1, .dims = DIMS(1100, 1), .n_axes = 1, .axes = {0}},
-    {.rank = 2, .batch = 1, .dims = DIMS(40, 1), .n_axes = 1, .axes = {0}},
-    {.rank = 3, .batch = 1, .dims = DIMS(40, 1, 3), .n_axes = 1, .axes = {0}},
-    {.rank = 3, .batch = 0, .dims = DIMS(1, 35, 4), .n_axes = 1, .axes = {1}},
-    {.rank = 3, .batch = 1, .dims = DIMS(35, 1, 2), .n_axes = 2, .axes = {0, 2}},
-    {.rank = 3, .batch = 2, .dims = DIMS(35, 40, 1), .n_axes = 2, .axes = {0, 1}},
-    {.rank = 3, .batch = 0, .dims = DIMS(1, 40, 1), .n_axes = 1, .axes = {1}},
+    {.rank = 2, .batch = 0, .dims = SIZES(1, 1100), .n_axes = 1, .axes = {1}},
+    {.rank = 2, .batch = 1, .dims = SIZES(1100, 1), .n_axes = 1, .axes = {0}},
+    {.rank = 2, .batch = 1, .dims = SIZES(40, 1), .n_axes = 1, .axes = {0}},
+    {.rank = 3, .batch = 1, .dims = SIZES(40, 1, 3), .n_axes = 1, .axes = {0}},
+    {.rank = 3, .batch = 0, .dims = SIZES(1, 35, 4), .n_axes = 1, .axes = {1}},
+    {.rank = 3, .batch = 1, .dims = SIZES(35, 1, 2), .n_axes = 2, .axes = {0, 2}},
+    {.rank = 3, .batch = 2, .dims = SIZES(35, 40, 1), .n_axes = 2, .axes = {0, 1}},
+    {.rank = 3, .batch = 0, .dims = SIZES(1, 40, 1), .n_axes = 1, .axes = {1}},
 };
 static const enum enso_op reduces[] = {
     ENSO_OP_REDUCE_SUM, ENSO_OP_REDUCE_MEAN,        ENSO_OP_REDUCE_L1,   ENSO_OP_REDUCE_L2,

@@ -17,19 +17,6 @@
 #include <string.h>
 
 #define F32 ENSO_DTYPE_F32
-#define DIMS(...)                                                                                  \
-    (const int64_t[])                                                                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
-
-static double *doubles(size_t n)
-{
-    double *p = calloc(n + 1, sizeof(*p));
-
-    ck_assert_ptr_nonnull(p);
-    return p;
-}
 
 struct conv_case {
     int64_t n, c, h, w, m, kh, kw, stride, pad_top, pad_left, pad_bottom, pad_right, dilation,
@@ -68,7 +55,7 @@ static int64_t out_size(int64_t in, int64_t k, int64_t stride, int64_t before, i
 static double *conv_reference(const struct conv_case *z, const float *x, const float *w,
                               const float *bias, int64_t oh, int64_t ow)
 {
-    double *y = doubles((size_t)(z->n * z->m * oh * ow));
+    double *y = rig_doubles_new((size_t)(z->n * z->m * oh * ow));
     int64_t cg = z->c / z->group, mg = z->m / z->group;
 
     for (int64_t n = 0; n < z->n; n++)
@@ -142,7 +129,7 @@ static void one_conv(const struct conv_case *z, const char *set, unsigned n_thre
     rig_done(&r);
 
     float *xt = to_nhwc(x, z->n, z->c, z->h * z->w), *rt = to_nhwc(residual, z->n, z->m, oh * ow);
-    double *want_t = doubles(n_y);
+    double *want_t = rig_doubles_new(n_y);
     for (int64_t n = 0; n < z->n; n++)
         for (int64_t m = 0; m < z->m; m++)
             for (int64_t p = 0; p < oh * ow; p++) {
@@ -267,7 +254,7 @@ static void one_pool(const struct pool_case *z, const char *set, bool max, bool 
     rig_run(&r);
     int64_t oh = r.outputs[0].dims[nhwc ? 1 : 2], ow = r.outputs[0].dims[nhwc ? 2 : 3];
     size_t n_y = (size_t)(z->n * z->c * oh * ow);
-    double *want = doubles(n_y), *want_t = doubles(n_y);
+    double *want = rig_doubles_new(n_y), *want_t = rig_doubles_new(n_y);
 
     pool_reference(z, max, x, oh, ow, want);
     for (int64_t n = 0; n < z->n; n++)
@@ -463,7 +450,7 @@ static void one_matmul(const char *set, const int64_t *da, size_t ra, const int6
                        bool constant)
 {
     float *a = rig_random_new(4 * 3 * m * k, 10), *b = rig_random_new(4 * 3 * k * n, 11);
-    double *want = doubles(stack * m * n);
+    double *want = rig_doubles_new(stack * m * n);
     struct rig r;
 
     for (size_t s = 0; s < stack; s++)

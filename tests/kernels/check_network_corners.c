@@ -21,11 +21,6 @@
 #define F64 ENSO_DTYPE_F64
 #define I32 ENSO_DTYPE_I32
 #define I64 ENSO_DTYPE_I64
-#define DIMS(...)                                                                                  \
-    (const int64_t[])                                                                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 
 static void *zeros(size_t n, size_t size)
 {

@@ -201,29 +201,6 @@ static void build(struct rig *r, const char *set, enum enso_dtype dtype, size_t 
     rig_node(r, ENSO_OP_RESIZE, 1);
 }
 
-static void *typed(enum enso_dtype dtype, const float *x, size_t n)
-{
-    void *y = malloc(n * 4 + 1);
-
-    if (dtype == ENSO_DTYPE_F16)
-        enso_f32_to_f16(x, y, n);
-    else if (dtype == ENSO_DTYPE_BF16)
-        enso_f32_to_bf16(x, y, n);
-    else
-        memcpy(y, x, n * sizeof(float));
-    return y;
-}
-
-static void floats_of(enum enso_dtype dtype, const void *x, size_t n, float *y)
-{
-    if (dtype == ENSO_DTYPE_F16)
-        enso_f16_to_f32(x, y, n);
-    else if (dtype == ENSO_DTYPE_BF16)
-        enso_bf16_to_f32(x, y, n);
-    else
-        memcpy(y, x, n * sizeof(float));
-}
-
 static void check(const struct resize_case *c, const char *set, enum enso_dtype dtype,
                   const struct how *h, unsigned seed)
 {
@@ -245,9 +222,9 @@ static void check(const struct resize_case *c, const char *set, enum enso_dtype 
     }
     size_t n = count(dims, 0, c->rank);
     float *x = rig_random_new(n, seed);
-    void *given = typed(dtype, x, n);
+    void *given = rig_narrow_new(dtype, x, n);
 
-    floats_of(dtype, given, n, x); /* what the kernel sees */
+    rig_widen(dtype, given, x, n); /* what the kernel sees */
     build(&r, set, dtype, c->rank, dims, given, by_scale ? scales : NULL,
           by_scale ? NULL : c->sizes);
     set_how(&r, h);
@@ -263,7 +240,7 @@ static void check(const struct resize_case *c, const char *set, enum enso_dtype 
     ck_assert_uint_eq(r.outputs[0].rank, c->rank);
     for (size_t d = 0; d < c->rank; d++)
         ck_assert_msg(r.outputs[0].dims[d] == dims[d], "%s", what);
-    floats_of(dtype, r.outputs[0].data, n_out, got);
+    rig_widen(dtype, r.outputs[0].data, got, n_out);
     rig_near(what, got, want, n_out, strcmp(h->mode, "nearest") == 0 ? 0 : 1e-5, rounding);
     free(what);
     free(got);
@@ -281,12 +258,9 @@ static const enum enso_dtype types[] = {F32, ENSO_DTYPE_F16, ENSO_DTYPE_BF16};
 static size_t n_types(void)
 {
     size_t n = ENSO_ARRAY_SIZE(types);
-    struct rig r;
 
-    rig_init(&r, "auto", 1);
-    while (!rig_backend()->computes(r.device, ENSO_OP_RESIZE, types[n - 1]))
+    while (!rig_computes(ENSO_OP_RESIZE, types[n - 1]))
         n--;
-    rig_done(&r);
     return n;
 }
 

@@ -13,11 +13,6 @@
 
 #define F32 ENSO_DTYPE_F32
 #define I64 ENSO_DTYPE_I64
-#define DIMS(...)                                                                                  \
-    (const int64_t[])                                                                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 
 static float *x, *w;
 static int64_t *indices;

@@ -2,7 +2,9 @@
 # The rig builds graphs of one node, so kernels' tests link the engine's graph as well.
 KERNEL_TEST_LIBS = tests/kernels/librig.a $(TEST_LIBS) $(ENGINE_LIBS) $(CHECK_LIBS)
 check_LIBRARIES += tests/kernels/librig.a
-tests_kernels_librig_a_SOURCES = tests/kernels/rig.c tests/kernels/rig.h
+tests_kernels_librig_a_SOURCES = tests/kernels/rig.c tests/kernels/rig.h \
+	tests/kernels/halves.c tests/kernels/halves.h tests/kernels/reference.c \
+	tests/kernels/reference.h
 tests_kernels_librig_a_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_librig_a_CPPFLAGS = $(TEST_CPPFLAGS)
 
@@ -34,6 +36,13 @@ tests_kernels_check_half_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_half_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_half_LDADD = $(KERNEL_TEST_LIBS)
 
+check_PROGRAMS += tests/kernels/check_half_rows
+TESTS += tests/kernels/check_half_rows
+tests_kernels_check_half_rows_SOURCES = tests/kernels/check_half_rows.c
+tests_kernels_check_half_rows_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_half_rows_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_half_rows_LDADD = $(KERNEL_TEST_LIBS)
+
 check_PROGRAMS += tests/kernels/check_invariance
 TESTS += tests/kernels/check_invariance
 tests_kernels_check_invariance_SOURCES = tests/kernels/check_invariance.c
@@ -47,6 +56,13 @@ tests_kernels_check_move_SOURCES = tests/kernels/check_move.c
 tests_kernels_check_move_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_move_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_move_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_move_corners
+TESTS += tests/kernels/check_move_corners
+tests_kernels_check_move_corners_SOURCES = tests/kernels/check_move_corners.c
+tests_kernels_check_move_corners_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_move_corners_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_move_corners_LDADD = $(KERNEL_TEST_LIBS)
 
 check_PROGRAMS += tests/kernels/check_network
 TESTS += tests/kernels/check_network

@@ -45,6 +45,19 @@ bool rig_on_gpu(void)
     return !rig_backend()->host_memory;
 }
 
+bool rig_computes(enum enso_op op, enum enso_dtype dtype)
+{
+    static enum { UNKNOWN, YES, NO } answers[ENSO_N_OPS][ENSO_N_DTYPES];
+    struct rig r;
+
+    if (answers[op][dtype] == UNKNOWN) {
+        rig_init(&r, rig_sets()[0], 1);
+        answers[op][dtype] = rig_backend()->computes(r.device, op, dtype) ? YES : NO;
+        rig_done(&r);
+    }
+    return answers[op][dtype] == YES;
+}
+
 const char *const *rig_sets(void)
 {
     static const char *const cuda[] = {"cuda", NULL};
@@ -385,6 +398,53 @@ float *rig_random_new(size_t n, unsigned seed)
     return x;
 }
 
+double *rig_doubles_new(size_t n)
+{
+    double *y = calloc(n + 1, sizeof(double));
+
+    ck_assert_ptr_nonnull(y);
+    return y;
+}
+
+void rig_narrow(enum enso_dtype dtype, const float *x, void *y, size_t n)
+{
+    if (dtype == ENSO_DTYPE_F16)
+        enso_f32_to_f16(x, y, n);
+    else if (dtype == ENSO_DTYPE_BF16)
+        enso_f32_to_bf16(x, y, n);
+    else
+        memcpy(y, x, n * sizeof(*x));
+}
+
+void rig_widen(enum enso_dtype dtype, const void *x, float *y, size_t n)
+{
+    if (dtype == ENSO_DTYPE_F16)
+        enso_f16_to_f32(x, y, n);
+    else if (dtype == ENSO_DTYPE_BF16)
+        enso_bf16_to_f32(x, y, n);
+    else
+        memcpy(y, x, n * sizeof(*y));
+}
+
+void *rig_narrow_new(enum enso_dtype dtype, const float *x, size_t n)
+{
+    void *y = malloc((n + 1) * sizeof(*x));
+
+    ck_assert_ptr_nonnull(y);
+    rig_narrow(dtype, x, y, n);
+    return y;
+}
+
+float *rig_result_new(const struct rig *r)
+{
+    size_t n = (size_t)enso_tensor_count(&r->outputs[0]);
+    float *y = malloc((n + 1) * sizeof(*y));
+
+    ck_assert_ptr_nonnull(y);
+    rig_widen(r->outputs[0].dtype, r->outputs[0].data, y, n);
+    return y;
+}
+
 void rig_near(const char *what, const float *got, const double *want, size_t n, double absolute,
               double relative)
 {
@@ -396,4 +456,16 @@ void rig_near(const char *what, const float *got, const double *want, size_t n, 
         ck_assert_msg(isfinite(w) && fabs(g - w) <= absolute + relative * fabs(w),
                       "%s: element %zu of %zu is %.9g, should be %.9g", what, i, n, g, w);
     }
+}
+
+int rig_main_of_halves(Suite *(*make_suite)(void))
+{
+    const char *backend = getenv("ENSO_TEST_BACKEND");
+
+    if (backend == NULL || backend[0] == '\0') {
+        puts(
+            "SKIP: the processor does not compute in F16 and BF16; ENSO_TEST_BACKEND names others");
+        return 77;
+    }
+    return enso_test_main(make_suite);
 }

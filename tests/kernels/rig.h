@@ -26,6 +26,13 @@
 
 #define RIG_MAX 16
 
+/* Dimensions: DIMS(2, 3). */
+#define DIMS(...)                                                                                  \
+    (const int64_t[])                                                                              \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
 struct rig {
     struct enso_graph *graph;
     int node;
@@ -45,6 +52,9 @@ struct rig {
 const struct enso_backend *rig_backend(void);
 enso_backend_entry_fn rig_entry(void);
 bool rig_on_gpu(void);
+/* Whether the backend computes an operator in a type: the processor does in no halves, a T4 in no
+ * BF16. Asked once, since opening a card takes a while. */
+bool rig_computes(enum enso_op op, enum enso_dtype dtype);
 /* Instruction sets this processor has, NULL at the end. */
 const char *const *rig_sets(void);
 
@@ -72,9 +82,20 @@ void rig_done(struct rig *r);
 /* Repeatable numbers: floats of about [-1, 1). */
 void rig_random(float *x, size_t n, unsigned seed);
 float *rig_random_new(size_t n, unsigned seed); /* free() */
+double *rig_doubles_new(size_t n);              /* zeros; free() */
+
+/* Floats to F32, F16 or BF16 and back. */
+void rig_narrow(enum enso_dtype dtype, const float *x, void *y, size_t n);
+void *rig_narrow_new(enum enso_dtype dtype, const float *x, size_t n); /* free() */
+void rig_widen(enum enso_dtype dtype, const void *x, float *y, size_t n);
+/* Output 0, of one of these types, as floats; free(). */
+float *rig_result_new(const struct rig *r);
 
 /* |got - want| <= absolute + relative · |want|, NaN equals NaN; names `what` and the index. */
 void rig_near(const char *what, const float *got, const double *want, size_t n, double absolute,
               double relative);
+
+/* The main of programs that have nothing to ask of the processor, which computes in no halves. */
+int rig_main_of_halves(Suite *(*make_suite)(void));
 
 #endif

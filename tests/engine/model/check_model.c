@@ -13,23 +13,15 @@
 
 #include "tests/support/support.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/json.h"
-#include "base/memory.h"
-#include "engine/text/tokenizer.h"
-#include "tests/engine/model/model_rig.h"
+#include "tests/engine/model/golden_rig.h"
 
 #define TOLERANCE 2e-5
 #define MAX_ITEMS 64
-#define GOLDEN "tests/engine/model/golden"
 
 static const char *const cases[] = {"bert_classifier",     "bert_multi_label_f16",
                                     "bert_one_label_bf16", "distilbert_classifier_sharded",
@@ -47,42 +39,7 @@ static const struct {
     unsigned n_threads;
 } devices[] = {{"generic", 1}, {"generic", 2}, {"avx2", 1}, {"avx2", 2}};
 
-static char *golden_folder(const char *name)
-{
-    char *relative = enso_test_format("%s/%s", GOLDEN, name);
-    char *path = enso_test_source(relative);
-
-    free(relative);
-    return path;
-}
-
-static json_t *read_json(const char *folder, const char *name)
-{
-    char *path = enso_test_format("%s/%s", folder, name);
-    json_t *json = json_load_file(path, 0, NULL);
-
-    ck_assert_msg(json != NULL, "%s is not there or not JSON", path);
-    free(path);
-    return json;
-}
-
-/* A rig for a golden folder; false, with a line, when this processor lacks the instructions. */
-static bool open_golden(struct model_rig *rig, const char *folder, const char *isa,
-                        unsigned n_threads)
-{
-    struct enso_error err = {0};
-    int st = model_rig_open(rig, folder, isa, n_threads, &err);
-
-    if (st == ENSO_UNSUPPORTED && strcmp(isa, "avx2") == 0 && strstr(err.message, "avx2") != NULL) {
-        printf("skipped: %s\n", err.message);
-        return false;
-    }
-    ENSO_TEST_OK(st, &err);
-    return true;
-}
-
-/* --- golden files -------------------------------------------------------------------------------
- */
+/* ---- golden files ---- */
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -217,9 +174,9 @@ static void play_golden(const char *folder, const char *isa, unsigned n_threads)
     struct model_rig rig;
     json_t *expected, *items;
 
-    if (!open_golden(&rig, folder, isa, n_threads))
+    if (!golden_open(&rig, folder, isa, n_threads))
         return;
-    expected = read_json(folder, "expected.json");
+    expected = golden_expected(folder);
     items = json_object_get(expected, "items");
     ck_assert(json_array_size(items) > 0 && json_array_size(items) <= MAX_ITEMS);
     compare_facts(enso_model_info(rig.model), expected);
@@ -250,8 +207,7 @@ START_TEST(test_model_golden)
 }
 END_TEST
 
-/* --- life, lanes, threads -----------------------------------------------------------------------
- */
+/* ---- life, lanes, threads ---- */
 
 static json_t *item_of(const char *text)
 {
@@ -281,7 +237,7 @@ START_TEST(test_model_references)
     struct enso_error err = {0};
     struct model_rig rig;
 
-    ck_assert(open_golden(&rig, folder, "auto", 1));
+    ck_assert(golden_open(&rig, folder, "auto", 1));
     first = answer(&rig, folder, "{\"text\": \"the cat\"}");
     ck_assert_ptr_eq(enso_model_ref(rig.model), rig.model);
     ck_assert_ptr_null(enso_model_unref(rig.model));
@@ -307,7 +263,7 @@ START_TEST(test_model_warmup)
     struct enso_error err = {0};
     struct model_rig rig;
 
-    ck_assert(open_golden(&rig, folder, "auto", 1));
+    ck_assert(golden_open(&rig, folder, "auto", 1));
     for (size_t i = 0; i < ENSO_ARRAY_SIZE(scales); i++) {
         struct enso_sample *s = NULL;
 
@@ -358,14 +314,14 @@ static void *lane_main(void *arg)
 static void play_lanes(const char *name)
 {
     char *folder = golden_folder(name);
-    json_t *expected = read_json(folder, "expected.json");
+    json_t *expected = golden_expected(folder);
     json_t *items = json_object_get(expected, "items");
     struct enso_sample *alone[MAX_ITEMS];
     struct lane_thread threads[3];
     pthread_t ids[ENSO_ARRAY_SIZE(threads)];
     struct model_rig rig;
 
-    ck_assert(open_golden(&rig, folder, "auto", 1));
+    ck_assert(golden_open(&rig, folder, "auto", 1));
     for (size_t i = 0; i < json_array_size(items); i++) {
         alone[i] = make_sample(&rig, folder, json_array_get(items, i));
         run(&rig, &alone[i], 1);
@@ -397,8 +353,7 @@ START_TEST(test_model_lanes_pictures)
 }
 END_TEST
 
-/* --- wrong inputs -------------------------------------------------------------------------------
- */
+/* ---- wrong inputs ---- */
 
 static const struct {
     const char *name, *item;
@@ -469,7 +424,7 @@ START_TEST(test_model_wrong_input)
     struct model_rig rig;
     int st;
 
-    ck_assert(open_golden(&rig, folder, "auto", 1));
+    ck_assert(golden_open(&rig, folder, "auto", 1));
     st = model_rig_sample(rig.model, folder, item, &s, &err);
     ck_assert_msg(st == (int)wrong_inputs[_i].status && err.status == wrong_inputs[_i].status,
                   "%s: status %d: %s", wrong_inputs[_i].item, st, err.message);
@@ -494,7 +449,7 @@ START_TEST(test_model_wild_index)
     struct enso_sample *s = NULL;
     struct model_rig rig;
 
-    ck_assert(open_golden(&rig, folder, "auto", 1));
+    ck_assert(golden_open(&rig, folder, "auto", 1));
     ENSO_TEST_OK(model_rig_sample(rig.model, folder, item, &s, &err), &err);
     if (enso_model_run(rig.model, rig.lane, &s, 1, &err) != ENSO_OK)
         ck_assert_str_ne(err.message, "");
@@ -505,577 +460,7 @@ START_TEST(test_model_wild_index)
 }
 END_TEST
 
-/* --- broken folders -----------------------------------------------------------------------------
- */
-
-static void copy_folder(const char *from, const char *to)
-{
-    DIR *dir = opendir(from);
-
-    ck_assert_msg(dir != NULL, "no folder %s", from);
-    ck_assert(mkdir(to, 0700) == 0 || access(to, W_OK) == 0);
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        char *a = enso_test_format("%s/%s", from, e->d_name);
-        char *b = enso_test_format("%s/%s", to, e->d_name);
-        struct stat st;
-
-        ck_assert_int_eq(stat(a, &st), 0);
-        if (S_ISREG(st.st_mode)) {
-            size_t size;
-            char *bytes = enso_test_read_file(a, &size);
-
-            enso_test_write_file(b, bytes, size);
-            free(bytes);
-        } else if (e->d_name[0] != '.') {
-            copy_folder(a, b);
-        }
-        free(a);
-        free(b);
-    }
-    (void)closedir(dir); /* only read */
-}
-
-/* Replace the first `from` in a file by `to`; from NULL: the whole content; to NULL: no file. */
-static void change_file(const char *path, const char *from, const char *to)
-{
-    char *bytes, *at, *changed;
-    size_t size, head, n_from, n_to;
-
-    if (to == NULL) {
-        ck_assert_msg(unlink(path) == 0, "no %s", path);
-        return;
-    }
-    n_to = strlen(to);
-    if (from == NULL) {
-        enso_test_write_file(path, to, n_to);
-        return;
-    }
-    bytes = enso_test_read_file(path, &size);
-    n_from = strlen(from);
-    at = memmem(bytes, size, from, n_from);
-    ck_assert_msg(at != NULL, "no '%s' in %s", from, path);
-    head = (size_t)(at - bytes);
-    changed = malloc(size - n_from + n_to + 1);
-    ck_assert_ptr_nonnull(changed);
-    memcpy(changed, bytes, head);
-    memcpy(changed + head, to, n_to);
-    memcpy(changed + head + n_to, at + n_from, size - head - n_from);
-    enso_test_write_file(path, changed, size - n_from + n_to);
-    free(bytes);
-    free(changed);
-}
-
-static const struct broken {
-    const char *base; /* a case; NULL: an empty folder */
-    const char *file; /* what is changed in it, see change_file; NULL: nothing */
-    const char *from, *to;
-    enum enso_status status;
-    const char *words[3];
-} broken[] = {
-    /* the folder */
-    {NULL, NULL, NULL, NULL, ENSO_NOT_FOUND, {"no model", "safetensors", ".onnx"}},
-    {NULL, "config.json", NULL, "{}", ENSO_NOT_FOUND, {"no model"}},
-    {NULL, "a.onnx", NULL, "", ENSO_CORRUPT, {"a.onnx"}},
-    {"onnx_plain", "second.onnx", NULL, "", ENSO_OK, {NULL}}, /* model.onnx goes before others */
-    {"bert_classifier",
-     "tokenizer.json",
-     NULL,
-     NULL,
-     ENSO_NOT_FOUND,
-     {"tokenizer.json", "vocab.txt"}},
-    {"bert_classifier", "tokenizer.json", NULL, "{", ENSO_CORRUPT, {"tokenizer.json"}},
-    {"bert_classifier",
-     "tokenizer.json",
-     "\"type_id\":1",
-     "\"type_id\":7",
-     ENSO_CORRUPT,
-     {"segment 7", "knows 2"}},
-    /* config.json */
-    {"bert_classifier", "config.json", NULL, "", ENSO_CORRUPT, {"config.json"}},
-    {"bert_classifier", "config.json", NULL, "{\"a\": 1,}", ENSO_CORRUPT, {"config.json"}},
-    {"bert_classifier", "config.json", NULL, "[]", ENSO_CORRUPT, {"config.json"}},
-    {"bert_classifier", "config.json", NULL, "{}", ENSO_CORRUPT, {"model_type", "missing"}},
-    {"bert_classifier",
-     "config.json",
-     "\"bert\"",
-     "\"roberta\"",
-     ENSO_UNSUPPORTED,
-     {"roberta", "bert, distilbert"}},
-    {"bert_classifier",
-     "config.json",
-     "BertForSequenceClassification",
-     "BertForTokenClassification",
-     ENSO_UNSUPPORTED,
-     {"BertForTokenClassification", "SequenceClassification"}},
-    {"bert_classifier",
-     "config.json",
-     "\"num_attention_heads\"",
-     "\"heads\"",
-     ENSO_CORRUPT,
-     {"num_attention_heads", "missing"}},
-    {"bert_classifier",
-     "config.json",
-     "\"num_attention_heads\": 4",
-     "\"num_attention_heads\": 5",
-     ENSO_CORRUPT,
-     {"num_attention_heads 5", "hidden_size 32"}},
-    {"bert_classifier",
-     "config.json",
-     "\"num_attention_heads\": 4",
-     "\"num_attention_heads\": 0",
-     ENSO_CORRUPT,
-     {"num_attention_heads", "from 1"}},
-    {"bert_classifier",
-     "config.json",
-     "\"hidden_size\": 32",
-     "\"hidden_size\": \"32\"",
-     ENSO_CORRUPT,
-     {"hidden_size", "whole number"}},
-    {"bert_classifier",
-     "config.json",
-     "\"num_hidden_layers\": 2",
-     "\"num_hidden_layers\": 3",
-     ENSO_CORRUPT,
-     {"encoder.layer.2", "missing"}},
-    {"bert_classifier",
-     "config.json",
-     "\"gelu\"",
-     "\"quick_gelu\"",
-     ENSO_UNSUPPORTED,
-     {"quick_gelu", "gelu_new"}},
-    {"bert_classifier",
-     "config.json",
-     "\"layer_norm_eps\": 0.001",
-     "\"layer_norm_eps\": -1",
-     ENSO_CORRUPT,
-     {"layer_norm_eps"}},
-    {"bert_classifier",
-     "config.json",
-     "\"absolute\"",
-     "\"relative_key\"",
-     ENSO_UNSUPPORTED,
-     {"position_embedding_type", "relative_key", "absolute"}},
-    {"bert_classifier",
-     "config.json",
-     "\"model_type\"",
-     "\"is_decoder\": true, \"model_type\"",
-     ENSO_UNSUPPORTED,
-     {"is_decoder"}},
-    {"distilbert_f16",
-     "config.json",
-     "\"n_heads\": 5",
-     "\"n_heads\": 7",
-     ENSO_CORRUPT,
-     {"n_heads 7", "dim 40"}},
-    /* labels */
-    {"bert_classifier",
-     "config.json",
-     "\"0\": \"yes\",",
-     "",
-     ENSO_CORRUPT,
-     {"id2label has 4 labels", "5 outputs"}},
-    {"bert_classifier",
-     "config.json",
-     "\"0\": \"yes\"",
-     "\"7\": \"yes\"",
-     ENSO_CORRUPT,
-     {"id2label[\"7\"]", "0 to 4"}},
-    {"bert_classifier",
-     "config.json",
-     "\"0\": \"yes\"",
-     "\"0\": 1",
-     ENSO_CORRUPT,
-     {"id2label[\"0\"]", "string"}},
-    {"bert_classifier", "config.json", "\"id2label\"", "\"id\"", ENSO_OK, {NULL}}, /* LABEL_0 ... */
-    /* weights; the safetensors header keeps its length */
-    {"bert_classifier",
-     "model.safetensors",
-     "\"classifier.weight\"",
-     "\"classifier.wei_ht\"",
-     ENSO_CORRUPT,
-     {"classifier.weight", "missing"}},
-    {"bert_classifier",
-     "model.safetensors",
-     "layer.1.attention.self.key.bias",
-     "layer.1.attention.self.kex.bias",
-     ENSO_CORRUPT,
-     {"bert.encoder.layer.1.attention.self.key.bias", "missing"}},
-    {"bert_classifier",
-     "config.json",
-     "\"intermediate_size\": 48",
-     "\"intermediate_size\": 47",
-     ENSO_CORRUPT,
-     {"intermediate.dense.weight", "47", "48"}},
-    {"bert_classifier",
-     "config.json",
-     "\"vocab_size\": 82",
-     "\"vocab_size\": 83",
-     ENSO_CORRUPT,
-     {"word_embeddings", "83", "82"}},
-    {"bert_multi_label_f16",
-     "vocab.txt",
-     "##ing",
-     "##ing\nmore\nand",
-     ENSO_CORRUPT,
-     {"84 tokens", "82 rows"}},
-    {"bert_multi_label_f16", "vocab.txt", NULL, "", ENSO_CORRUPT, {"vocab.txt"}},
-    {"bert_classifier", "model.safetensors", NULL, "", ENSO_CORRUPT, {"model.safetensors"}},
-    {"bert_classifier",
-     "model.safetensors",
-     NULL,
-     "0123456789",
-     ENSO_CORRUPT,
-     {"model.safetensors"}},
-    {"bert_classifier", "model.safetensors", "\"F32\"", "\"I32\"", ENSO_CORRUPT, {"float"}},
-    {"distilbert_classifier_sharded",
-     "model-00002-of-00003.safetensors",
-     NULL,
-     NULL,
-     ENSO_NOT_FOUND,
-     {"model-00002-of-00003.safetensors"}},
-    {"distilbert_classifier_sharded",
-     "model.safetensors.index.json",
-     NULL,
-     "{\"weight_map\": 3}",
-     ENSO_CORRUPT,
-     {"weight_map"}},
-    /* sentence-transformers */
-    {"st_cls_dense", "modules.json", NULL, "[]", ENSO_CORRUPT, {"modules.json", "Transformer"}},
-    {"st_cls_dense", "modules.json", NULL, "{}", ENSO_CORRUPT, {"modules.json", "Transformer"}},
-    {"st_cls_dense",
-     "modules.json",
-     "models.Dense",
-     "models.LSTM",
-     ENSO_UNSUPPORTED,
-     {"LSTM", "Pooling, Dense"}},
-    {"st_cls_dense",
-     "modules.json",
-     "\"1_Pooling\"",
-     "\"../elsewhere\"",
-     ENSO_CORRUPT,
-     {"modules.json", "path"}},
-    {"st_cls_dense", "modules.json", "\"1_Pooling\"", "\"/etc\"", ENSO_CORRUPT, {"path"}},
-    {"st_cls_dense",
-     "1_Pooling/config.json",
-     NULL,
-     NULL,
-     ENSO_NOT_FOUND,
-     {"1_Pooling/config.json"}},
-    {"st_cls_dense", "1_Pooling/config.json", "true", "false", ENSO_CORRUPT, {"pooling mode"}},
-    {"st_cls_dense",
-     "1_Pooling/config.json",
-     "\"pooling_mode_mean_sqrt_len_tokens\": false",
-     "\"pooling_mode_mean_sqrt_len_tokens\": true",
-     ENSO_UNSUPPORTED,
-     {"mean_sqrt_len"}},
-    {"st_cls_dense", "2_Dense/config.json", "24", "25", ENSO_CORRUPT, {"in_features is 25", "24"}},
-    {"st_cls_dense", "2_Dense/config.json", "20", "21", ENSO_CORRUPT, {"linear.weight", "21"}},
-    {"st_cls_dense",
-     "2_Dense/config.json",
-     "activation.Tanh",
-     "activation.Softshrink",
-     ENSO_UNSUPPORTED,
-     {"Softshrink", "Tanh"}},
-    {"st_cls_dense", "2_Dense/model.safetensors", NULL, NULL, ENSO_NOT_FOUND, {"2_Dense"}},
-    {"st_cls_dense", "sentence_bert_config.json", "16", "-1", ENSO_CORRUPT, {"max_seq_length"}},
-    {"st_cls_dense", "sentence_bert_config.json", "16", "2", ENSO_CORRUPT, {"fewer than 3"}},
-    /* ONNX */
-    {"onnx_pictures", "model.onnx", NULL, "", ENSO_CORRUPT, {"model.onnx"}},
-    {"onnx_activations",
-     "model.onnx",
-     "\"\tHardSwish",
-     "\"\tHardSwosh",
-     ENSO_UNSUPPORTED,
-     {"HardSwosh", "opset 14"}},
-    {"onnx_pictures", "ensod.json", NULL, "{", ENSO_CORRUPT, {"ensod.json"}},
-    {"onnx_pictures", "ensod.json", "\"noise\",", "", ENSO_CORRUPT, {"4 labels", "5 classes"}},
-    {"onnx_pictures", "ensod.json", "\"noise\"", "7", ENSO_CORRUPT, {"labels[3]", "string"}},
-    {"onnx_pictures",
-     "ensod.json",
-     "image-classification",
-     "image-segmentation",
-     ENSO_UNSUPPORTED,
-     {"image-segmentation", "image-classification"}},
-    {"onnx_pictures",
-     "ensod.json",
-     "\"input\": {",
-     "\"input\": {\"size\": [20, 15],",
-     ENSO_CORRUPT,
-     {"20 x 14", "20 x 15"}},
-    {"onnx_pictures",
-     "ensod.json",
-     "\"input\": {",
-     "\"input\": {\"channels\": 1,",
-     ENSO_CORRUPT,
-     {"ensod.json"}},
-    {"onnx_pictures",
-     "ensod.json",
-     "\"input\": {",
-     "\"input\": {\"layout\": \"NHWC\",",
-     ENSO_CORRUPT,
-     {"14 channels of 3 x 20"}},
-    {"onnx_pictures", "ensod.json", "\"mean\"", "\"meen\"", ENSO_CORRUPT, {"ensod.json", "meen"}},
-    {"onnx_pictures",
-     "ensod.json",
-     "{",
-     "{\"file\": \"other.onnx\",",
-     ENSO_CORRUPT,
-     {"ensod.json", "file"}},
-    {"onnx_pictures",
-     "ensod.json",
-     "{",
-     "{\"output\": \"probs\",",
-     ENSO_CORRUPT,
-     {"no output 'probs'"}},
-    {"onnx_pictures",
-     "ensod.json",
-     NULL,
-     "{\"task\": \"image-classification\", \"labels\": \"labels.txt\"}",
-     ENSO_NOT_FOUND,
-     {"labels.txt"}},
-    {"onnx_pictures",
-     "ensod.json",
-     NULL,
-     "{\"task\": \"image-classification\", \"labels\": \"../labels.txt\"}",
-     ENSO_CORRUPT,
-     {"labels", "folder"}},
-    {"onnx_tables",
-     "ensod.json",
-     NULL,
-     "{\"task\": \"image-classification\"}",
-     ENSO_UNSUPPORTED,
-     {"one input", "2"}},
-    {"onnx_activations",
-     "ensod.json",
-     NULL,
-     "{\"task\": \"image-classification\"}",
-     ENSO_UNSUPPORTED,
-     {"rank 4"}},
-    {"onnx_plain", "ensod.json", NULL, "{\"task\": \"image-classification\"}", ENSO_OK, {NULL}},
-};
-
-/* A fresh folder: a copy of a case (or empty), with one change. */
-static char *broken_folder(const char *base, const char *file, const char *from, const char *to)
-{
-    char *folder = enso_test_make_dir();
-
-    if (base != NULL) {
-        char *golden = golden_folder(base);
-
-        copy_folder(golden, folder);
-        free(golden);
-    }
-    if (file != NULL) {
-        char *path = enso_test_format("%s/%s", folder, file);
-
-        change_file(path, from, to);
-        free(path);
-    }
-    return folder;
-}
-
-static void expect_load(const char *folder, enum enso_status status, const char *const *words,
-                        size_t n_words)
-{
-    struct enso_error err = {0};
-    struct model_rig rig;
-    int st = model_rig_open(&rig, folder, "auto", 1, &err);
-
-    ck_assert_msg(st == (int)status, "status %d: %s", st, err.message);
-    if (st == ENSO_OK) {
-        model_rig_close(&rig);
-        return;
-    }
-    ck_assert_int_eq(err.status, status);
-    ENSO_TEST_CONTAINS(err.message, "model 'm'"); /* the id it would be served under */
-    for (size_t i = 0; i < n_words && words[i] != NULL; i++)
-        ENSO_TEST_CONTAINS(err.message, words[i]);
-}
-
-START_TEST(test_model_broken)
-{
-    const struct broken *b = &broken[_i];
-    char *folder = broken_folder(b->base, b->file, b->from, b->to);
-
-    expect_load(folder, b->status, b->words, ENSO_ARRAY_SIZE(b->words));
-    enso_test_remove_dir(folder);
-}
-END_TEST
-
-START_TEST(test_model_no_folder)
-{
-    expect_load("/nowhere/at/all", ENSO_NOT_FOUND, (const char *const[]){"/nowhere", "exist"}, 2);
-    expect_load("/dev/null", ENSO_INVALID, (const char *const[]){"neither", ".onnx"}, 2);
-}
-END_TEST
-
-/* A weights file cut at many places: always a sentence, never a crash. */
-static void cut_everywhere(const char *base, const char *file, size_t step)
-{
-    char *folder = broken_folder(base, NULL, NULL, NULL);
-    char *path = enso_test_format("%s/%s", folder, file);
-    struct stat st;
-
-    ck_assert_int_eq(stat(path, &st), 0);
-    for (off_t size = st.st_size - 1; size >= 0; size -= (off_t)step) {
-        struct enso_error err = {0};
-        struct model_rig rig;
-        int status;
-
-        ck_assert_int_eq(truncate(path, size), 0);
-        status = model_rig_open(&rig, folder, "auto", 1, &err);
-        ck_assert_msg(status == ENSO_CORRUPT || status == ENSO_UNSUPPORTED,
-                      "%s cut to %lld bytes: status %d: %s", file, (long long)size, status,
-                      err.message);
-        ENSO_TEST_CONTAINS(err.message, "model 'm'");
-    }
-    free(path);
-    enso_test_remove_dir(folder);
-}
-
-START_TEST(test_model_cut_safetensors)
-{
-    cut_everywhere("bert_one_label_bf16", "model.safetensors", 397);
-}
-END_TEST
-
-START_TEST(test_model_cut_onnx)
-{
-    cut_everywhere("onnx_tables", "model.onnx", 37);
-}
-END_TEST
-
-/* --- a file that changes while it is read --------------------------------------------------------
- */
-
-static struct enso_backend meddling; /* the CPU backend, but for bind */
-static const char *meddled_path;
-
-/* Somebody writes to the weights while nodes are bound. */
-static int bind_and_meddle(struct enso_device *device, const struct enso_graph *graph, int node,
-                           struct enso_bound **ret_bound, struct enso_error *err)
-{
-    if (meddled_path != NULL) {
-        size_t size;
-        char *bytes = enso_test_read_file(meddled_path, &size);
-
-        bytes[size - 1] ^= 1;
-        enso_test_write_file(meddled_path, bytes, size);
-        free(bytes);
-        meddled_path = NULL;
-    }
-    return enso_backend_cpu()->bind(device, graph, node, ret_bound, err);
-}
-
-static void load_meddled(const char *base, const char *file)
-{
-    const struct enso_device_options how = {.name = "cpu", .n_threads = 1, .isa = "auto"};
-    char *folder = broken_folder(base, NULL, NULL, NULL);
-    char *path = enso_test_format("%s/%s", folder, file);
-    struct enso_model_options options = {.path = folder, .id = "m", .backend = &meddling};
-    struct enso_model *model = NULL;
-    struct enso_error err = {0};
-
-    meddling = *enso_backend_cpu();
-    meddling.bind = bind_and_meddle;
-    meddled_path = path;
-    ENSO_TEST_OK(meddling.device_open(&how, &options.device, &err), &err);
-    ck_assert_int_eq(enso_model_load(&options, &model, &err), ENSO_CORRUPT);
-    ENSO_TEST_CONTAINS(err.message, file);
-    ENSO_TEST_CONTAINS(err.message, "changed");
-    meddling.device_close(options.device);
-    free(path);
-    enso_test_remove_dir(folder);
-}
-
-START_TEST(test_model_changed_while_read)
-{
-    load_meddled("bert_classifier", "model.safetensors");
-    load_meddled("distilbert_classifier_sharded", "model-00003-of-00003.safetensors");
-    load_meddled("st_cls_dense", "2_Dense/model.safetensors");
-    load_meddled("onnx_plain", "model.onnx");
-}
-END_TEST
-
-/* --- labels and prompts --------------------------------------------------------------------------
- */
-
-START_TEST(test_model_default_labels)
-{
-    char *folder = broken_folder("bert_classifier", "config.json", "\"id2label\"", "\"id\"");
-    struct model_rig rig;
-
-    ck_assert(open_golden(&rig, folder, "auto", 1));
-    ck_assert_uint_eq(enso_model_info(rig.model)->n_labels, 5);
-    ck_assert_str_eq(enso_model_info(rig.model)->labels[0], "LABEL_0");
-    ck_assert_str_eq(enso_model_info(rig.model)->labels[4], "LABEL_4");
-    model_rig_close(&rig);
-    enso_test_remove_dir(folder);
-}
-END_TEST
-
-/* do_lower_case of sentence_bert_config.json, with a tokenizer that keeps case. */
-START_TEST(test_model_lower_case)
-{
-    static const struct enso_sample_options how = {.truncate = true};
-    struct enso_error err = {0};
-    char *folder = broken_folder("st_mean_normalize", "0_Transformer/tokenizer.json",
-                                 "\"lowercase\":true", "\"lowercase\":false");
-    char *path = enso_test_format("%s/0_Transformer/sentence_bert_config.json", folder);
-
-    for (int on = 0; on < 2; on++) {
-        struct enso_sample *a, *b;
-        struct model_rig rig;
-        bool same;
-
-        if (on == 1)
-            change_file(path, "\"do_lower_case\": false", "\"do_lower_case\": true");
-        ck_assert(open_golden(&rig, folder, "auto", 1));
-        ENSO_TEST_OK(enso_model_encode_text(rig.model, "The CAT", 7, "ON", 2, &how, &a, &err),
-                     &err);
-        ENSO_TEST_OK(enso_model_encode_text(rig.model, "the cat", 7, "on", 2, &how, &b, &err),
-                     &err);
-        same = a->n_tokens == b->n_tokens &&
-               memcmp(a->tokens, b->tokens, a->n_tokens * sizeof *a->tokens) == 0;
-        ck_assert_int_eq(same, on);
-        enso_sample_destroy(a);
-        enso_sample_destroy(b);
-        model_rig_close(&rig);
-    }
-    free(path);
-    enso_test_remove_dir(folder);
-}
-END_TEST
-
-START_TEST(test_model_labels_file)
-{
-    char *folder =
-        broken_folder("onnx_pictures", "ensod.json", NULL,
-                      "{\"task\": \"image-classification\", \"labels\": \"labels.txt\"}");
-    char *path = enso_test_format("%s/labels.txt", folder);
-    static const char text[] = "one\r\ntwo words\nthr\xc3\xa9\n\nfive";
-    static const char broken_text[] = "one\ntwo\nthr\xe9\n4\n5";
-    struct model_rig rig;
-
-    enso_test_write_file(path, text, sizeof text - 1);
-    ck_assert(open_golden(&rig, folder, "auto", 1));
-    ck_assert_uint_eq(enso_model_info(rig.model)->n_labels, 5);
-    ck_assert_str_eq(enso_model_info(rig.model)->labels[0], "one");
-    ck_assert_str_eq(enso_model_info(rig.model)->labels[1], "two words");
-    ck_assert_str_eq(enso_model_info(rig.model)->labels[2], "thr\xc3\xa9");
-    ck_assert_str_eq(enso_model_info(rig.model)->labels[3], "");
-    ck_assert_str_eq(enso_model_info(rig.model)->labels[4], "five");
-    model_rig_close(&rig);
-    enso_test_write_file(path, broken_text, sizeof broken_text - 1);
-    expect_load(folder, ENSO_CORRUPT, (const char *const[]){"labels.txt", "line 3", "UTF-8"}, 3);
-    free(path);
-    enso_test_remove_dir(folder);
-}
-END_TEST
-
-/* --- memory that runs out
- * -------------------------------------------------------------------------
- */
+/* ---- memory that runs out ---- */
 
 static enum enso_status load_once(void *context, struct enso_error *err)
 {
@@ -1125,11 +510,11 @@ static enum enso_status run_one(void *context, struct enso_error *err)
 static void sweep_run(const char *name)
 {
     char *folder = golden_folder(name);
-    json_t *expected = read_json(folder, "expected.json");
+    json_t *expected = golden_expected(folder);
     struct run_once r = {.folder = folder,
                          .item = json_array_get(json_object_get(expected, "items"), 0)};
 
-    ck_assert(open_golden(&r.rig, folder, "auto", 1));
+    ck_assert(golden_open(&r.rig, folder, "auto", 1));
     ck_assert_uint_gt(enso_test_oom_sweep(run_one, &r), 3);
     model_rig_close(&r.rig);
     json_decref(expected);
@@ -1147,30 +532,27 @@ END_TEST
 static Suite *suite(void)
 {
     Suite *s = suite_create("engine/model");
-    TCase *core = tcase_create("core"), *errors = tcase_create("errors");
-    TCase *oom = tcase_create("oom"), *threads = tcase_create("threads");
+    TCase *core = tcase_create("core");
 
     tcase_add_loop_test(core, test_model_golden, 0,
                         (int)(ENSO_ARRAY_SIZE(cases) * ENSO_ARRAY_SIZE(devices)));
     tcase_add_loop_test(core, test_model_warmup, 0, (int)ENSO_ARRAY_SIZE(cases));
     tcase_add_test(core, test_model_references);
-    tcase_add_test(core, test_model_default_labels);
-    tcase_add_test(core, test_model_lower_case);
-    tcase_add_test(core, test_model_labels_file);
+    suite_add_tcase(s, core);
+    TCase *errors = tcase_create("errors");
+
     tcase_add_loop_test(errors, test_model_wrong_input, 0, (int)ENSO_ARRAY_SIZE(wrong_inputs));
     tcase_add_test(errors, test_model_wild_index);
-    tcase_add_loop_test(errors, test_model_broken, 0, (int)ENSO_ARRAY_SIZE(broken));
-    tcase_add_test(errors, test_model_no_folder);
-    tcase_add_test(errors, test_model_cut_safetensors);
-    tcase_add_test(errors, test_model_cut_onnx);
-    tcase_add_test(errors, test_model_changed_while_read);
+    suite_add_tcase(s, errors);
+    TCase *oom = tcase_create("oom");
+
     tcase_add_loop_test(oom, test_model_oom_load, 0, 4);
     tcase_add_test(oom, test_model_oom_run);
+    suite_add_tcase(s, oom);
+    TCase *threads = tcase_create("threads");
+
     tcase_add_test(threads, test_model_lanes_text);
     tcase_add_test(threads, test_model_lanes_pictures);
-    suite_add_tcase(s, core);
-    suite_add_tcase(s, errors);
-    suite_add_tcase(s, oom);
     suite_add_tcase(s, threads);
     return s;
 }
