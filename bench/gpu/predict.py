@@ -17,6 +17,7 @@ instructions' operations, and passes over shared memory with their conflicts, on
 prints both for each kernel. Python's standard library only."""
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -83,6 +84,14 @@ def bert(shape, lengths):
         yield product(f"{i} outer", t, h, shape.inner)
         yield stream(f"{i} norm 2", 3 * t * h)
     yield stream("mean", t * h)
+
+
+def shape_of(folder):
+    """A model folder's sizes."""
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
+        c = json.load(f)
+    return harness.Shape(c["num_hidden_layers"], c["hidden_size"], c["num_attention_heads"], c["intermediate_size"],
+                         c["vocab_size"], c["max_position_embeddings"])
 
 
 # Stages of ResNet-50: blocks, channels inside, side of its output.
