@@ -76,7 +76,8 @@ def conv_node(c):
                 strides=[c.stride] * 2, pads=[pad] * 4)
 
 
-def write_onnx(path, tensors):
+def write_onnx(path, tensors, side=224):
+    """For pictures of side x side."""
     nodes = [conv_node(STEM), node("Relu", ["stem"], "stem.relu"),
              node("MaxPool", ["stem.relu"], "pooled", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])]
     last = "pooled"
@@ -91,7 +92,7 @@ def write_onnx(path, tensors):
               node("Gemm", ["flat", "classes.weight", "classes.bias"], "logits", transB=1)]
     graph = (b"".join(field(1, n) for n in nodes) + field(2, "resnet50")
              + b"".join(field(5, tensor(name, *told)) for name, told in tensors.items())
-             + field(11, value_info("image", ["batch", 3, 224, 224])) + field(12, value_info("logits", ["batch", 1000])))
+             + field(11, value_info("image", ["batch", 3, side, side])) + field(12, value_info("logits", ["batch", 1000])))
     with open(path, "wb") as f:
         f.write(field(1, 8) + field(2, "ensod bench/gpu/resnet.py") + field(7, graph) + field(8, field(1, "") + field(2, 13)))
 

@@ -137,6 +137,8 @@ def main():
                 case["batch_seconds"] = statistics.median(engine.seconds(items, found["repeats"])[1][1:])
                 found["cases"].append(case)
                 print_case(case)
+                if args.rehearse and case["not_run"]:
+                    raise ValueError("predicted, but there was no step: " + ", ".join(case["not_run"]))
                 print(f"The batch as one graph: {1e6 * case['batch_seconds']:.1f} µs by the card's clock.", flush=True)
             except (RuntimeError, OSError, ValueError, KeyError) as error:
                 found["failed"].append({"model": model, "batch": batch, "reason": str(error)[:2000]})

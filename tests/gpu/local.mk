@@ -1,5 +1,8 @@
-# Build fragment of tests/gpu/: what is asked of a real card; see check_gpu.sh. Not part of make check.
+# Build fragment of tests/gpu/: what is asked of a real card; see check_gpu.sh. Not part of make check but for a
+# rehearsal.
 EXTRA_DIST += tests/gpu/check_gpu.sh tests/gpu/make_bundle.sh tests/gpu/parity.py
+dist_check_SCRIPTS += tests/gpu/check_rehearsal.sh
+TESTS += tests/gpu/check_rehearsal.sh
 
 .PHONY: check-gpu gpu-bundle
 # What the stages run; the module is among `all` where nvcc is found.
