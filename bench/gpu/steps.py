@@ -48,9 +48,9 @@ def text_items(lengths, vocabulary):
     return [{"ids": [1000 + (7 * i + n) % (vocabulary - 1001) for i in range(n)], "want": "pooled"} for n in lengths]
 
 
-def picture_items(folder, n):
+def picture_items(folder, n, dims=(3, 224, 224)):
     file = os.path.join(folder, f"pictures-{n}.bin")
-    return [{"inputs": [{"dtype": "FP32", "shape": resnet.write_pictures(file, n), "file": file}]}]
+    return [{"inputs": [{"dtype": "FP32", "shape": resnet.write_pictures(file, n, dims), "file": file}]}]
 
 
 def cases(rehearse, top):
@@ -70,6 +70,19 @@ def cases(rehearse, top):
         resnet.write_onnx(os.path.join(folder, "model.onnx"), resnet.weights())
         for n in (1, 128):
             yield "ResNet-50", f"{n} x 224 x 224", folder, picture_items(folder, n), list(predict.resnet50(n))
+        yield from bundled(top)
+
+
+def bundled(top):
+    for name, batch, kernels in predict.bundled():
+        folder = os.path.join(harness.TOP, "models", name)
+        if name in ("fashion", "cifar"):
+            items = picture_items(top, int(batch.split()[0]), (1, 28, 28) if name == "fashion" else (3, 32, 32))
+        else:
+            items = text_items([16] if batch == "1 x 16" else MIXED, predict.shape_of(folder).vocabulary)
+            for item in items:
+                item["want"] = "raw" if name == "intents" else "pooled"
+        yield name, batch, folder, items, kernels
 
 
 def compare(model, batch, device, kernels, steps, card):

@@ -3,6 +3,7 @@
 EXTRA_DIST += tests/gpu/check_gpu.sh tests/gpu/make_bundle.sh tests/gpu/parity.py
 dist_check_SCRIPTS += tests/gpu/check_rehearsal.sh
 TESTS += tests/gpu/check_rehearsal.sh
+tests/gpu/check_rehearsal.log: ensod enso
 
 .PHONY: check-gpu gpu-bundle
 # What the stages run; the module is among `all` where nvcc is found.
