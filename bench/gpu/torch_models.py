@@ -93,7 +93,7 @@ class ResNet50(torch.nn.Module):
         super().__init__()
         self.blocks = resnet.blocks()
         self.w = torch.nn.ParameterDict({
-            name.replace(".", "_"): torch.nn.Parameter(torch.tensor(numbers).reshape(dims), requires_grad=False)
+            name.replace(".", "_"): torch.nn.Parameter(torch.frombuffer(numbers, dtype=torch.float32).reshape(dims).clone(), requires_grad=False)
             for name, (dims, numbers) in tensors.items()})
 
     def conv(self, c, x):

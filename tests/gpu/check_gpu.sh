@@ -165,8 +165,8 @@ models() {
     export ENSO_TEST_MODULE=
     [ -n "$emulated" ] || ENSO_TEST_MODULE=$module
     python tests/end_to_end/check_cuda.py || bad=1
-    python tests/cuda_emulation/check_golden.py || bad=1
     python tests/gpu/parity.py --module "$module" ${emulated:+--quick} --json "$out/parity.json" || bad=1
+    python tests/cuda_emulation/check_golden.py || bad=1
     return "$bad"
 }
 
