@@ -51,6 +51,30 @@ check "a stage without time" 1 env ENSO_GPU_STAGE_SECONDS=1 ENSO_GPU_TESTS=check
     bash "$source_dir/tests/gpu/check_gpu.sh" --emulated --out "$work/late" kernels
 check "a stage of no such name" 1 stages none no_such
 
+# What parity.py thinks of answers that are made up.
+judged() {
+    python3 - "$source_dir/tests/gpu" <<'EOT'
+import sys
+sys.path.insert(0, sys.argv[1])
+import parity
+names, cpu = ["a", "b", "c"], [[4.0, 1.0, 0.0]] * 400
+near, far = [[4.01, 1.0, 0.0]] + cpu[1:], [[1.0, 4.0, 0.0]] + cpu[1:]
+for gpu, truth, dtype, words in ((near, "a", "bf16", None), (near, "a", "fp32", "largest difference"),
+                                 (far, "a", "bf16", "lie apart"), (far, "a", "bf16", "accuracy"),
+                                 ([[float("nan")] * 3] + cpu[1:], None, "bf16", "largest difference")):
+    found = parity.compare_labels(gpu, cpu, [truth] * 400, names, dtype)
+    assert (words is None and not found["off"]) or any(words in o for o in found["off"]), (words, found)
+    assert ("NOT checked" in parity.sentence("m", dtype, found)) == (truth is None)
+# numbers all within the tolerance, and an arg-max that changes sides; then a vector that has turned
+vector = [1.0, 0.999] + [0.01] * 98
+assert not parity.compare_vectors([[0.999, 1.0] + [0.01] * 98], [vector], "bf16")["off"]
+turned = parity.compare_vectors([[x + 0.019 * (-1) ** i for i, x in enumerate([0.1] * 99 + [1.0])]],
+                                [[0.1] * 99 + [1.0]], "bf16")
+assert turned["worst"] < 2e-2 and "cosine" in turned["off"][0], turned
+EOT
+}
+check "parity judges" 0 judged
+
 python=
 for candidate in python3 /usr/bin/python3; do
     [ -n "$python" ] || ! "$candidate" -c 'import torch' 2>/dev/null || python=$candidate
