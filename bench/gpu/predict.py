@@ -107,6 +107,7 @@ STAGES = [(3, 64, 56), (4, 128, 28), (6, 256, 14), (3, 512, 7)]
 
 def resnet50(n):
     yield stream("to bf16", n * 3 * 224 * 224, 6)
+    yield stream("channels last", 2 * n * 3 * 224 * 224)
     yield product("7x7", n * 112 * 112, 64, 147, read=n * 3 * 224 * 224)
     yield stream("max pool", n * 64 * (112 * 112 + 56 * 56))
     wide, side = 64, 56
