@@ -24,9 +24,9 @@
 # All but sanitizer and peers when none is named. One card proves three paths: its own code, PTX, and the
 # plain kernels. Paths are those of a build folder (top_builddir, top_srcdir); a bundle (make gpu-bundle) has
 # the same. Each stage has $ENSO_GPU_STAGE_SECONDS (510), writes DIR/STAGE.log as it goes and a line to
-# DIR/summary; DIR is gpu-results in the build folder unless it is named. Where PyTorch is, its cuBLASLt is
-# found. --emulated rehearses all of it without a card; $ENSO_GPU_TESTS, an expression, names some of the
-# programs of tests alone.
+# DIR/summary; DIR is gpu-results in the build folder unless it is named. Where $ENSO_PYTHON (python3) has
+# PyTorch, its cuBLASLt is found. --emulated rehearses all of it without a card; $ENSO_GPU_TESTS, an
+# expression, names some of the programs of tests alone.
 set -u
 source_dir=$(cd "${top_srcdir:-$(dirname "$0")/../..}" && pwd)
 build=$(cd "${top_builddir:-$source_dir/build}" && pwd)
@@ -65,7 +65,7 @@ left() {
 
 # python SCRIPT [ARGUMENT...]: with the time that the stage has left.
 python() {
-    timeout "$(left)" python3 "$source_dir/$1" "${@:2}"
+    timeout "$(left)" "${ENSO_PYTHON:-python3}" "$source_dir/$1" "${@:2}"
     local rc=$?
     [ $rc -ne 124 ] || echo "${1##*/}: stopped for time; what it wrote until then stands"
     return $rc
@@ -76,7 +76,7 @@ find_library() {
     local path
     [ -z "$emulated" ] || return 0
     if ! ls "$out"/lib/libcublasLt.so.* >/dev/null 2>&1; then
-        path=$(timeout 60 python3 "$source_dir/bench/gpu/cublaslt.py" 2>/dev/null) || return 0
+        path=$(timeout 60 "${ENSO_PYTHON:-python3}" "$source_dir/bench/gpu/cublaslt.py" 2>/dev/null) || return 0
         mkdir -p "$out/lib" && ln -sf "$path" "$out/lib/$(basename "$path" | grep -o '^libcublasLt\.so\.[0-9]*')"
     fi
     case :${LD_LIBRARY_PATH:-}: in *":$out/lib:"*) ;; *) export LD_LIBRARY_PATH=$out/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} ;; esac

@@ -83,6 +83,8 @@ peers() {
     "$python" "$source_dir/bench/gpu/peers.py" --rehearse --rounds 1 --build "$build" --out "$work" "$@"
 }
 if [ -n "$python" ]; then
+    check "ceilings" 0 env ENSO_PYTHON="$python" bash "$source_dir/tests/gpu/check_gpu.sh" --emulated --out "$work" ceilings
+    check "ceilings: written" 0 has ceilings.json '"matmul_flops"' 1
     check "peers" 0 peers --only tiny,fashion,ResNet
     check "peers: all cases" 0 has peers.json '"of_matmul_rate"\|"deviates": \[\]' 6
     check "peers: one model that cannot run takes no other with it" 1 peers --only tiny,fashion --module "$work/none.so"
