@@ -2,25 +2,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """ensod's engine on a GPU against PyTorch on the same card, with the same weights, in one run.
 
-    bench/gpu/peers.py [--build build] [--module FILE] [--out DIR] [--only WORD] [--rounds 15] [--minutes 8]
+    bench/gpu/peers.py [--build build] [--module FILE] [--out DIR] [--only WORD,...] [--rounds 15] [--minutes 6]
 
-Weights are random from a seed, made here. PyTorch runs in bfloat16 at its best: scaled dot-product attention, a
-captured CUDA graph for each shape, channels last for pictures, and for BERT-base 128 x 128 also
-torch.compile(mode="max-autotune"). Mixed lengths are padded to the longest for PyTorch, as its users do, and packed
-by ensod. Both are timed on the host from inputs in host memory to outputs in host memory, synchronised, in turn,
-medians of the rounds. Before timing both are compared with PyTorch in float32: an answer that is off by more than
-3e-2 of the largest number ends the case.
+Weights are random from a seed, made here; the bundled models have their own. PyTorch runs in bfloat16 at its best:
+scaled dot-product attention, a captured CUDA graph for each shape, channels last for pictures, and at last for
+BERT-base 128 x 128 also torch.compile(mode="max-autotune"). Mixed lengths are padded to the longest for PyTorch, as
+its users do, and packed by ensod, which uses PyTorch's cuBLASLt where it finds it. Both are timed on the host from
+inputs in host memory to outputs in host memory, synchronised, in turn, medians of the rounds. Both are compared with
+PyTorch in float32: an answer that is off by more than 3e-2 of the largest number is marked, and when it is ensod's
+the exit status is 1.
 
-Prints a table as it goes and writes DIR/peers.json after each case. A ratio above 1 says that ensod is faster. Needs
-PyTorch with CUDA; exits with 77 without. --rehearse runs tiny shapes on the processor with the emulated module, to
-see that all of it works. About 8 minutes; cases that would begin later are left out and said."""
+The card's ceilings (ceilings.py) are measured first, or taken from DIR/ceilings.json. Prints a table as it goes and
+writes DIR/peers.json after each case; what fails is recorded there with its reason and the next case begins. A case
+begins only if it should be through in time. A ratio above 1 says that ensod is faster. Needs PyTorch with CUDA and no
+other package; exits with 77 without. --rehearse runs tiny shapes on the processor with the emulated module, to see
+that all of it works."""
 
 import argparse
+import contextlib
 import json
 import os
 import random
+import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,120 +35,147 @@ from lengths import MIXED  # noqa: E402
 
 try:
     import torch
-    import torch.nn.functional as F
-    from safetensors.torch import load_file
-except ImportError as error:
-    print(f"SKIP: {error}")
+except ImportError as error_of_import:
+    print(f"SKIP: {error_of_import}")
     sys.exit(77)
+
+import ceilings  # noqa: E402
+import cublaslt  # noqa: E402
+import onnx_torch  # noqa: E402
+import predict  # noqa: E402
+import resnet  # noqa: E402
+from engine import Engine  # noqa: E402
+from torch_models import Bert, Captured, ResNet50  # noqa: E402
 
 OFF = 3e-2
 LARGE = harness.Shape(24, 1024, 16, 4096)
 TINY = harness.Shape(2, 64, 2, 128, vocabulary=2000, positions=64)
-
-
-class Bert:
-    """A BERT encoder and the mean over each sequence's tokens, as plain functions over the folder's tensors."""
-
-    def __init__(self, folder, shape, dtype, device):
-        self.w = {k: v.to(device, dtype) for k, v in load_file(os.path.join(folder, "model.safetensors")).items()}
-        self.shape, self.layers = shape, []
-        for i in range(shape.layers):
-            p = f"encoder.layer.{i}."
-            qkv = [p + f"attention.self.{n}." for n in ("query", "key", "value")]
-            self.layers.append({
-                "qkv": (torch.cat([self.w[n + "weight"] for n in qkv]), torch.cat([self.w[n + "bias"] for n in qkv])),
-                **{k: (self.w[p + n + ".weight"], self.w[p + n + ".bias"]) for k, n in (
-                    ("out", "attention.output.dense"), ("norm1", "attention.output.LayerNorm"),
-                    ("inner", "intermediate.dense"), ("outer", "output.dense"), ("norm2", "output.LayerNorm"))}})
-
-    def norm(self, x, pair):
-        return F.layer_norm(x, x.shape[-1:], *pair, eps=1e-12)
-
-    def __call__(self, ids, mask):
-        """ids [B, S]; mask [B, S] of the model's type, 1 for tokens, or None where all are."""
-        w, heads = self.w, self.shape.heads
-        x = (w["embeddings.word_embeddings.weight"][ids] + w["embeddings.token_type_embeddings.weight"][0] +
-             w["embeddings.position_embeddings.weight"][: ids.shape[1]])
-        x = self.norm(x, (w["embeddings.LayerNorm.weight"], w["embeddings.LayerNorm.bias"]))
-        see = None if mask is None else mask[:, None, None, :].bool()
-        for layer in self.layers:
-            q, k, v = F.linear(x, *layer["qkv"]).view(*ids.shape, 3, heads, -1).permute(2, 0, 3, 1, 4)
-            a = F.scaled_dot_product_attention(q, k, v, attn_mask=see).transpose(1, 2).reshape(x.shape)
-            x = self.norm(F.linear(a, *layer["out"]) + x, layer["norm1"])
-            x = self.norm(F.linear(F.gelu(F.linear(x, *layer["inner"])), *layer["outer"]) + x, layer["norm2"])
-        if mask is None:
-            return x.float().mean(1)
-        m = mask.float()[:, :, None]
-        return (x.float() * m).sum(1) / m.sum(1)
-
-
-class Captured:
-    """A function of tensors of fixed shapes as a CUDA graph; on the processor, the function."""
-
-    def __init__(self, fn, inputs):
-        self.fn, self.static, self.graph = fn, inputs, None
-        if inputs[0].device.type != "cuda":
-            return
-        stream = torch.cuda.Stream()
-        with torch.cuda.stream(stream), torch.inference_mode():
-            for _ in range(3):
-                fn(*inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        torch.cuda.synchronize()
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.inference_mode(), torch.cuda.graph(self.graph):
-            self.result = fn(*inputs)
-
-    def __call__(self, *host):
-        with torch.inference_mode():
-            for to, given in zip(self.static, host):
-                to.copy_(given, non_blocking=True)
-            if self.graph is None:
-                return self.fn(*self.static).float().cpu()
-            self.graph.replay()
-            return self.result.float().cpu()
-
-
-class Engine:
-    """ensod's engine, by tests/engine/model/run_cli."""
-
-    def __init__(self, options, folder, dtype):
-        command = [os.path.join(options.build, "tests/engine/model/run_cli"), "--module", options.module]
-        command += ["--dtype", dtype] if dtype != "fp32" else []
-        command += [folder]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def ask(self, line):
-        try:
-            self.process.stdin.write(json.dumps(line).encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            raise RuntimeError("run_cli ended; its own message stands above") from None
-        answer = json.loads(self.process.stdout.readline() or '{"error": "it ended"}')
-        if isinstance(answer, dict) and "error" in answer:
-            raise RuntimeError(f"run_cli: {answer['error']}")
-        return answer
-
-    def outputs(self, items):
-        return torch.tensor([item[0]["values"] for item in self.ask(items)])
-
-    def seconds(self, items, n):
-        return self.ask({"repeat": n, "items": items})["seconds"]
-
-    def close(self):
-        self.process.communicate()
-
-
-def pinned(tensor, device):
-    return tensor.pin_memory() if device == "cuda" else tensor
+BATCHES = [("1 x 128", [128]), ("64 mixed", MIXED), ("128 x 128", [128] * 128)]
 
 
 class Case:
-    """One shape of one model: host inputs, items for ensod, functions of PyTorch by name."""
+    """One shape of one model: host inputs, items for ensod, functions of PyTorch by name, the exact answer; what
+    ensod's kernels should be at the least (predict.py; None: not known)."""
 
-    def __init__(self, title, items, host, peers, reference, flop):
-        self.title, self.items, self.host, self.peers = title, items, host, peers
-        self.reference, self.flop = reference, flop
+    def __init__(self, items, host, peers, reference, flop, kernels=None):
+        self.items, self.host, self.peers, self.reference = items, host, peers, reference
+        self.flop, self.kernels = flop, kernels
+
+
+class Model:
+    """What all cases of a model share, made when the first begins. On `device` PyTorch runs."""
+
+    def __init__(self, name, device):
+        self.name, self.device, self.folder = name, device, None
+        self.half = torch.bfloat16 if device == "cuda" else torch.float32
+
+    def pinned(self, tensor):
+        return tensor.pin_memory() if self.device == "cuda" else tensor
+
+    def prepare(self, top):
+        """Write or name self.folder, below a scratch folder."""
+        raise NotImplementedError
+
+    def case(self, batch):
+        raise NotImplementedError
+
+    def release(self):
+        """Of the card's memory."""
+
+
+class TextModel(Model):
+    def __init__(self, name, device, shape=None, bundled=False):
+        super().__init__(name, device)
+        self.shape, self.bundled, self.fast, self.exact = shape, bundled, None, None
+
+    def prepare(self, top):
+        if self.folder is None and self.bundled:
+            self.folder = os.path.join(harness.TOP, "models", self.name)
+            self.shape = predict.shape_of(self.folder)
+        elif self.folder is None:
+            folder = os.path.join(top, self.name)
+            harness.write_bert(folder, self.shape)
+            self.folder = folder
+        normalise = os.path.exists(os.path.join(self.folder, "modules.json"))
+        if self.fast is None:
+            self.fast = Bert(self.folder, self.shape, self.half, self.device, normalise)
+            self.exact = Bert(self.folder, self.shape, torch.float32, self.device, normalise)
+
+    def release(self):
+        self.fast = self.exact = None
+
+    def case(self, batch):
+        lengths, rng = dict(BATCHES).get(batch) or [int(n) for n in batch.split()[-1].split("+")], random.Random(7)
+        ids = [[rng.randrange(1000, self.shape.vocabulary - 1) for _ in range(n)] for n in lengths]
+        longest = max(lengths)
+        padded = torch.tensor([i + [0] * (longest - len(i)) for i in ids])
+        mask = torch.tensor([[1] * len(i) + [0] * (longest - len(i)) for i in ids]) if min(lengths) < longest else None
+        host = [self.pinned(t) for t in (padded, mask) if t is not None]
+        want = "raw" if "classifier.weight" in self.fast.w else "pooled"
+        return Case([{"ids": i, "want": want} for i in ids], host,
+                    {"graph": Captured(self.whole(self.fast, mask), self.there(host))},
+                    Captured(self.whole(self.exact, mask), self.there(host)), bert_flop(self.shape, lengths),
+                    list(predict.bert(self.shape, lengths)))
+
+    @staticmethod
+    def whole(model, mask):
+        return (lambda i: model(i, None)) if mask is None else model
+
+    def there(self, host):
+        return [t.to(self.device) for t in host]
+
+
+class TunedText(TextModel):
+    """The same with torch.compile, which measures for minutes."""
+
+    def case(self, batch):
+        case = super().case(batch)
+        if self.device == "cuda":
+            compiled = torch.compile(self.whole(self.fast, None), mode="max-autotune-no-cudagraphs")
+            case.peers["max-autotune"] = Captured(compiled, self.there(case.host))
+        return case
+
+
+class PictureModel(Model):
+    def __init__(self, name, device, dims, flop=None):
+        super().__init__(name, device)
+        self.dims, self.flop, self.fast, self.exact, self.scratch = dims, flop, None, None, None
+
+    def prepare(self, top):
+        self.scratch = top
+        if self.fast is not None:
+            return
+        if self.name in os.listdir(os.path.join(harness.TOP, "models")):
+            self.folder = os.path.join(harness.TOP, "models", self.name)
+            self.exact, self.fast = (onnx_torch.Graph(os.path.join(self.folder, "model.onnx"), dtype, self.device)
+                                     for dtype in (torch.float32, self.half))
+            return
+        weights = resnet.weights()
+        folder = os.path.join(top, self.name)
+        os.makedirs(folder, exist_ok=True)
+        resnet.write_onnx(os.path.join(folder, "model.onnx"), weights, self.dims[1])
+        self.folder = folder
+        self.exact = ResNet50(weights).to(self.device)
+        self.fast = ResNet50(weights).to(self.device, self.half).to(memory_format=torch.channels_last)
+
+    def release(self):
+        self.fast = self.exact = None
+
+    def case(self, batch):
+        n = int(batch.split()[0])
+        file = os.path.join(self.scratch, f"{self.name}-{n}.bin")
+        shape = resnet.write_pictures(file, n, self.dims)
+        with open(file, "rb") as f:
+            x = self.pinned(torch.frombuffer(bytearray(f.read()), dtype=torch.float32).reshape(shape))
+        half, fast = self.half, self.fast
+
+        def run(y):
+            return fast(y.to(half, memory_format=torch.channels_last))
+
+        return Case([{"inputs": [{"dtype": "FP32", "shape": list(x.shape), "file": file}]}], [x],
+                    {"graph": Captured(run, [x.to(self.device)])}, Captured(self.exact, [x.to(self.device)]),
+                    n * self.flop if self.flop else None,
+                    list(predict.resnet50(n)) if self.name == "ResNet-50" and self.flop else None)
 
 
 def bert_flop(shape, lengths):
@@ -153,144 +184,206 @@ def bert_flop(shape, lengths):
     return shape.layers * (2 * t * (4 * h * h + 2 * h * shape.inner) + sum(4 * n * n * h for n in lengths))
 
 
-def bert_cases(folder, shape, batches, device, autotune):
-    fast = Bert(folder, shape, torch.bfloat16 if device == "cuda" else torch.float32, device)
-    exact = Bert(folder, shape, torch.float32, device)
-    for title, lengths in batches:
-        rng = random.Random(7)
-        ids = [[rng.randrange(1000, shape.vocabulary - 1) for _ in range(n)] for n in lengths]
-        longest = max(lengths)
-        padded = torch.tensor([i + [0] * (longest - len(i)) for i in ids])
-        mask = torch.tensor([[1] * len(i) + [0] * (longest - len(i)) for i in ids]) if min(lengths) < longest else None
-        host = [pinned(t, device) for t in (padded, mask) if t is not None]
-
-        def run(model):
-            return (lambda i: model(i, None)) if mask is None else model
-
-        peers = {"graph": Captured(run(fast), [t.to(device) for t in host])}
-        if autotune and title == "128 x 128":
-            peers["max-autotune"] = Captured(torch.compile(run(fast), mode="max-autotune-no-cudagraphs"),
-                                             [t.to(device) for t in host])
-        reference = Captured(run(exact), [t.to(device) for t in host])
-        yield Case(title, [{"ids": i, "want": "pooled"} for i in ids], host, peers, reference,
-                   bert_flop(shape, lengths))
-
-
-def resnet_cases(folder, device, batches):
-    import torchvision
-    torch.manual_seed(0)
-    net = torchvision.models.resnet50(weights=None).eval()
-    torch.onnx.export(net, torch.zeros(1, 3, 224, 224), os.path.join(folder, "model.onnx"), opset_version=13,
-                      input_names=["image"], output_names=["logits"], dynamo=False,
-                      dynamic_axes={"image": {0: "batch"}, "logits": {0: "batch"}})
-    exact = torchvision.models.resnet50(weights=None).eval()
-    exact.load_state_dict(net.state_dict())
-    exact = exact.to(device)
-    half = torch.bfloat16 if device == "cuda" else torch.float32
-    fast = net.to(device, half, memory_format=torch.channels_last)
-    for n in batches:
-        x = pinned(torch.randn(n, 3, 224, 224, generator=torch.Generator().manual_seed(1)), device)
-        file = os.path.join(folder, f"pictures-{n}.bin")
-        x.numpy().tofile(file)
-        items = [{"inputs": [{"dtype": "FP32", "shape": list(x.shape), "file": file}]}]
-
-        def run(y):
-            return fast(y.to(half, memory_format=torch.channels_last))
-
-        yield Case(f"{n} x 224 x 224", items, [x], {"graph": Captured(run, [x.to(device)])},
-                   Captured(exact, [x.to(device)]), n * 8.18e9)
-
-
 def off(got, want):
     return float((got - want).abs().max() / want.abs().max())
 
 
-def measure(engine, case, rounds):
-    """Median seconds by name, in turn."""
+def measure(engine, case, rounds, repeats):
+    """({name: median seconds}, {name: how far its answer is off}), in turn."""
     want = case.reference(*case.host)
-    worst = {"ensod": off(engine.outputs(case.items).reshape(want.shape), want)}
+    worst = {"ensod": off(torch.tensor(engine.outputs(case.items)).reshape(want.shape), want)}
     for name, peer in case.peers.items():
         worst[name] = off(peer(*case.host), want)
-    if max(worst.values()) > OFF:
-        raise RuntimeError(f"answers are off: {worst}")
     engine.seconds(case.items, 3)  # captured by then
-    times = {"ensod": [], **{name: [] for name in case.peers}}
+    times = {"ensod": [], "ensod, device": [], **{name: [] for name in case.peers}}
     for _ in range(rounds):
-        times["ensod"] += engine.seconds(case.items, 3)
+        # the first of each was not told how long it takes
+        wall, device = engine.seconds(case.items, repeats + 1)
+        times["ensod"] += wall[1:]
+        times["ensod, device"] += device[1:]
         for name, peer in case.peers.items():
-            for _ in range(3):
+            peer(*case.host)
+            for _ in range(repeats):
                 start = time.perf_counter()
                 peer(*case.host)
                 times[name].append(time.perf_counter() - start)
     return {name: statistics.median(t) for name, t in times.items()}, worst
 
 
-def models(options, device):
-    """(name, shape or None, batches)"""
-    if options.rehearse:
-        return [("tiny", TINY, [("1 x 16", [16]), ("3 mixed", [5, 16, 9])])]
-    batches = [("1 x 128", [128]), ("64 mixed", MIXED), ("128 x 128", [128] * 128)]
-    return [("BERT-base", harness.BERT_BASE, batches), ("MiniLM-L6", harness.MINILM, batches),
-            ("ResNet-50", None, [1, 128]), ("BERT-large", LARGE, batches)]
+def plan(rehearse, device):
+    """[(model, batch, seconds that it should take at most)], the most important first. The first case of a model
+    writes and loads its weights."""
+    if rehearse:
+        return [(TextModel("tiny", device, TINY), "16", 1), (None, "5+16+9", 1),
+                (TextModel("intents", device, bundled=True), "9", 1),
+                (PictureModel("fashion", device, (1, 28, 28)), "2 x 28 x 28", 1),
+                (PictureModel("ResNet-50", device, (3, 64, 64)), "1 x 64 x 64", 1)]
+    cases = []
+    for name, shape, seconds in (("BERT-base", harness.BERT_BASE, (30, 8, 8)), ("MiniLM-L6", harness.MINILM, (15, 6, 6)),
+                                 ("BERT-large", LARGE, (60, 12, 12))):
+        model = TextModel(name, device, shape)
+        cases += [(model, batch, s) for (batch, _), s in zip(BATCHES, seconds)]
+    net = PictureModel("ResNet-50", device, (3, 224, 224), 8.18e9)
+    cases += [(net, "1 x 224 x 224", 30), (net, "128 x 224 x 224", 15)]
+    for name in ("intents", "embeddings"):
+        model = TextModel(name, device, bundled=True)
+        cases += [(model, "16", 10), (model, "64 mixed", 6)]
+    for name, dims in (("fashion", (1, 28, 28)), ("cifar", (3, 32, 32))):
+        model = PictureModel(name, device, dims)
+        cases += [(model, f"{n} x {dims[1]} x {dims[2]}", 8) for n in (1, 128)]
+    return cases + [(TunedText("BERT-base", device, harness.BERT_BASE), "128 x 128", 150)]
 
 
-def cases_of(options, name, shape, batches, folder, device):
-    if shape is None:
-        os.makedirs(folder)
-        return resnet_cases(folder, device, batches)
-    harness.write_bert(folder, shape)
-    return bert_cases(folder, shape, batches, device, name == "BERT-base" and device == "cuda")
+@contextlib.contextmanager
+def at_most(seconds):
+    """TimeoutError inside when it takes longer."""
+    def stop(*_):
+        raise TimeoutError(f"stopped after {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Run:
+    """All cases in turn, and the file of what was found."""
+
+    def __init__(self, options, device):
+        self.options, self.device, self.began = options, device, time.monotonic()
+        self.repeats, self.engine, self.engine_of = (1 if options.rehearse else 3), None, None
+        self.library = None if options.rehearse else cublaslt.find()
+        card = torch.cuda.get_device_name() if device == "cuda" else "no card: a rehearsal"
+        self.found = {"card": card, "torch": torch.__version__, "cublaslt": self.library, "cases": [], "failed": [],
+                      "left_out": []}
+        self.bad = False
+
+    def left(self):
+        return 60 * self.options.minutes - (time.monotonic() - self.began)
+
+    def write(self):
+        path = os.path.join(self.options.out, "peers.json")
+        with open(path + ".new", "w", encoding="utf-8") as f:
+            json.dump(self.found, f, indent=1)
+        os.replace(path + ".new", path)
+
+    def find_ceilings(self):
+        rates = ceilings.read(self.options.out)
+        try:
+            rates = rates or ceilings.measure(torch, self.device == "cuda")
+        except Exception as error:  # pylint: disable=broad-except
+            self.failed("ceilings", "", error)
+        self.found["ceilings"] = rates
+
+    def failed(self, model, batch, error, counts=True):
+        """counts: it is no accident of PyTorch's, such as a machine without the compiler that it wants."""
+        self.bad = self.bad or counts
+        reason = f"{type(error).__name__}: {error}"[:2000]
+        self.found["failed"].append({"model": model, "batch": batch, "reason": reason})
+        print(f"({model} {batch}: {reason[:500]})", flush=True)
+
+    def open_engine(self, model):
+        if self.engine_of is not model:
+            self.close_engine()
+            on_card = not (self.options.rehearse and isinstance(model, PictureModel))  # emulated pictures take minutes
+            self.engine = Engine(self.options.build, self.options.module if on_card else None, model.folder,
+                                 "bf16" if self.device == "cuda" else "fp32", self.library)
+            self.engine_of = model
+        return self.engine
+
+    def close_engine(self):
+        if self.engine is not None:
+            self.engine.close()
+            self.engine_of.release()
+        self.engine = self.engine_of = None
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
+    def shares(self, case, seconds):
+        """Of the card's measured rates, and of the time that they allow at best."""
+        rates = self.found["ceilings"] or {}
+        told = {}
+        if case.flop and rates:
+            told["of_matmul_rate"] = case.flop / seconds / rates["matmul_flops"]
+        if case.kernels and rates:
+            floor = sum(max(k.flop / rates["matmul_flops"], k.bytes / rates["copy_bytes"]) for k in case.kernels)
+            told.update(floor_seconds=floor, of_floor=floor / seconds)
+        return told
+
+    def run_case(self, model, batch, top):
+        model.prepare(top)
+        case = model.case(batch)
+        engine = self.open_engine(model)
+        seconds, worst = measure(engine, case, self.options.rounds, self.repeats)
+        shares = self.shares(case, seconds["ensod"])
+        deviates = [name for name, far in worst.items() if not far <= OFF]
+        self.bad = self.bad or "ensod" in deviates
+        peers = [t for n, t in seconds.items() if not n.startswith("ensod")]
+        ms = {n: f"{1e3 * t:.3f}" for n, t in seconds.items()}
+        print(f"| {model.name} | {batch} | {ms['graph']} | {ms.get('max-autotune', '')} | {ms['ensod']} | "
+              f"{ms['ensod, device']} | {min(peers) / seconds['ensod']:.2f} | "
+              f"{case.flop / seconds['ensod'] / 1e12 if case.flop else 0:.1f} | "
+              f"{100 * shares.get('of_matmul_rate', 0):.0f} % | {', '.join(deviates) or '-'} |", flush=True)
+        self.found["cases"].append({
+            "model": model.name, "batch": batch, "seconds": seconds, "ratio": min(peers) / seconds["ensod"], "off": worst,
+            "deviates": deviates, "flop": case.flop, "shares": shares, "device": engine.device,
+            "without_cublaslt": engine.without})
+
+    def run_all(self, top):
+        model = None
+        for told, batch, seconds in plan(self.options.rehearse, self.device):
+            model = told or model
+            if not any(word in model.name for word in self.options.only.split(",")):
+                continue
+            if seconds > self.left():
+                print(f"(left out for time: {model.name} {batch})")
+                self.found["left_out"].append({"model": model.name, "batch": batch})
+                self.write()
+                continue
+            try:
+                with at_most(self.left()):
+                    self.run_case(model, batch, top)
+            except Exception as error:  # pylint: disable=broad-except
+                self.failed(model.name, batch, error, not isinstance(model, TunedText))
+                self.close_engine()
+            self.write()
+        self.close_engine()
 
 
 def main():
-    p = argparse.ArgumentParser()
+    p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     p.add_argument("--build", default=os.path.join(harness.TOP, "build"))
     p.add_argument("--module")
     p.add_argument("--out", default=".")
-    p.add_argument("--only", default="", help="models whose name holds this word")
+    p.add_argument("--only", default="", help="models whose name holds this word, or one of several between commas")
     p.add_argument("--rounds", type=int, default=15)
-    p.add_argument("--minutes", type=float, default=8, help="no case begins later")
+    p.add_argument("--minutes", type=float, default=6, help="what would not be through by then is left out")
     p.add_argument("--rehearse", action="store_true")
     options = p.parse_args()
     device = "cpu" if options.rehearse else "cuda"
     emulated = "tests/cuda_emulation/ensod-cuda-emulated.so" if options.rehearse else "kernels/cuda/ensod-cuda.so"
     options.module = options.module or os.path.join(options.build, emulated)
+    os.environ.pop("NVIDIA_TF32_OVERRIDE", None)
+    torch.backends.cudnn.benchmark = True  # the fastest convolutions
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # of the reference
     if device == "cuda" and not torch.cuda.is_available():
         print("SKIP: PyTorch sees no GPU")
-        sys.exit(77)
-    began, results, bad = time.monotonic(), [], False
-    card = torch.cuda.get_device_name() if device == "cuda" else "no card: a rehearsal"
-    print(f"{card}, torch {torch.__version__}, {options.rounds} rounds of 3; medians in ms\n\n"
-          "| model | batch | PyTorch, graph | max-autotune | ensod | ratio | ensod TFLOP/s |\n|---|---|--:|--:|--:|--:|--:|")
+        return 77
+    os.makedirs(options.out, exist_ok=True)
+    run = Run(options, device)
+    print(f"{run.found['card']}, torch {torch.__version__}, cuBLASLt {run.library}, {options.rounds} rounds of "
+          f"{run.repeats}; medians in ms\n\n"
+          "| model | batch | PyTorch, graph | max-autotune | ensod | its device | ratio | ensod TFLOP/s | of the card's | off |\n"
+          "|---|---|--:|--:|--:|--:|--:|--:|--:|---|")
+    run.find_ceilings()
     with tempfile.TemporaryDirectory(prefix="ensod-bench-") as top:
-        for name, shape, batches in models(options, device):
-            if options.only not in name:
-                continue
-            folder, engine = os.path.join(top, name), None
-            try:
-                for case in cases_of(options, name, shape, batches, folder, device):
-                    if time.monotonic() - began > 60 * options.minutes:
-                        print(f"(left out for time: {name} {case.title})")
-                        continue
-                    engine = engine or Engine(options, folder, "bf16" if device == "cuda" else "fp32")
-                    seconds, worst = measure(engine, case, options.rounds)
-                    best = min(t for n, t in seconds.items() if n != "ensod")
-                    ms = {n: f"{1e3 * t:.3f}" for n, t in seconds.items()}
-                    print(f"| {name} | {case.title} | {ms['graph']} | {ms.get('max-autotune', '')} | {ms['ensod']} | "
-                          f"{best / seconds['ensod']:.2f} | {case.flop / seconds['ensod'] / 1e12:.1f} |", flush=True)
-                    results.append({"model": name, "batch": case.title, "seconds": seconds, "off": worst,
-                                    "flop": case.flop})
-                    with open(os.path.join(options.out, "peers.json"), "w", encoding="utf-8") as f:
-                        json.dump({"card": card, "torch": torch.__version__, "cases": results}, f, indent=1)
-            except RuntimeError as error:
-                bad = True
-                print(f"({name}: {error})", flush=True)
-            finally:
-                if engine is not None:
-                    engine.close()
-                if device == "cuda":
-                    torch.cuda.empty_cache()
-    return 1 if bad else 0
+        run.run_all(top)
+    n = len(run.found["cases"])
+    print(f"\n{n} cases, {len(run.found['failed'])} failed, {len(run.found['left_out'])} left out for time")
+    return 1 if run.bad or n == 0 else 0
 
 
 if __name__ == "__main__":

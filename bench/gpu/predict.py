@@ -11,14 +11,17 @@ input read once, each output written once) and predicts
 
 with the rates measured on the card and shares told below: guesses from how such kernels do elsewhere, written down
 before ours were seen on any card. `fill` is how much of the last round of tiles over the multiprocessors is work.
-Prints Markdown: a line a model and batch, or with --kernels a line a kernel. With --counts, a file of count.py, it
+Prints Markdown: a line a model and batch, or with --kernels a line a kernel, one for those of all layers that are
+alike (predicted.md holds that). With --counts, a file of count.py, it
 predicts that batch from what its kernels were counted to do instead (the bytes of different sectors, the matrix
 instructions' operations, and passes over shared memory with their conflicts, one a clock and multiprocessor) and
 prints both for each kernel. Python's standard library only."""
 
 import argparse
+import json
 import math
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -60,11 +63,12 @@ class Kernel:
                       launch["shared_phases"] + launch["shared_conflicts"])
 
 
-def product(name, m, n, k, residual=False):
-    """Tiles of 128 x 128, or of 64 x 64 where those would leave multiprocessors idle."""
+def product(name, m, n, k, residual=False, read=None):
+    """Tiles of 128 x 128, or of 64 x 64 where those would leave multiprocessors idle. read: elements of the left side
+    in memory, fewer than m k for a convolution, whose windows overlap."""
     large = math.ceil(m / 128) * math.ceil(n / 128)
     tiles = large if large >= 132 else math.ceil(m / 64) * math.ceil(n / 64)
-    return Kernel(name, "product", 2 * m * n * k, 2 * (m * k + n * k + m * n * (2 if residual else 1)), tiles)
+    return Kernel(name, "product", 2 * m * n * k, 2 * ((read or m * k) + n * k + m * n * (2 if residual else 1)), tiles)
 
 
 def stream(name, elements, size=2):
@@ -82,7 +86,19 @@ def bert(shape, lengths):
         yield product(f"{i} inner, gelu", t, shape.inner, h)
         yield product(f"{i} outer", t, h, shape.inner)
         yield stream(f"{i} norm 2", 3 * t * h)
-    yield stream("mean", t * h)
+    if shape.labels:
+        yield product("pooler, tanh", len(lengths), h, h)
+        yield product("classifier", len(lengths), shape.labels, h)
+    else:
+        yield stream("mean", t * h)
+
+
+def shape_of(folder):
+    """A model folder's sizes."""
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
+        c = json.load(f)
+    return harness.Shape(c["num_hidden_layers"], c["hidden_size"], c["num_attention_heads"], c["intermediate_size"],
+                         c["vocab_size"], c["max_position_embeddings"], labels=len(c.get("id2label", {})))
 
 
 # Stages of ResNet-50: blocks, channels inside, side of its output.
@@ -91,19 +107,55 @@ STAGES = [(3, 64, 56), (4, 128, 28), (6, 256, 14), (3, 512, 7)]
 
 def resnet50(n):
     yield stream("to bf16", n * 3 * 224 * 224, 6)
-    yield product("7x7", n * 112 * 112, 64, 147)
+    yield stream("channels last", 2 * n * 3 * 224 * 224)
+    yield product("7x7", n * 112 * 112, 64, 147, read=n * 3 * 224 * 224)
     yield stream("max pool", n * 64 * (112 * 112 + 56 * 56))
     wide, side = 64, 56
     for stage, (blocks, inside, out) in enumerate(STAGES):
         for block in range(blocks):
             yield product(f"{stage}.{block} 1x1", n * side * side, inside, wide)
-            yield product(f"{stage}.{block} 3x3", n * out * out, inside, 9 * inside)
+            yield product(f"{stage}.{block} 3x3", n * out * out, inside, 9 * inside, read=n * side * side * inside)
             if block == 0:
                 yield product(f"{stage}.{block} shortcut", n * out * out, 4 * inside, wide)
             yield product(f"{stage}.{block} 1x1 wide", n * out * out, 4 * inside, inside, True)
             wide, side = 4 * inside, out
     yield stream("average", n * 2048 * 49)
     yield product("classes", n, 1000, 2048)
+
+
+def pictures(name, n):
+    """fashion or cifar: n pictures, as the engine lowers their files."""
+    side, channels, convs, (inside, wide) = {
+        "fashion": (28, 1, [(32, 3, 26, 0), (64, 3, 24, 12)], (128, 9216)),
+        "cifar": (32, 3, [(64, 5, 32, 16), (128, 5, 16, 8)], (256, 8192))}[name]
+    yield stream("to bf16", n * channels * side * side, 6)
+    if channels > 1:
+        yield stream("channels last", 2 * n * channels * side * side)
+    for i, (out, size, after, pooled) in enumerate(convs):
+        yield product(f"{i} {size}x{size}", n * after * after, out, size * size * channels, read=n * side * side * channels)
+        if pooled:
+            rest = n * out * pooled * pooled
+            yield stream(f"{i} max pool", n * out * after * after + rest)
+            for what in ("scale", "shift", "relu"):
+                yield stream(f"{i} {what}", 2 * rest)
+        channels, side = out, pooled or after
+    yield stream("channels first", 2 * n * wide)
+    yield product("inner", n, inside, wide)
+    for what in ("scale", "shift", "relu"):
+        yield stream("inner " + what, 2 * n * inside)
+    yield product("classes", n, 10, inside)
+    yield stream("log softmax", 2 * n * 10)
+
+
+def bundled():
+    """The same of models/."""
+    for name in ("intents", "embeddings"):
+        shape = shape_of(os.path.join(harness.TOP, "models", name))
+        for title, lengths in (("1 x 16", [16]), ("64 mixed", MIXED)):
+            yield name, title, list(bert(shape, lengths))
+    for name, side in (("fashion", 28), ("cifar", 32)):
+        for n in (1, 128):
+            yield name, f"{n} x {side} x {side}", list(pictures(name, n))
 
 
 def cases():
@@ -113,6 +165,7 @@ def cases():
             yield name, title, list(bert(shape, lengths))
     for n in (1, 128):
         yield "ResNet-50", f"{n} x 224 x 224", list(resnet50(n))
+    yield from bundled()
 
 
 def matched(kernels, launches):
@@ -149,6 +202,17 @@ def print_counted(path, card):
     print(f"\nThe batch: {1e3 * total[0]:.3f} ms predicted, {1e3 * total[1]:.3f} ms from the counts.")
 
 
+def print_kernels(model, batch, kernels, card):
+    alike = {}
+    for k in kernels:
+        key = re.sub(r"^[0-9]+(\.[0-9]+)? ", "", k.name), k.flop, k.bytes, k.tiles
+        alike.setdefault(key, []).append(k)
+    print(f"\n## {model}, {batch}\n\n| kernel | how often | GFLOP | MB | predicted, µs |\n|---|--:|--:|--:|--:|")
+    for (name, *_), same in alike.items():
+        k = same[0]
+        print(f"| {name} | {len(same)} | {k.flop / 1e9:.2f} | {k.bytes / 1e6:.2f} | {1e6 * k.seconds(card):.1f} |")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     p.add_argument("--card", default="H200", choices=CARDS)
@@ -159,14 +223,15 @@ def main():
     if args.counts:
         print_counted(args.counts, card)
         return
-    if not args.kernels:
+    if args.kernels:
+        print(f"# Kernels of a batch, predicted for an {args.card}\n\nBy `bench/gpu/predict.py --kernels`, each kernel's own "
+              "time; see its head. Compared with a card by\n`bench/gpu/steps.py`.")
+    else:
         print("| model | batch | GFLOP | floor, ms | predicted, ms | TFLOP/s | of that: products | attention | the rest |\n"
               "|---|---|--:|--:|--:|--:|--:|--:|--:|")
     for model, batch, kernels in cases():
         if args.kernels:
-            print(f"\n{model}, {batch}\n\n| kernel | GFLOP | MB | predicted, µs |\n|---|--:|--:|--:|")
-            for k in kernels:
-                print(f"| {k.name} | {k.flop / 1e9:.2f} | {k.bytes / 1e6:.2f} | {1e6 * k.seconds(card):.1f} |")
+            print_kernels(model, batch, kernels, card)
             continue
         flop = sum(k.flop for k in kernels)
         floor = sum(max(k.flop / card["matrix"], k.bytes / card["copy"]) for k in kernels)

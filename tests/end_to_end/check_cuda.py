@@ -81,6 +81,9 @@ class OnTheGpu(unittest.TestCase):
         self.assertEqual(told["ensod_device_up"], 1)
         for name, least, most in (("temperature_celsius", 1, 120), ("power_watts", 1, 3000),
                                   ("memory_total_bytes", 1 << 30, 1 << 40)):
+            if "ensod_device_" + name not in told:  # not every driver tells everything
+                print(f"the card does not tell {name}")
+                continue
             self.assertTrue(least <= told["ensod_device_" + name] <= most, (name, told))
 
     @staticmethod

@@ -13,13 +13,20 @@
 #              bf16 get
 #   library    fp32 products by cuBLASLt where it is found, as batch_invariant = yes has them (in halves it rounds
 #              before an activation: models and parity see to those)
-#   models     the bundled models over HTTP against the processor (check_cuda.py, parity.py)
+#   models     the bundled models over HTTP against the processor (check_cuda.py, parity.py), and the golden
+#              models of tests/engine/model (check_golden.py)
+#   ceilings   what the card can do, by PyTorch (bench/gpu/ceilings.py)
+#   steps      each kernel against what was predicted of it (bench/gpu/steps.py)
+#   serve      requests a second and latency over HTTP (bench/gpu/serve.py)
 #   sanitizer  kernels under compute-sanitizer, where it starts
+#   peers      the engine against PyTorch (bench/gpu/peers.py)
 #
-# All but sanitizer when none is named. One card proves three paths: its own code, PTX, and the plain
-# kernels. Paths are those of a build folder (top_builddir, top_srcdir); a bundle (make gpu-bundle) has the
-# same. Each stage writes DIR/STAGE.log as it goes and a line to DIR/summary; DIR is gpu-results in the
-# build folder unless it is named. --emulated rehearses all of it without a card.
+# All but sanitizer and peers when none is named. One card proves three paths: its own code, PTX, and the
+# plain kernels. Paths are those of a build folder (top_builddir, top_srcdir); a bundle (make gpu-bundle) has
+# the same. Each stage has $ENSO_GPU_STAGE_SECONDS (510), writes DIR/STAGE.log as it goes and a line to
+# DIR/summary; DIR is gpu-results in the build folder unless it is named. Where $ENSO_PYTHON (python3) has
+# PyTorch, its cuBLASLt is found. --emulated rehearses all of it without a card; $ENSO_GPU_TESTS, an
+# expression, names some of the programs of tests alone.
 set -u
 source_dir=$(cd "${top_srcdir:-$(dirname "$0")/../..}" && pwd)
 build=$(cd "${top_builddir:-$source_dir/build}" && pwd)
@@ -32,21 +39,48 @@ while [ $# -gt 0 ]; do
     case $1 in
     --out) out=$2; shift ;;
     --emulated) emulated=yes ;;
-    -*) sed -n '3,24s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    -*) sed -n '3,35s/^# \{0,1\}//p' "$0"; exit 2 ;;
     *) stages+=("$1") ;;
     esac
     shift
 done
-[ ${#stages[@]} -gt 0 ] || stages=(card twins kernels library jit plain models)
+[ ${#stages[@]} -gt 0 ] || stages=(card twins kernels library jit plain models ceilings steps serve)
 if [ -n "$emulated" ]; then
     module=$build/tests/cuda_emulation/ensod-cuda-emulated.so
     plain=$module
 fi
+unset NVIDIA_TF32_OVERRIDE # float32 is to be float32
 mkdir -p "$out" || exit 1
 out=$(cd "$out" && pwd)
 export CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-5} ENSOD_TEST_PATIENCE=${ENSOD_TEST_PATIENCE:-120}
 export top_srcdir=$source_dir top_builddir=$build
 status=0
+
+# left [MOST]: seconds that what the stage starts now may take, for timeout.
+left() {
+    local n=$((deadline - SECONDS))
+    [ "$n" -le "${1:-$n}" ] || n=$1
+    printf '%d\n' $((n > 1 ? n : 1))
+}
+
+# python SCRIPT [ARGUMENT...]: with the time that the stage has left.
+python() {
+    timeout "$(left)" "${ENSO_PYTHON:-python3}" "$source_dir/$1" "${@:2}"
+    local rc=$?
+    [ $rc -ne 124 ] || echo "${1##*/}: stopped for time; what it wrote until then stands"
+    return $rc
+}
+
+# PyTorch's cuBLASLt where ensod finds it, in a folder that holds nothing else.
+find_library() {
+    local path
+    [ -z "$emulated" ] || return 0
+    if ! ls "$out"/lib/libcublasLt.so.* >/dev/null 2>&1; then
+        path=$(timeout 60 "${ENSO_PYTHON:-python3}" "$source_dir/bench/gpu/cublaslt.py" 2>/dev/null) || return 0
+        mkdir -p "$out/lib" && ln -sf "$path" "$out/lib/$(basename "$path" | grep -o '^libcublasLt\.so\.[0-9]*')"
+    fi
+    case :${LD_LIBRARY_PATH:-}: in *":$out/lib:"*) ;; *) export LD_LIBRARY_PATH=$out/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} ;; esac
+}
 
 # Those of one node each; check_team knows the processor alone.
 kernel_tests() {
@@ -63,11 +97,13 @@ kernel_tests() {
 run_kernels() {
     local over=$1 only=${2:-check_} path said n f e checks=0 bad=0
     while read -r path; do
-        [[ ${path##*/} =~ ^($only) ]] || continue
-        said=$(CK_FORK=no ENSO_TEST_KEEP_DEVICE=1 ENSO_TEST_BACKEND=$over timeout 400 "$path" 2>&1) || {
+        [[ ${path##*/} =~ ^($only) && ${path##*/} =~ ${ENSO_GPU_TESTS:-} ]] || continue
+        [ "$(left)" -gt 5 ] || { printf '%s: not begun, the stage has no time left\n' "${path##*/}"; bad=$((bad + 1)); continue; }
+        said=$(CK_FORK=no ENSO_TEST_KEEP_DEVICE=1 ENSO_TEST_BACKEND=$over timeout "$(left 400)" "$path" 2>&1) || {
+            [ $? -ne 124 ] || said+=$'\n'"${path##*/}: stopped for time"
             bad=$((bad + 1))
             # A card that is lost fails all that comes behind: which test it was shows in a process for each.
-            ! grep -q 'stays down' <<<"$said" || said=$(ENSO_TEST_BACKEND=$over timeout 400 "$path" 2>&1)
+            ! grep -q 'stays down' <<<"$said" || said=$(ENSO_TEST_BACKEND=$over timeout "$(left 400)" "$path" 2>&1)
             printf '%s\n' "$said" | tail -n 60
         }
         read -r n f e < <(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\)$/\1 \2 \3/p' <<<"$said" | tail -n 1) ||
@@ -110,29 +146,54 @@ plain() {
     ENSO_CUDA_ARCHITECTURE=75 ENSO_CUDA_EMULATED=${card:-A100} with_own_cache run_kernels "$plain"
 }
 
+# fp32 products by the library, where one is found.
+library() {
+    local path='' told
+    find_library
+    [ -z "$emulated" ] || path=$build/tests/cuda_emulation/libcublasLt-emulated.so
+    told=$(echo '{"device": true}' | ENSO_TEST_CUBLASLT=$path timeout "$(left 60)" "$build/tests/engine/model/run_cli" \
+        --module "$module" "$source_dir/models/intents")
+    echo "$told"
+    [[ $told == *cuBLASLt* ]] || { echo "SKIP: no cuBLASLt of version 12 or 13 is found"; return 77; }
+    ENSO_TEST_CUBLASLT=$path ENSO_TEST_BATCH_INVARIANT=1 run_kernels "$module" 'check_fused|check_network'
+}
+
 models() {
     local bad=0
-    # Empty: check_cuda.py takes the emulated one.
-    ENSO_TEST_MODULE=$([ -n "$emulated" ] || echo "$module") \
-        python3 "$source_dir/tests/end_to_end/check_cuda.py" || bad=1
-    python3 "$source_dir/tests/gpu/parity.py" --module "$module" ${emulated:+--quick} --json "$out/parity.json" || bad=1
+    find_library
+    # Empty: these take the emulated one.
+    export ENSO_TEST_MODULE=
+    [ -n "$emulated" ] || ENSO_TEST_MODULE=$module
+    python tests/end_to_end/check_cuda.py || bad=1
+    python tests/gpu/parity.py --module "$module" ${emulated:+--quick} --json "$out/parity.json" || bad=1
+    python tests/cuda_emulation/check_golden.py || bad=1
     return "$bad"
 }
 
+# bench SCRIPT [ARGUMENT...]
+bench() {
+    find_library
+    python "bench/gpu/$1" --out "$out" ${emulated:+--rehearse} "${@:2}"
+}
+
 sanitizer() {
-    local kind bad=0
+    local kind name bad=0 ran=0
     command -v compute-sanitizer >/dev/null || { echo "SKIP: compute-sanitizer is not here"; return 77; }
-    for kind in memcheck racecheck synccheck; do
-        echo "== $kind"
-        # One test program in one process; its slow cases are left out by the time limit of the stage.
-        CK_FORK=no CK_DEFAULT_TIMEOUT=0 ENSO_TEST_KEEP_DEVICE=1 ENSO_TEST_BACKEND=$module timeout 150 \
-            compute-sanitizer --tool "$kind" --error-exitcode 99 "$build/tests/kernels/check_fused" >"$out/sanitizer-$kind.log" 2>&1
-        case $? in
-        0) echo "nothing found" ;;
-        124) echo "not through in 150 s" ;;
-        *) bad=1; tail -n 30 "$out/sanitizer-$kind.log" ;;
-        esac
+    for kind in memcheck racecheck; do
+        for name in check_fused check_half_products check_half_ragged check_gather check_top_k; do
+            [ "$(left)" -gt 20 ] || { echo "$kind $name: not begun, the stage has no time left"; continue; }
+            # All tests of a program in one process; slow ones are cut off by the time.
+            CK_FORK=no CK_DEFAULT_TIMEOUT=0 ENSO_TEST_KEEP_DEVICE=1 ENSO_TEST_BACKEND=$module timeout "$(left 60)" \
+                compute-sanitizer --tool "$kind" --error-exitcode 99 "$build/tests/kernels/$name" \
+                >"$out/sanitizer-$kind-$name.log" 2>&1
+            case $? in
+            0) echo "$kind $name: nothing found"; ran=$((ran + 1)) ;;
+            124) echo "$kind $name: not through in time, $(grep -c '^========= .*\(Invalid\|Race\|hazard\)' "$out/sanitizer-$kind-$name.log") findings until then" ;;
+            *) bad=1; echo "$kind $name: FAILED"; tail -n 30 "$out/sanitizer-$kind-$name.log" ;;
+            esac
+        done
     done
+    echo "$ran of 10 runs went through"
     return "$bad"
 }
 
@@ -143,21 +204,26 @@ run_stage() {
     kernels) run_kernels "$module" ;;
     jit) CUDA_FORCE_PTX_JIT=1 with_own_cache run_kernels "$module" ;;
     plain) plain ;;
-    library) ENSO_TEST_CUBLASLT='' ENSO_TEST_BATCH_INVARIANT=1 run_kernels "$module" 'check_fused|check_network' ;;
+    library) library ;;
     models) models ;;
+    ceilings) bench ceilings.py ;;
+    steps) bench steps.py --build "$build" --module "$module" ;;
+    serve) bench serve.py --build "$build" --module "$module" ;;
+    peers) bench peers.py --build "$build" --module "$module" ${emulated:+--rounds 1} ;;
     sanitizer) sanitizer ;;
     *) echo "check_gpu.sh: there is no stage '$1'; --help names them"; return 2 ;;
     esac
 }
 
 for stage in "${stages[@]}"; do
-    began=$(date +%s)
+    began=$SECONDS
+    deadline=$((SECONDS + ${ENSO_GPU_STAGE_SECONDS:-510}))
     echo "=== $stage"
     run_stage "$stage" >"$out/$stage.log" 2>&1
     rc=$?
     case $rc in 0) word=passed ;; 77) word=skipped ;; *) word=FAILED status=1 ;; esac
     tail -n 25 "$out/$stage.log"
-    printf '%-10s %-8s %4d s  %s\n' "$stage" $word $(($(date +%s) - began)) "$(tail -n 1 "$out/$stage.log")" |
+    printf '%-10s %-8s %4d s  %s\n' "$stage" $word $((SECONDS - began)) "$(tail -n 1 "$out/$stage.log")" |
         tee -a "$out/summary"
     [ "$stage" != card ] || [ $rc -eq 0 ] || exit 1
 done

@@ -1,5 +1,6 @@
 # Tests of whole models on the CPU backend: the numbers of engine/model and of all below it.
-MODEL_RIG = tests/engine/model/model_rig.c tests/engine/model/model_rig.h
+MODEL_RIG = tests/engine/model/model_rig.c tests/engine/model/model_rig.h \
+	tests/engine/model/step_times.c tests/engine/model/step_times.h
 
 GOLDEN_RIG = tests/engine/model/golden_rig.c tests/engine/model/golden_rig.h $(MODEL_RIG)
 

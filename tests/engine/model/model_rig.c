@@ -8,10 +8,12 @@
 
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "engine/host.h"
+#include "tests/engine/model/step_times.h"
 
 #define MAX_FILE ((size_t)1 << 30)
 
@@ -46,7 +48,8 @@ int model_rig_open(struct model_rig *rig, const char *folder, const char *isa, u
 int model_rig_open_on(struct model_rig *rig, const char *folder, const char *module,
                       const char *device, enum enso_model_dtype dtype, struct enso_error *err)
 {
-    const struct enso_device_options how = {.name = device};
+    const struct enso_device_options how = {.name = device,
+                                            .cublaslt = getenv("ENSO_TEST_CUBLASLT")};
     const struct enso_backend *backend = NULL;
     enso_backend_entry_fn entry = NULL;
     void *library = dlopen(module, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
@@ -59,7 +62,7 @@ int model_rig_open_on(struct model_rig *rig, const char *folder, const char *mod
         backend = entry(enso_host());
     if (backend == NULL)
         return enso_error_set(err, ENSO_UNSUPPORTED, "'%s' is no module of this build", module);
-    return open_rig(rig, folder, backend, &how, dtype, err);
+    return open_rig(rig, folder, step_times_wrap(backend), &how, dtype, err);
 }
 
 void model_rig_close(struct model_rig *rig)

@@ -31,7 +31,9 @@ struct model_rig {
  * is nothing to close. */
 int model_rig_open(struct model_rig *rig, const char *folder, const char *isa, unsigned n_threads,
                    struct enso_error *err);
-/* The same on a device ("cuda:0") of a module, ensod-cuda.so, computing in that type. */
+/* The same on a device ("cuda:0") of a module, ensod-cuda.so, computing in that type. With
+ * ENSO_TEST_CUBLASLT, NVIDIA's library of matrix products is that one (a path, "none"), else it is
+ * looked for. Its batches can be measured step by step (step_times.h). */
 int model_rig_open_on(struct model_rig *rig, const char *folder, const char *module,
                       const char *device, enum enso_model_dtype dtype, struct enso_error *err);
 void model_rig_close(struct model_rig *rig);

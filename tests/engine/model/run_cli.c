@@ -8,21 +8,29 @@
  *     [[{"shape": [1, 5], "values": [0.25, ...]}], ...]
  *
  * or {"error": "..."}. Floats are written so that they read back as the same bits. A line
- * {"repeat": N, "items": [...]} runs its batch N times and is answered by how long each took:
+ * {"repeat": N, "items": [...]} runs its batch N times and is answered by how long each took, and
+ * how long each kept a GPU by the GPU's own clock (0: it has none); the lane is told when a batch
+ * should be through, as the daemon tells it, from the batch before. {"steps": N, "items": [...]}
+ * measures each step of the batch on a GPU, run N times (step_times.h), and {"device": true} asks
+ * what it is:
  *
- *     {"seconds": [0.0012, ...]}
+ *     {"seconds": [0.0012, ...], "device_seconds": [0.0011, ...]}
+ *     {"steps": [{"op": "MatMul", "node": "", "dims": "[1,2] -> [1,3]", "seconds": 2e-6}, ...]}
+ *     {"device": "NVIDIA H200, cuBLASLt 13.1.0"}
  */
 #include "ensod_build.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/number.h"
 #include "tests/engine/model/model_rig.h"
+#include "tests/engine/model/step_times.h"
 
 #define MAX_BATCH 4096
 
@@ -77,18 +85,27 @@ static int make_samples(const struct model_rig *rig, const char *folder, const j
     return st;
 }
 
-/* One batch; how long the run took, and its outputs where b is given. */
+/* What a batch took: of the caller's time, of the device's (0: it does not tell). */
+struct took {
+    uint64_t ns, compute_ns;
+};
+
+/* One batch, which the last one like it (zeros: none) predicts; its outputs where b is given. */
 static int run_batch(struct model_rig *rig, const char *folder, const json_t *items,
-                     struct enso_buffer *b, double *ret_seconds, struct enso_error *err)
+                     struct enso_buffer *b, struct took *took, struct enso_error *err)
 {
     static struct enso_sample *samples[MAX_BATCH];
     size_t n;
     int st = make_samples(rig, folder, items, samples, &n, err);
-    uint64_t begin = enso_clock_now_ns();
+    uint64_t begin_ns = enso_clock_now_ns();
+    const struct enso_pace pace = {took->compute_ns,
+                                   took->compute_ns != 0 ? begin_ns + took->compute_ns : 0};
 
     if (st == ENSO_OK)
-        st = enso_model_run(rig->model, rig->lane, samples, n, err);
-    *ret_seconds = (double)(enso_clock_now_ns() - begin) * 1e-9;
+        st = enso_model_begin(rig->model, rig->lane, 0, samples, n, &pace, err);
+    if (st == ENSO_OK)
+        st = enso_model_finish(rig->model, rig->lane, 0, samples, n, &took->compute_ns, err);
+    took->ns = enso_clock_now_ns() - begin_ns;
     if (st == ENSO_OK && b != NULL)
         write_samples(b, samples, n);
     for (size_t i = 0; i < n; i++)
@@ -100,17 +117,65 @@ static int run_repeated(struct model_rig *rig, const char *folder, const json_t 
                         struct enso_buffer *b, struct enso_error *err)
 {
     json_int_t n = json_integer_value(json_object_get(line, "repeat"));
+    struct enso_buffer device = ENSO_BUFFER_INIT;
+    struct took took = {0, 0};
     int st = ENSO_OK;
 
     enso_buffer_puts(b, "{\"seconds\":[");
     for (json_int_t i = 0; st == ENSO_OK && i < n; i++) {
-        double seconds = 0;
+        st = run_batch(rig, folder, json_object_get(line, "items"), NULL, &took, err);
+        enso_buffer_printf(b, "%s%.9f", i != 0 ? "," : "", (double)took.ns * 1e-9);
+        enso_buffer_printf(&device, "%s%.9f", i != 0 ? "," : "", (double)took.compute_ns * 1e-9);
+    }
+    enso_buffer_printf(b, "],\"device_seconds\":[%.*s]}\n", (int)device.size,
+                       device.size != 0 ? (const char *)device.data : "");
+    b->failed |= device.failed;
+    enso_buffer_done(&device);
+    return st;
+}
 
-        st = run_batch(rig, folder, json_object_get(line, "items"), NULL, &seconds, err);
-        enso_buffer_printf(b, "%s%.9f", i != 0 ? "," : "", seconds);
+static int run_stepwise(struct model_rig *rig, const char *folder, const json_t *line,
+                        struct enso_buffer *b, struct enso_error *err)
+{
+    const struct step_time *times;
+    struct took took = {0, 0};
+
+    if (rig->backend->host_memory)
+        return enso_error_set(err, ENSO_UNSUPPORTED, "steps are measured on a GPU: --module FILE");
+    step_times_want((unsigned)json_integer_value(json_object_get(line, "steps")));
+    int st = run_batch(rig, folder, json_object_get(line, "items"), NULL, &took, err);
+    step_times_want(0);
+    size_t n = step_times_get(&times);
+
+    enso_buffer_puts(b, "{\"steps\":[");
+    for (size_t i = 0; i < n; i++) {
+        enso_buffer_printf(b, "%s{\"op\":\"%s\",\"node\":", i != 0 ? "," : "", times[i].op);
+        enso_buffer_put_json_string(b, times[i].node, strlen(times[i].node));
+        enso_buffer_printf(b, ",\"dims\":\"%s\",\"seconds\":%.9f}", times[i].dims,
+                           times[i].seconds);
     }
     enso_buffer_puts(b, "]}\n");
     return st;
+}
+
+static int tell_device(const struct model_rig *rig, struct enso_buffer *b)
+{
+    struct enso_device_info info;
+
+    rig->backend->device_info(rig->device, &info);
+    enso_buffer_puts(b, "{\"device\":");
+    enso_buffer_put_json_string(b, info.description, strlen(info.description));
+    enso_buffer_puts(b, "}\n");
+    return ENSO_OK;
+}
+
+static int run_asked(struct model_rig *rig, const char *folder, const json_t *line,
+                     struct enso_buffer *b, struct enso_error *err)
+{
+    if (json_object_get(line, "device") != NULL)
+        return tell_device(rig, b);
+    return json_object_get(line, "steps") != NULL ? run_stepwise(rig, folder, line, b, err)
+                                                  : run_repeated(rig, folder, line, b, err);
 }
 
 static int run_line(struct model_rig *rig, const char *folder, const char *line, size_t size,
@@ -118,12 +183,12 @@ static int run_line(struct model_rig *rig, const char *folder, const char *line,
 {
     const struct enso_json_limits limits = {8, 10000000};
     json_t *told = NULL;
-    double seconds;
+    struct took took = {0, 0};
     int st = enso_json_parse(line, size, &limits, &told, err);
 
     if (st == ENSO_OK)
-        st = json_is_object(told) ? run_repeated(rig, folder, told, b, err)
-                                  : run_batch(rig, folder, told, b, &seconds, err);
+        st = json_is_object(told) ? run_asked(rig, folder, told, b, err)
+                                  : run_batch(rig, folder, told, b, &took, err);
     json_decref(told);
     return st;
 }
@@ -200,6 +265,7 @@ int main(int argc, char **argv)
               stderr);
         return EXIT_FAILURE;
     }
+    (void)prctl(PR_SET_TIMERSLACK, 1000UL); /* as the daemon's lanes: 50 us by default */
     status = module != NULL ? model_rig_open_on(&rig, argv[i], module, device, dtype, &err)
                             : model_rig_open(&rig, argv[i], isa, n_threads, &err);
     if (status != ENSO_OK) {
