@@ -5,6 +5,7 @@
  * race. Results are looked at elsewhere (tests/kernels with ENSO_TEST_BACKEND); here they only must
  * be numbers. A race ends the program, so it runs itself again for each of a few orders of threads.
  */
+#include "kernels/cuda/launch_elements.h"
 #include "kernels/cuda/launch_gemm.h"
 #include "kernels/cuda/launch_network.h"
 
