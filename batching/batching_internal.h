@@ -63,6 +63,7 @@ struct enso_queue {
 struct enso_refusal {
     enum enso_status status; /* ENSO_OK = admitted */
     const char *what;        /* "items" or "tokens" of a full queue; else NULL */
+    const char *why;         /* the scheduler was stopped: its why; else NULL */
     uint64_t queued, wanted, limit;
     uint64_t needed_ns, alone_ns; /* deadline: predicted, and without the wait */
     uint64_t left_ns;             /* until it */
@@ -84,6 +85,7 @@ struct enso_scheduler {
     pthread_cond_t ended;  /* remove_queue waits for the queue's running batches */
     unsigned n_waiting;    /* lanes waiting on work */
     bool stopping;
+    struct enso_error why; /* stopping: as the first stop had it, then constant */
 
     struct enso_list queues;
     unsigned n_queues;

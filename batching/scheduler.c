@@ -299,6 +299,8 @@ static int explain(const struct enso_refusal *r, const struct enso_queue *q, str
     case ENSO_NO_MEMORY:
         return enso_error_no_memory(err, "a place in the queue");
     case ENSO_UNAVAILABLE:
+        if (r->why != NULL)
+            return enso_error_set(err, ENSO_UNAVAILABLE, "%s", r->why);
         return enso_error_set(err, ENSO_UNAVAILABLE, "model '%s' is being unloaded; retry",
                               q->name);
     case ENSO_DEADLINE:
@@ -360,7 +362,9 @@ int enso__scheduler_offer(struct enso_scheduler *s, struct enso_queue *q, struct
     ended_init(&ended);
     reset_outcome(s, q, job, now_ns);
     lock(s);
-    if (!s->stopping && !q->closed) {
+    if (s->stopping) {
+        refusal->why = s->why.message;
+    } else if (!q->closed) {
         expire_queue(q, now_ns, &ended); /* what has expired takes nobody's place */
         enso__queue_admit(q, job, now_ns, refusal);
     }
@@ -658,14 +662,17 @@ bool enso_scheduler_run_singly(struct enso_scheduler *s, struct enso_batch *b, s
     return wanted;
 }
 
-/* Begin and wait. */
-static int run_samples(const struct enso_batch *b, struct enso_lane *lane,
-                       struct enso_sample *const *samples, size_t n, struct enso_error *err)
+/* Begin and wait for sample i alone. */
+static int run_alone(struct enso_scheduler *s, const struct enso_batch *b, size_t i,
+                     struct enso_lane *lane, uint64_t now_ns, struct enso_error *err)
 {
     const struct enso_runner *r = &b->runner;
-    int status = r->begin(r->model, lane, b->slot, samples, n, NULL, err);
+    struct enso_sample *const *sample = &b->samples[i];
+    uint64_t predicted_ns = slot_of(s, b)->predicted_ns; /* this lane's own */
+    const struct enso_pace pace = {predicted_ns, now_ns + predicted_ns};
+    int status = r->begin(r->model, lane, b->slot, sample, 1, &pace, err);
 
-    return status == ENSO_OK ? r->finish(r->model, lane, b->slot, samples, n, NULL, err) : status;
+    return status == ENSO_OK ? r->finish(r->model, lane, b->slot, sample, 1, NULL, err) : status;
 }
 
 /* Each sample alone, once. */
@@ -676,12 +683,13 @@ static void run_singly(struct enso_scheduler *s, struct enso_batch *b, struct en
 
     for (i = 0; i < b->n; i++) {
         struct enso_error err = {0};
+        uint64_t now_ns = clock();
         int status;
 
-        if (!enso_scheduler_run_singly(s, b, i, clock()))
+        if (!enso_scheduler_run_singly(s, b, i, now_ns))
             continue;
         b->n_runs++;
-        status = run_samples(b, lane, &b->samples[i], 1, &err);
+        status = run_alone(s, b, i, lane, now_ns, &err);
         if (status != ENSO_OK)
             enso_scheduler_fail_sample(s, b, i, (enum enso_status)status, &err);
     }
@@ -774,6 +782,8 @@ void enso_scheduler_stop(struct enso_scheduler *s, const char *why, uint64_t now
     (void)enso_error_set(&err, ENSO_UNAVAILABLE, "%s",
                          why != NULL ? why : "ensod is shutting down");
     lock(s);
+    if (!s->stopping)
+        s->why = err;
     s->stopping = true;
     for (node = s->queues.next; node != &s->queues; node = node->next)
         fail_queued(queue_at(node), &err, now_ns, &ended);

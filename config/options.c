@@ -334,7 +334,7 @@ const struct enso_option enso_options[] = {
      .argument = "auto|cpu|cuda:N[,cuda:M...]",
      .help =
          "What computes: cpu, cuda:N for the N-th GPU (from 0; cuda is cuda:0), or auto: the "
-         "first GPU if there is one, else the processor. Of several GPUs, cuda:0,cuda:1, each "
+         "first GPU that can be used, else the processor. Of several GPUs, cuda:0,cuda:1, each "
          "must be there; a model goes to the one that holds the fewest bytes of weights, unless "
          "its section says device."},
     {.section = "device",
@@ -409,8 +409,8 @@ const struct enso_option enso_options[] = {
      .help = "Most memory of each GPU that weights and batches may take together: a size, or a "
              "share of what is free at the start. A model is refused that does not fit, or that "
              "leaves too little for one batch in each lane: of max_batch_tokens or max_batch_items "
-             "where these are set, else of one input. A larger batch that does not fit is computed "
-             "item by item."},
+             "where these are set, else of one input. What those batches need is kept for them. A "
+             "larger batch that does not fit is computed item by item."},
     {.section = "device",
      .name = "on_device_lost",
      .type = ENSO_OPTION_ENUM,
@@ -483,7 +483,10 @@ const struct enso_option enso_options[] = {
      .max = HOURS(1),
      .reloadable = true,
      .environment = "ENSOD_DRAIN_TIMEOUT",
-     .help = "How long to wait for requests in progress; what is left is answered with 503."},
+     .help =
+         "How long to wait for requests in progress; what is left is answered with 503. A batch "
+         "that still runs 3 seconds later is given up and the process ends; a second signal ends "
+         "it at once."},
 
     {.section = "model",
      .name = "path",

@@ -183,6 +183,26 @@ static int open_gpus(const struct enso_config *config, struct enso_devices *devi
     return st;
 }
 
+/* The first that can be used; a card that is too old, full or somebody else's is passed over. Else
+ * why the first one cannot. */
+static int open_any_gpu(const struct enso_config *config, struct enso_devices *devices,
+                        struct enso_error *why)
+{
+    struct enso_error err = {0};
+    int st = open_gpu(config, 0, devices, why);
+
+    for (int gpu = 1; st != ENSO_OK && st != ENSO_NOT_FOUND && gpu < ENSO_CONFIG_MAX_GPUS; gpu++) {
+        st = open_gpu(config, gpu, devices, &err);
+        enso_error_clear(&err);
+        if (st != ENSO_OK)
+            continue;
+        enso_log(ENSO_LOG_WARNING, "GPU passed over", "device=cuda:0 instead=cuda:%d reason=%s",
+                 gpu, why->message);
+        enso_error_clear(why);
+    }
+    return st == ENSO_OK ? ENSO_OK : why->status;
+}
+
 int enso_devices_open(const struct enso_config *config, struct enso_devices *ret,
                       struct enso_error *err)
 {
@@ -192,8 +212,9 @@ int enso_devices_open(const struct enso_config *config, struct enso_devices *ret
 
     ret->gpu_wanted = strcmp(config->device, "cpu") != 0;
     ret->move_lost = enso_lost_policy(config) == ENSO_CONFIG_LOST_CPU;
-    if (strcmp(config->device, "auto") == 0) {
-        int gpu = open_gpu(config, 0, ret, &ret->fallback);
+    ret->automatic = strcmp(config->device, "auto") == 0;
+    if (ret->automatic) {
+        int gpu = open_any_gpu(config, ret, &ret->fallback);
 
         /* That there is no GPU is no news; that there is one which cannot be used is. */
         if (gpu != ENSO_OK)
@@ -215,20 +236,45 @@ static void append(struct enso_error *err, const char *text)
         (void)snprintf(err->message + n, sizeof err->message - n, "%s", text);
 }
 
+static int start_place(struct enso_place *place, struct enso_error *err)
+{
+    unsigned n = ENSO_MAX(place->n_lanes, 1u);
+    int st = enso_lanes_start(place->backend, place->device, n, &place->lanes, err);
+
+    if (st != ENSO_OK && n > 1) {
+        enso_error_prefix(err, "%u lanes of %s: ", n, place->name);
+        append(err, st == ENSO_NO_MEMORY ? "; or use fewer lanes" : "");
+    }
+    if (st == ENSO_OK)
+        place->scheduler = enso_lanes_scheduler(place->lanes);
+    return st;
+}
+
+/* The GPU that "auto" found cannot serve after all. */
+static void drop_gpu(struct enso_devices *devices, size_t i, struct enso_error *why)
+{
+    struct enso_place *place = &devices->places[i];
+
+    enso_log(ENSO_LOG_WARNING, "no GPU", "device=cpu reason=%s", why->message);
+    devices->fallback = *why;
+    enso_error_clear(why);
+    place->backend->device_close(place->device);
+    devices->n--;
+    memmove(place, place + 1, (devices->n - i) * sizeof *place);
+    devices->places[devices->n] = (struct enso_place){0};
+}
+
 int enso_devices_start(struct enso_devices *devices, struct enso_error *err)
 {
-    for (size_t i = 0; i < devices->n; i++) {
-        struct enso_place *place = &devices->places[i];
-        unsigned n = ENSO_MAX(place->n_lanes, 1u);
-        int st = enso_lanes_start(place->backend, place->device, n, &place->lanes, err);
+    for (size_t i = 0; i < devices->n;) {
+        int st = start_place(&devices->places[i], err);
 
-        if (st != ENSO_OK && n > 1) {
-            enso_error_prefix(err, "%u lanes of %s: ", n, place->name);
-            append(err, st == ENSO_NO_MEMORY ? "; or use fewer lanes" : "");
-        }
-        if (st != ENSO_OK)
+        if (st == ENSO_OK)
+            i++;
+        else if (devices->automatic && i + 1 < devices->n) /* the last is the processor */
+            drop_gpu(devices, i, err);
+        else
             return st;
-        place->scheduler = enso_lanes_scheduler(place->lanes);
     }
     return ENSO_OK;
 }

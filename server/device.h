@@ -37,17 +37,20 @@ struct enso_devices {
     struct enso_place places[ENSO_MAX_PLACES]; /* GPUs as they were named; last the processor */
     size_t n;
     bool gpu_wanted;            /* by name or by "auto", whether or not there is one */
+    bool automatic;             /* by "auto": the processor serves where no GPU can be used */
     struct enso_error fallback; /* "auto" and a GPU that cannot be used: why; else empty */
     bool move_lost; /* models of a lost device go to the processor (on_device_lost = cpu) */
 };
 
-/* "auto": the first GPU if one can be had, else the processor: the log tells why, and where there
+/* "auto": the first GPU that can be used, else the processor: the log tells why, and where there
  * is a GPU or a driver that cannot be used, so does ret->fallback. "cuda[:N]": that GPU, or each of
  * several, or an error with the sentence. *ret must be zeroed. */
 int enso_devices_open(const struct enso_config *config, struct enso_devices *ret,
                       struct enso_error *err) ENSO_MUST_CHECK;
 /* A place's lanes: on a GPU as many as the configuration says, one on the processor, whose threads
- * take all of it (two teams on the same cores would slow each other down). */
+ * take all of it (two teams on the same cores would slow each other down). A GPU that "auto" found
+ * and that has no room for them is closed again: the processor serves, and devices->fallback tells
+ * why. Before anybody knows the places. */
 int enso_devices_start(struct enso_devices *devices, struct enso_error *err) ENSO_MUST_CHECK;
 /* Ends every job that is queued and asks all lanes to end, without waiting for them: false while
  * one works, which is to be asked again. Who gives up says so in the log and closes nothing, since

@@ -293,8 +293,8 @@ static int load_several(struct enso_app *app, const struct enso_entry *e,
     return ENSO_OK;
 }
 
-int enso_served_load(struct enso_app *app, const struct enso_entry *e, const char *device,
-                     const atomic_bool *stopping, struct enso_served **ret, struct enso_error *err)
+static int load(struct enso_app *app, const struct enso_entry *e, const char *device,
+                const atomic_bool *stopping, struct enso_served **ret, struct enso_error *err)
 {
     char names[ENSO_CONFIG_MAX_GPUS][ENSO_PLACE_NAME_SIZE];
     size_t n = enso_devices_list(device, names);
@@ -302,4 +302,32 @@ int enso_served_load(struct enso_app *app, const struct enso_entry *e, const cha
     return n == 0   ? load_anywhere(app, e, stopping, ret, err)
            : n == 1 ? load_one(app, e, names[0], ret, err)
                     : load_several(app, e, names, n, ret, err);
+}
+
+static size_t n_lost(const struct enso_devices *devices)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < devices->n; i++)
+        n += enso_place_is_lost(&devices->places[i], NULL);
+    return n;
+}
+
+/* A model whose device is lost while it is loaded is moved as those that serve are: nobody else
+ * would, since it is not there yet. Each try loses a device or is the last. */
+int enso_served_load(struct enso_app *app, const struct enso_entry *e, const char *device,
+                     const atomic_bool *stopping, struct enso_served **ret, struct enso_error *err)
+{
+    size_t lost, before = n_lost(app->devices);
+    int st = load(app, e, device, stopping, ret, err);
+
+    while (st != ENSO_OK && app->devices->move_lost && !atomic_load(stopping) &&
+           (lost = n_lost(app->devices)) > before) {
+        before = lost;
+        enso_log(ENSO_LOG_WARNING, "model loads again", "model=%s reason=%s", e->id,
+                 err != NULL ? err->message : "its device is lost");
+        enso_error_clear(err);
+        st = load(app, e, device, stopping, ret, err);
+    }
+    return st;
 }

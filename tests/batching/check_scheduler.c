@@ -165,6 +165,22 @@ START_TEST(test_scheduler_try_remove)
 }
 END_TEST
 
+/* Who comes after the stop hears why, as the first stop had it. */
+START_TEST(test_scheduler_stopped_tells_why)
+{
+    struct fake_job a, b;
+
+    start(&(struct enso_queue_limits){0}, MS, 0);
+    send(sched, queue, &a, 1, 4, 'a');
+    enso_scheduler_stop(sched, "the card has gone", fake_now);
+    ck_assert_int_eq(a.status, ENSO_UNAVAILABLE);
+    enso_scheduler_stop(sched, NULL, fake_now);
+    fake_job(&b, 1, 4, 'b');
+    (void)expect_refused(sched, queue, &b, ENSO_UNAVAILABLE, "the card has gone");
+    finish();
+}
+END_TEST
+
 /* ---- deadlines ---- */
 
 START_TEST(test_scheduler_expired_work_is_dropped_before_compute)
@@ -409,7 +425,7 @@ START_TEST(test_scheduler_remove_and_stop_fail_what_is_queued)
     enso_batch_run(sched, batch, NULL, fake_clock);
     ck_assert_int_eq(a.status, ENSO_UNAVAILABLE);
     fake_job(&b, 1, 4, 'b');
-    (void)expect_refused(sched, queue, &b, ENSO_UNAVAILABLE, "fake");
+    (void)expect_refused(sched, queue, &b, ENSO_UNAVAILABLE, "shutting down");
     ck_assert(!step(sched));
     finish();
 }
@@ -1116,6 +1132,7 @@ int main(void)
     tcase_add_test(core, test_scheduler_queue_delay);
     tcase_add_test(core, test_scheduler_delay_is_the_queues_own);
     tcase_add_test(core, test_scheduler_try_remove);
+    tcase_add_test(core, test_scheduler_stopped_tells_why);
     tcase_add_test(core, test_scheduler_expired_work_is_dropped_before_compute);
     tcase_add_test(core, test_scheduler_expire_while_lanes_are_busy);
     tcase_add_test(core, test_scheduler_expired_frees_the_queue);

@@ -474,6 +474,18 @@ class WithoutOne(unittest.TestCase):
         finally:
             self.assertEqual(d.stop(), 0)
 
+    @unittest.skipIf(MODULE != EMULATED, "the machine has the cards that it has")
+    def test_auto_passes_over_a_card_that_is_too_old(self):
+        d = Daemon("--device", "auto", models=(MODELS,),
+                   env={"ENSOD_CUDA_MODULE": MODULE, "ENSO_CUDA_EMULATED": "V100,A100", "ENSO_CUDA_EMULATED_DEVICES": "2"})
+        try:
+            self.assertEqual({m["device"] for m in OnTheGpu.models(d)}, {"cuda-emulated:1"})
+            told = [line for line in d.log if "GPU passed over" in line]
+            self.assertEqual(len(told), 1, d.log)
+            self.assertIn("too old", told[0])
+        finally:
+            self.assertEqual(d.stop(), 0)
+
     def test_check_names_the_device(self):
         env = dict(os.environ, ENSOD_CUDA_MODULE=MODULE)
         done = subprocess.run([ENSOD, "--device", "cuda:0", "--check", os.path.join(MODELS, "intents")],

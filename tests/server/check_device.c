@@ -475,6 +475,20 @@ START_TEST(test_device_lanes_do_not_fit)
 }
 END_TEST
 
+/* One that nobody asked for by name: the processor serves, and the reason is kept. */
+START_TEST(test_device_lanes_of_auto)
+{
+    devices.automatic = true;
+    fail_lane = 1;
+    ENSO_TEST_OK((enum enso_status)enso_devices_start(&devices, &err), &err);
+    ck_assert_uint_eq(devices.n, 1);
+    ck_assert_str_eq(devices.places[0].name, "cpu");
+    ck_assert_ptr_nonnull(devices.places[0].scheduler);
+    ENSO_TEST_CONTAINS(devices.fallback.message, "no lane is left");
+    stop_all();
+}
+END_TEST
+
 /* No module: by name it is an error, auto goes on and remembers why. */
 START_TEST(test_device_open)
 {
@@ -662,6 +676,7 @@ static Suite *suite(void)
     tcase_add_test(errors, test_device_other_failures_stay);
     tcase_add_test(errors, test_device_open);
     tcase_add_test(errors, test_device_lanes_do_not_fit);
+    tcase_add_test(errors, test_device_lanes_of_auto);
     tcase_add_test(errors, test_device_more_lanes_than_fit);
     tcase_add_test(errors, test_device_not_there);
     tcase_add_test(errors, test_device_strange_modules);

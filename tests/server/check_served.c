@@ -32,7 +32,7 @@
 static struct card {
     enum enso_status refusal; /* of every convolution */
     bool has_f16;
-    atomic_bool lost;
+    atomic_bool lost, dies; /* dies: is lost in its next batch */
     size_t free_bytes, promised_bytes;
     uint64_t weight_bytes; /* it says that it holds */
     atomic_uint late_us;   /* what a run takes longer */
@@ -101,6 +101,11 @@ static int begin(struct enso_lane *lane, unsigned slot, const struct enso_run *b
                  struct enso_error *error)
 {
     (void)usleep(atomic_load(&card_of_lane(lane)->late_us));
+    if (atomic_exchange(&card_of_lane(lane)->dies, false)) {
+        atomic_store(&card_of_lane(lane)->lost, true);
+        return enso_error_set(error, ENSO_UNAVAILABLE, "card %d died",
+                              (int)(card_of_lane(lane) - cards));
+    }
     if (batch->up.size_bytes > 0)
         memcpy(batch->up.device, batch->up.host, batch->up.size_bytes);
     if (enso_backend_cpu()->begin(lane, slot, batch, error) != ENSO_OK)
@@ -452,6 +457,29 @@ START_TEST(test_served_all_are_lost)
 }
 END_TEST
 
+/* Cards that die in the first run of the model: it is loaded again, as those that serve are moved.
+ */
+START_TEST(test_served_is_lost_while_it_loads)
+{
+    struct enso_served *s;
+
+    devices.move_lost = _i != 0;
+    cards[0].dies = true;
+    s = serve("device = cuda:0");
+    if (_i == 0) {
+        ck_assert_ptr_null(s);
+        ENSO_TEST_CONTAINS(err.message, "card 0 died");
+        return;
+    }
+    expect_places(s, "cpu");
+    enso_served_unref(s);
+    cards[1].dies = true;
+    s = serve("device = cuda:1,cuda:2");
+    expect_places(s, "cuda:2");
+    enso_served_unref(s);
+}
+END_TEST
+
 /* Of unlike cards the faster one computes, until it is busy; the slow one is of use then. */
 START_TEST(test_served_unlike)
 {
@@ -590,6 +618,7 @@ static Suite *suite(void)
     tcase_add_test(errors, test_served_type_of_none);
     tcase_add_loop_test(errors, test_served_one_is_full, 0, N_GPUS);
     tcase_add_loop_test(errors, test_served_all_are_lost, 0, 2);
+    tcase_add_loop_test(errors, test_served_is_lost_while_it_loads, 0, 2);
     tcase_add_test(errors, test_served_where_there_is_none);
     tcase_add_test(errors, test_served_other_failures);
     suite_add_tcase(s, core);
