@@ -14,7 +14,8 @@
 
 struct enso_job;
 struct enso_lane;
-struct enso_pace; /* engine/backend.h */
+struct enso_pace;  /* engine/backend.h */
+struct enso_spent; /* engine/backend.h */
 
 struct enso_runner {
     void *model; /* handed to both */
@@ -26,18 +27,17 @@ struct enso_runner {
                  struct enso_sample *const *samples, size_t n, const struct enso_pace *pace,
                  struct enso_error *err);
     /* Waits for that batch and sets its samples' outputs; batches of a lane are finished in the
-     * order of their begins. *ret_compute_ns is what the batch took of the device alone; 0: the
-     * caller's clock is right. A failed call leaves the samples as good as not run; the slot is
-     * free whatever happened. */
+     * order of their begins. ret_spent may be NULL. A failed call leaves the samples as good as not
+     * run; the slot is free whatever happened. */
     int (*finish)(void *model, struct enso_lane *lane, unsigned slot,
-                  struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
+                  struct enso_sample *const *samples, size_t n, struct enso_spent *ret_spent,
                   struct enso_error *err);
 };
 
 /* One run of a batch, or one batch whose samples had to be run singly (n_runs > 1). */
 struct enso_batch_report {
     size_t n_samples;
-    uint64_t n_items, n_tokens;
+    uint64_t n_items, n_tokens, n_padding_tokens;
     uint64_t compute_ns, predicted_ns;
     unsigned n_runs;
     enum enso_status status; /* of the whole batch; OK when only single samples failed */

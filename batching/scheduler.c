@@ -491,7 +491,7 @@ static struct enso_batch *take(struct enso_scheduler *s, unsigned lane, uint64_t
     b->queue = q;
     b->lane = lane;
     b->slot = free_slot;
-    b->compute_ns = 0;
+    b->compute_ns = b->n_padding_tokens = 0;
     b->n = 0;
     b->n_items = b->n_tokens = b->units = 0;
     b->started_ns = now_ns;
@@ -577,6 +577,7 @@ static void report(const struct enso_batch *b, uint64_t now_ns, enum enso_status
     struct enso_batch_report r = {.n_samples = b->n,
                                   .n_items = b->n_items,
                                   .n_tokens = b->n_tokens,
+                                  .n_padding_tokens = b->n_padding_tokens,
                                   .compute_ns = compute_ns(b, now_ns),
                                   .predicted_ns = b->predicted_ns,
                                   .n_runs = ENSO_MAX(b->n_runs, 1u),
@@ -706,7 +707,12 @@ int enso_batch_begin(struct enso_batch *b, struct enso_lane *lane, uint64_t expe
 
 int enso_batch_wait(struct enso_batch *b, struct enso_lane *lane, struct enso_error *err)
 {
-    return b->runner.finish(b->runner.model, lane, b->slot, b->samples, b->n, &b->compute_ns, err);
+    struct enso_spent spent = {0};
+    int st = b->runner.finish(b->runner.model, lane, b->slot, b->samples, b->n, &spent, err);
+
+    b->compute_ns = spent.compute_ns;
+    b->n_padding_tokens = spent.n_padding_tokens;
+    return st;
 }
 
 bool enso_batch_must_retry(const struct enso_batch *b, int status)
@@ -720,7 +726,7 @@ void enso_batch_end(struct enso_scheduler *s, struct enso_batch *b, struct enso_
     if (enso_batch_must_retry(b, status)) {
         run_singly(s, b, lane, clock);
         b->n_runs = ENSO_MAX(b->n_runs, 2u); /* even if nobody wanted them any more */
-        b->compute_ns = 0;
+        b->compute_ns = b->n_padding_tokens = 0;
         status = ENSO_OK;
     }
     enso_scheduler_finish(s, b, clock(), (enum enso_status)status, err);

@@ -52,6 +52,7 @@ struct enso_batch {
     uint64_t n_items, n_tokens, units;
     uint64_t started_ns, predicted_ns; /* predicted 0: the cost curve knows nothing yet */
     uint64_t compute_ns; /* what the run took of the device; 0: the time since started_ns */
+    uint64_t n_padding_tokens;
     struct enso_runner runner;
     const struct enso_observer *observer;
     unsigned n_runs; /* set by enso_batch_begin; more than 1 teaches the cost curve nothing */

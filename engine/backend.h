@@ -117,6 +117,12 @@ struct enso_copy {
     size_t size_bytes;
 };
 
+/* What a batch took. */
+struct enso_spent {
+    uint64_t compute_ns;       /* of the device alone; 0: the caller's clock is right */
+    uint64_t n_padding_tokens; /* computed, that belong to no sequence */
+};
+
 /* When a batch should be through, as far as its caller knows; zeros: it does not. */
 struct enso_pace {
     uint64_t predicted_ns; /* of computing, alone on the device */

@@ -437,6 +437,7 @@ static void on_batch(void *user, const struct enso_batch_report *report)
     if (report->n_tokens != 0)
         enso_histogram_observe(mm->batch_tokens, (double)report->n_tokens);
     enso_counter_add(mm->tokens_input, report->n_tokens);
+    enso_counter_add(mm->tokens_wasted, report->n_padding_tokens);
 }
 
 static void on_job(void *user, const struct enso_job *job)

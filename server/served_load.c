@@ -34,7 +34,8 @@ static int seed(const struct enso_replica *p, struct enso_error *err)
     for (size_t i = 0; st == ENSO_OK && i < ENSO_ARRAY_SIZE(tokens); i++) {
         double scale = info->max_tokens > tokens[i] ? (double)tokens[i] / info->max_tokens : 1;
         struct enso_sample *sample;
-        uint64_t start_ns, compute_ns = 0;
+        struct enso_spent spent = {0};
+        uint64_t start_ns;
 
         st = enso_model_warmup_sample(p->model, scale, &sample, err);
         if (st != ENSO_OK)
@@ -45,10 +46,11 @@ static int seed(const struct enso_replica *p, struct enso_error *err)
         if (st == ENSO_OK)
             st = enso_model_begin(p->model, lane, 0, &sample, 1, NULL, err);
         if (st == ENSO_OK)
-            st = enso_model_finish(p->model, lane, 0, &sample, 1, &compute_ns, err);
+            st = enso_model_finish(p->model, lane, 0, &sample, 1, &spent, err);
         if (st == ENSO_OK)
             enso_queue_seed(p->queue, enso_sample_cost(sample),
-                            compute_ns != 0 ? compute_ns : enso_clock_now_ns() - start_ns);
+                            spent.compute_ns != 0 ? spent.compute_ns
+                                                  : enso_clock_now_ns() - start_ns);
         enso_sample_destroy(sample);
         if (!info->takes_text)
             break;

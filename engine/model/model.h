@@ -165,7 +165,7 @@ int enso_model_begin(void *model, struct enso_lane *lane, unsigned slot,
                      struct enso_sample *const *samples, size_t n, const struct enso_pace *pace,
                      struct enso_error *err);
 int enso_model_finish(void *model, struct enso_lane *lane, unsigned slot,
-                      struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
+                      struct enso_sample *const *samples, size_t n, struct enso_spent *ret_spent,
                       struct enso_error *err);
 /* Both at once in slot 0, which must be free. */
 int enso_model_run(struct enso_model *model, struct enso_lane *lane,

@@ -366,7 +366,7 @@ int enso_model_begin(void *model, struct enso_lane *lane, unsigned slot,
 }
 
 int enso_model_finish(void *model, struct enso_lane *lane, unsigned slot,
-                      struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
+                      struct enso_sample *const *samples, size_t n, struct enso_spent *ret_spent,
                       struct enso_error *err)
 {
     struct enso_model *m = model;
@@ -376,7 +376,7 @@ int enso_model_finish(void *model, struct enso_lane *lane, unsigned slot,
     int st = l != NULL ? ENSO_OK : ENSO_NO_MEMORY;
 
     if (st == ENSO_OK)
-        st = enso_context_finish(l->context, lane, slot, outputs, ret_compute_ns, err);
+        st = enso_context_finish(l->context, lane, slot, outputs, ret_spent, err);
     if (st == ENSO_OK && m->info.takes_text)
         return keep_text(m, outputs, samples, n, err);
     for (size_t i = 0; st == ENSO_OK && i < n; i++) {

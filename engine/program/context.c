@@ -704,18 +704,20 @@ int enso_context_begin(struct enso_context *context, struct enso_lane *lane, uns
 }
 
 int enso_context_finish(struct enso_context *context, struct enso_lane *lane, unsigned slot,
-                        struct enso_tensor *ret_outputs, uint64_t *ret_compute_ns,
+                        struct enso_tensor *ret_outputs, struct enso_spent *ret_spent,
                         struct enso_error *err)
 {
     const struct enso_program *p = context->program;
     struct slot *s = &context->slots[slot];
+    struct enso_spent spent = {.n_padding_tokens =
+                                   (uint64_t)(s->extents.n_tokens - s->asked.n_tokens)};
     int st = ENSO_OK;
 
     s->busy = false;
-    if (ret_compute_ns != NULL)
-        *ret_compute_ns = 0;
     if (!s->through)
-        st = p->backend->finish(lane, slot, ret_compute_ns, err);
+        st = p->backend->finish(lane, slot, &spent.compute_ns, err);
+    if (ret_spent != NULL)
+        *ret_spent = spent;
     for (size_t i = 0; st == ENSO_OK && i < p->n_outputs; i++) {
         (void)enso__value_tensor(&p->values[p->output_values[i]], &s->asked, &ret_outputs[i]);
         ret_outputs[i].data = host_output(context, s, i);

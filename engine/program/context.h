@@ -8,7 +8,7 @@
  *     enso_context_stage(c, lane, slot, &extents, inputs, err)     inputs[i].data: fill it
  *     enso_context_begin(c, lane, slot, inputs, wanted, &pace, err)
  *     ...                                                          other slots, other models
- *     enso_context_finish(c, lane, slot, outputs, &compute_ns, err)
+ *     enso_context_finish(c, lane, slot, outputs, &spent, err)
  *     outputs[i].data: read it before the slot's next stage
  *
  * One thread at a time, the lane's. For tests: with ENSO_ARENA_DEBUG in the environment when the
@@ -62,10 +62,10 @@ int enso_context_begin(struct enso_context *context, struct enso_lane *lane, uns
                        const struct enso_tensor *inputs, const bool *wanted,
                        const struct enso_pace *pace, struct enso_error *err) ENSO_MUST_CHECK;
 /* Wait for it. ret_outputs [n_outputs of the program] get type, dims and, where wanted, data in
- * host memory, valid until the slot is made ready again. *ret_compute_ns (may be NULL) as in struct
- * enso_backend. The slot is free afterwards, whatever happened. */
+ * host memory, valid until the slot is made ready again. ret_spent may be NULL. The
+ * slot is free afterwards, whatever happened. */
 int enso_context_finish(struct enso_context *context, struct enso_lane *lane, unsigned slot,
-                        struct enso_tensor *ret_outputs, uint64_t *ret_compute_ns,
+                        struct enso_tensor *ret_outputs, struct enso_spent *ret_spent,
                         struct enso_error *err) ENSO_MUST_CHECK;
 
 /* All of that at once in slot 0, for programs of at most so many outputs:

@@ -143,7 +143,7 @@ static int begin(void *model, struct enso_lane *lane, unsigned slot,
 }
 
 static int finish(void *model, struct enso_lane *lane, unsigned slot,
-                  struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
+                  struct enso_sample *const *samples, size_t n, struct enso_spent *ret_spent,
                   struct enso_error *err)
 {
     const unsigned *us = model;
@@ -156,8 +156,8 @@ static int finish(void *model, struct enso_lane *lane, unsigned slot,
     if (end_ns > now_ns)
         sleep_us((unsigned)((end_ns - now_ns) / 1000 + 1));
     atomic_fetch_sub(&n_running, 1);
-    if (ret_compute_ns != NULL)
-        *ret_compute_ns = backend.n_slots > 1 ? *us * UINT64_C(1000) + 1 : 0;
+    if (ret_spent != NULL)
+        ret_spent->compute_ns = backend.n_slots > 1 ? *us * UINT64_C(1000) + 1 : 0;
     for (size_t i = 0; i < n; i++) {
         if (samples[i]->n_characters == 'p')
             return enso_error_set(err, ENSO_INVALID, "poisoned");

@@ -676,7 +676,7 @@ END_TEST
 
 struct seen {
     unsigned n_batches, n_jobs, n_refused, n_runs;
-    uint64_t items, tokens, compute_ns;
+    uint64_t items, tokens, padding, compute_ns;
     enum enso_status last_job, last_refused;
 };
 
@@ -687,6 +687,7 @@ static void see_batch(void *user, const struct enso_batch_report *r)
     seen->n_batches++;
     seen->items += r->n_items;
     seen->tokens += r->n_tokens;
+    seen->padding += r->n_padding_tokens;
     seen->compute_ns += r->compute_ns;
     seen->n_runs += r->n_runs;
 }
@@ -716,7 +717,7 @@ START_TEST(test_scheduler_observer)
     struct fake_job a, b;
 
     ck_assert_int_eq(enso_scheduler_create(1, 1, &sched, NULL), ENSO_OK);
-    model = (struct fake_model){.base_ns = MS};
+    model = (struct fake_model){.base_ns = MS, .n_padding = 11};
     queue = fake_queue(sched, &model,
                        &(struct enso_queue_limits){.max_queue_items = 4, .max_batch_tokens = 100},
                        &observer);
@@ -726,6 +727,7 @@ START_TEST(test_scheduler_observer)
     ck_assert_uint_eq(seen.n_batches, 1);
     ck_assert_uint_eq(seen.items, 3);
     ck_assert_uint_eq(seen.tokens, 21);
+    ck_assert_uint_eq(seen.padding, 11);
     ck_assert_uint_eq(seen.compute_ns, MS);
     ck_assert_uint_eq(seen.n_runs, 1);
     ck_assert_uint_eq(seen.n_jobs, 1);
@@ -1067,11 +1069,11 @@ static int begin_nothing(void *m, struct enso_lane *lane, unsigned slot,
 }
 
 static int finish_nothing(void *m, struct enso_lane *lane, unsigned slot,
-                          struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
-                          struct enso_error *err)
+                          struct enso_sample *const *samples, size_t n,
+                          struct enso_spent *ret_spent, struct enso_error *err)
 {
     (void)m, (void)lane, (void)slot, (void)samples, (void)n, (void)err;
-    *ret_compute_ns = 0;
+    *ret_spent = (struct enso_spent){0};
     return ENSO_OK;
 }
 

@@ -123,7 +123,7 @@ static int begin(void *model, struct enso_lane *lane, unsigned slot,
 }
 
 static int finish(void *model, struct enso_lane *lane, unsigned slot,
-                  struct enso_sample *const *samples, size_t n, uint64_t *ret_compute_ns,
+                  struct enso_sample *const *samples, size_t n, struct enso_spent *ret_spent,
                   struct enso_error *err)
 {
     bool fails = (n > 1 && has('p', samples, n)) || has('P', samples, n);
@@ -136,8 +136,8 @@ static int finish(void *model, struct enso_lane *lane, unsigned slot,
     lost = device.lost;
     tell('-', samples, n, fails || lost != ENSO_OK);
     pthread_mutex_unlock(&device.mutex);
-    if (ret_compute_ns != NULL)
-        *ret_compute_ns = PREDICTED_NS;
+    if (ret_spent != NULL)
+        ret_spent->compute_ns = PREDICTED_NS;
     if (lost != ENSO_OK)
         return enso_error_set(err, lost, "the device is lost");
     return fails ? enso_error_set(err, ENSO_INVALID, "poisoned") : ENSO_OK;

@@ -17,6 +17,7 @@
 #include "batching/job.h"
 #include "batching/queue.h"
 #include "batching/scheduler.h"
+#include "engine/backend.h"
 
 #define MS ENSO_NS_PER_MS
 #define S ENSO_NS_PER_S
@@ -35,6 +36,7 @@ static inline uint64_t fake_clock(void)
 struct fake_model {
     uint64_t base_ns, unit_ns;  /* a run takes base + units x unit and moves the clock */
     uint64_t device_ns;         /* what finish says that a run took; 0 = look at the clock */
+    uint64_t n_padding;         /* tokens of padding that finish tells of */
     unsigned n_runs;            /* calls */
     size_t n_samples;           /* of the newest call */
     enum enso_status fail;      /* every run fails so, unless OK */
@@ -75,7 +77,7 @@ static inline int fake_begin(void *model, struct enso_lane *lane, unsigned slot,
 
 static inline int fake_finish(void *model, struct enso_lane *lane, unsigned slot,
                               struct enso_sample *const *samples, size_t n,
-                              uint64_t *ret_compute_ns, struct enso_error *err)
+                              struct enso_spent *ret_spent, struct enso_error *err)
 {
     const struct fake_model *m = model;
 
@@ -84,8 +86,8 @@ static inline int fake_finish(void *model, struct enso_lane *lane, unsigned slot
     (void)samples;
     (void)n;
     (void)err;
-    if (ret_compute_ns != NULL)
-        *ret_compute_ns = m->device_ns;
+    if (ret_spent != NULL)
+        *ret_spent = (struct enso_spent){m->device_ns, m->n_padding};
     return ENSO_OK;
 }
 

@@ -42,6 +42,11 @@ class Library:
         self.assertEqual(len(told), 1, told)
         self.assertIn("cuBLASLt 13.1.0 of " + LIBRARY, told[0])
         self.assertTrue(any("cuBLASLt 13.1.0" in line for line in self.gpu.log if "device open" in line))
+        page = self.gpu.metrics()
+        origins = {o: page['ensod_device_product_algorithms{device="%s",origin="%s"}' % (check_cuda.NAME, o)]
+                   for o in ("own", "heuristic", "timed")}
+        self.assertGreater(origins["heuristic"], 0, origins)
+        self.assertEqual(origins["timed"], 0, origins)
 
 
 class InFp32(Library, check_cuda.OnTheGpu):

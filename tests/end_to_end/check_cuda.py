@@ -318,7 +318,9 @@ class Metrics(unittest.TestCase):
     def absent(self, reason, **kw):
         d = self.start(**kw)
         self.assertEqual(set(self.told(d)), {"up", "memory_bytes/weights", "memory_bytes/arenas",
-                                             "memory_bytes/lanes", "memory_limit_bytes", "allocations",
+                                             "memory_bytes/lanes", "memory_bytes/idle", "memory_limit_bytes",
+                                             "allocations", "product_algorithms/own",
+                                             "product_algorithms/heuristic", "product_algorithms/timed",
                                              "batches_total/graph", "batches_total/eager",
                                              "lane_batches_total/0", "graph_captures_total", "tokens_total/input",
                                              "tokens_total/padding"})

@@ -577,10 +577,11 @@ static void slotted_finish(struct enso_context *c, struct enso_lane *lane, unsig
 {
     long at = 128, down = at; /* behind the backend's report */
     struct enso_tensor out[4];
-    uint64_t ns = 0;
+    struct enso_spent spent = {0};
 
-    ck_assert_int_eq(enso_context_finish(c, lane, slot, out, &ns, NULL), ENSO_OK);
-    ck_assert_uint_eq(ns, 1000 + slot);
+    ck_assert_int_eq(enso_context_finish(c, lane, slot, out, &spent, NULL), ENSO_OK);
+    ck_assert_uint_eq(spent.compute_ns, 1000 + slot);
+    ck_assert_uint_eq(spent.n_padding_tokens, 0);
     for (int i = 0; i < 2; i++) /* what is wanted and computed, one behind the other */
         if (wanted[i]) {
             down = at + (long)enso_tensor_bytes(&out[i]);
@@ -764,6 +765,7 @@ START_TEST(test_context_rounds_up)
 {
     static struct enso_backend rounding;
     struct enso_extents e = {.n_tokens = 7};
+    struct enso_spent spent = {0};
     struct enso_tensor in, out;
     struct enso_program *p;
     struct enso_context *c;
@@ -783,7 +785,8 @@ START_TEST(test_context_rounds_up)
     for (int i = 0; i < 30; i++)
         ((float *)in.data)[i] = (float)i;
     ck_assert_int_eq(enso_context_begin(c, lane, 0, &in, (bool[]){true}, NULL, NULL), ENSO_OK);
-    ck_assert_int_eq(enso_context_finish(c, lane, 0, &out, NULL, NULL), ENSO_OK);
+    ck_assert_int_eq(enso_context_finish(c, lane, 0, &out, &spent, NULL), ENSO_OK);
+    ck_assert_uint_eq(spent.n_padding_tokens, 3);
     ck_assert_int_eq(out.dims[0], 7);
     ck_assert_int_eq(fake_counts.padding_tokens, 3);
     ck_assert_int_eq(fake_counts.down_bytes[0], 64 + 7 * 3 * 4); /* no padding comes down */

@@ -98,13 +98,15 @@ static int run_batch(struct model_rig *rig, const char *folder, const json_t *it
     size_t n;
     int st = make_samples(rig, folder, items, samples, &n, err);
     uint64_t begin_ns = enso_clock_now_ns();
+    struct enso_spent spent = {0};
     const struct enso_pace pace = {took->compute_ns,
                                    took->compute_ns != 0 ? begin_ns + took->compute_ns : 0};
 
     if (st == ENSO_OK)
         st = enso_model_begin(rig->model, rig->lane, 0, samples, n, &pace, err);
     if (st == ENSO_OK)
-        st = enso_model_finish(rig->model, rig->lane, 0, samples, n, &took->compute_ns, err);
+        st = enso_model_finish(rig->model, rig->lane, 0, samples, n, &spent, err);
+    took->compute_ns = spent.compute_ns;
     took->ns = enso_clock_now_ns() - begin_ns;
     if (st == ENSO_OK && b != NULL)
         write_samples(b, samples, n);
