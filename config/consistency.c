@@ -38,8 +38,8 @@ static enum enso_status check_names(const struct enso__loader *l, struct enso_er
     return ENSO_OK;
 }
 
-/* A model's devices are such as will be open. Of "auto" that is known at the start only, but no
- * more than the first GPU. */
+/* A model's devices are such as will be open. Of "auto" that is known at the start only; the
+ * first GPU, which it tries first, may be named. */
 static enum enso_status check_devices(const struct enso__loader *l, struct enso_error *err)
 {
     const char *given = l->config.device;

@@ -410,16 +410,19 @@ static bool end_requests(struct daemon *d)
 {
     struct enso_app *app = &d->app;
 
+    app->draining =
+        true; /* whatever ended the loop: signals that still come find nothing to drain */
     enso_timer_destroy(d->drain_timer); /* a second signal may have left it running */
     d->drain_timer = NULL;
-    for (size_t i = 0; i < d->n_listeners; i++)
-        enso_listener_destroy(d->listeners[i]);
+    while (d->n_listeners > 0)
+        enso_listener_destroy(d->listeners[--d->n_listeners]);
     if (app->http != NULL) {
         enso_http_stop_accepting(app->http);
         enso_http_finish(app->http, FINISH_WAIT_MS);
     }
     (void)enso_devices_stop(&d->devices); /* ends every job that is queued */
     enso_http_destroy(app->http);         /* ends requests whose bodies were still coming */
+    app->http = NULL;
     return wait_for_home(d);
 }
 
@@ -496,7 +499,7 @@ int enso_daemon_run(struct enso_config *config, const struct enso_reload_source 
     *ret_leave = !end_requests(&d);
     if (d.app.registry != NULL && enso_registry_stop_loading(d.app.registry))
         *ret_leave = true;
-    *ret_leave = *ret_leave || has_lost(&d);
+    *ret_leave = *ret_leave || has_lost(&d) || d.devices.left_behind;
     if (!*ret_leave)
         end(&d);
     if (st == ENSO_OK)

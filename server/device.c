@@ -162,9 +162,11 @@ static int open_gpu(const struct enso_config *config, int gpu, struct enso_devic
 
     if (st == ENSO_OK)
         st = load_module(path, &backend, err); /* again and again the same */
-    return st == ENSO_OK ? open_place(devices, backend, &options,
-                                      (unsigned)ENSO_MAX(config->lanes, (int64_t)1), err)
-                         : st;
+    if (st != ENSO_OK)
+        return st;
+    st = open_place(devices, backend, &options, (unsigned)ENSO_MAX(config->lanes, (int64_t)1), err);
+    devices->left_behind = devices->left_behind || st == ENSO_UNAVAILABLE;
+    return st;
 }
 
 /* Each that is named, or none. */
@@ -198,6 +200,7 @@ static int open_any_gpu(const struct enso_config *config, struct enso_devices *d
             continue;
         enso_log(ENSO_LOG_WARNING, "GPU passed over", "device=cuda:0 instead=cuda:%d reason=%s",
                  gpu, why->message);
+        devices->passed_over = *why;
         enso_error_clear(why);
     }
     return st == ENSO_OK ? ENSO_OK : why->status;
@@ -257,6 +260,7 @@ static void drop_gpu(struct enso_devices *devices, size_t i, struct enso_error *
 
     enso_log(ENSO_LOG_WARNING, "no GPU", "device=cpu reason=%s", why->message);
     devices->fallback = *why;
+    devices->left_behind = devices->left_behind || why->status == ENSO_UNAVAILABLE;
     enso_error_clear(why);
     place->backend->device_close(place->device);
     devices->n--;

@@ -39,7 +39,10 @@ struct enso_devices {
     bool gpu_wanted;            /* by name or by "auto", whether or not there is one */
     bool automatic;             /* by "auto": the processor serves where no GPU can be used */
     struct enso_error fallback; /* "auto" and a GPU that cannot be used: why; else empty */
-    bool move_lost; /* models of a lost device go to the processor (on_device_lost = cpu) */
+    struct enso_error
+        passed_over;  /* "auto" and another than the first GPU serves: why; else empty */
+    bool left_behind; /* a GPU that did not answer was given up: the driver may still wait for it */
+    bool move_lost;   /* models of a lost device go to the processor (on_device_lost = cpu) */
 };
 
 /* "auto": the first GPU that can be used, else the processor: the log tells why, and where there

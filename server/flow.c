@@ -308,7 +308,8 @@ static void on_turn(void *user)
 {
     struct enso_app *app = user;
 
-    enso_tidy_connections(app->tidy, enso_http_n_connections(app->http));
+    if (app->http != NULL) /* at the end the loop outlives it */
+        enso_tidy_connections(app->tidy, enso_http_n_connections(app->http));
     if (!app->wake_owed)
         return;
     app->wake_owed = false;

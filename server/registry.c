@@ -53,7 +53,9 @@ static int check_devices(const struct enso_registry *r, struct enso_error *err)
         size_t n = enso_devices_list(e->device, names);
 
         for (size_t k = 0; k < n; k++) {
-            const char *why = r->app->devices->fallback.message;
+            const struct enso_devices *devices = r->app->devices;
+            const char *why = devices->passed_over.status != ENSO_OK ? devices->passed_over.message
+                                                                     : devices->fallback.message;
 
             if (enso_devices_find(r->app->devices, names[k]) != NULL)
                 continue;
@@ -116,6 +118,8 @@ static struct enso_served *move(struct enso_registry *r, struct enso_entry *e)
     (void)enso_served_load(r->app, e, old->replicas[0].place->name, &r->stopping, &s,
                            &err); /* err tells */
     publish(r, e, s, &err);
+    if (s == NULL && e->required) /* the start, whose sentence this would be, is over */
+        enso_log_failure(ENSO_LOG_ERROR, "model failed", &err);
     return old;
 }
 
@@ -161,7 +165,8 @@ static bool move_lost(struct enso_registry *r)
             r->moved = old;
         }
     }
-    let_go_of_moved(r);
+    if (wanted)
+        let_go_of_moved(r);
     return wanted;
 }
 

@@ -315,21 +315,23 @@ static size_t n_lost(const struct enso_devices *devices)
     return n;
 }
 
-/* A model whose device is lost while it is loaded is moved as those that serve are: nobody else
- * would, since it is not there yet. Each try loses a device or is the last. */
+/* A model one of whose devices is lost while it is loaded loads again, without that one: on its
+ * other devices, or moved as those that serve are; nobody else would, since it is not there yet.
+ * Each try loses a device or is the last; when that fails as well, the first reason is told. */
 int enso_served_load(struct enso_app *app, const struct enso_entry *e, const char *device,
                      const atomic_bool *stopping, struct enso_served **ret, struct enso_error *err)
 {
     size_t lost, before = n_lost(app->devices);
-    int st = load(app, e, device, stopping, ret, err);
+    int st = load(app, e, device, stopping, ret, err), again = st;
 
-    while (st != ENSO_OK && app->devices->move_lost && !atomic_load(stopping) &&
-           (lost = n_lost(app->devices)) > before) {
+    while (again != ENSO_OK && !atomic_load(stopping) && (lost = n_lost(app->devices)) > before) {
+        struct enso_error why = {0};
+
         before = lost;
-        enso_log(ENSO_LOG_WARNING, "model loads again", "model=%s reason=%s", e->id,
-                 err != NULL ? err->message : "its device is lost");
-        enso_error_clear(err);
-        st = load(app, e, device, stopping, ret, err);
+        enso_log(ENSO_LOG_WARNING, "model loads again", "model=%s reason=%s", e->id, err->message);
+        again = load(app, e, device, stopping, ret, &why);
     }
-    return st;
+    if (again == ENSO_OK)
+        enso_error_clear(err);
+    return again == ENSO_OK ? ENSO_OK : st;
 }

@@ -34,7 +34,12 @@ class Engine:
         if cublaslt is not None:
             environment["ENSO_TEST_CUBLASLT"] = cublaslt
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        self.device = self.ask({"device": True})["device"]
+        try:
+            self.device = self.ask({"device": True})["device"]
+        except BaseException:  # a limit of time among them: nobody else knows the process yet
+            self.process.kill()
+            self.process.wait()
+            raise
 
     def ask(self, line):
         try:

@@ -190,7 +190,7 @@ def off(got, want):
 
 def measure(engine, case, rounds, repeats):
     """({name: median seconds}, {name: how far its answer is off}), in turn."""
-    want = case.reference(*case.host)
+    want = case.reference(*case.host).clone()
     worst = {"ensod": off(torch.tensor(engine.outputs(case.items)).reshape(want.shape), want)}
     for name, peer in case.peers.items():
         worst[name] = off(peer(*case.host), want)

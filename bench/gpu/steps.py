@@ -5,7 +5,9 @@
     bench/gpu/steps.py [--build build] [--module FILE] [--out DIR] [--only WORD] [--minutes 6]
 
 tests/engine/model/run_cli runs each step of a batch once and nine times over, as graphs: the difference is the step's
-time and the gap to the next one, as predictions have it. Prints a line for the steps of one sort (all layers' "query,
+time and the gap to the next one, as predictions have it. Two things to bear in mind: nine runs over the same operands
+find small weights in the cache, which a batch does not (the sum of steps beside the whole batch tells how much), and
+steps that take more than four times their launch are not recorded. Prints a line for the steps of one sort (all layers' "query,
 key, value") and writes DIR/steps.json, after each case, with every step. Weights are random. --rehearse: tiny shapes
 on the emulated card. Python's standard library only."""
 

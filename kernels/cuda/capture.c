@@ -62,8 +62,12 @@ static struct held take(struct enso__recording *r)
 /* Outside the mutex: it asks the driver. */
 static void drop(struct enso_device *device, struct held h)
 {
-    if (h.exec != NULL && !atomic_load(&device->hung)) /* it would wait */
+    if (h.exec != NULL && !atomic_load(&device->hung)) { /* it would wait */
+        size_t call = enso__cuda_call_begin(device);
+
         (void)cudaGraphExecDestroy(h.exec);
+        enso__cuda_call_end(device, call);
+    }
     enso__cuda_memory_unreserve(device, ENSO__CUDA_LANES, h.bytes);
 }
 

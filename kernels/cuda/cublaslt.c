@@ -16,8 +16,6 @@
 #define ALGORITHMS 8       /* that the heuristic is asked for, when the first may not do */
 #define INVARIANT_ROWS 512 /* for which an invariant product's algorithm is looked for */
 
-enum origin { ORIGIN_OWN, ORIGIN_HEURISTIC, ORIGIN_TIMED };
-
 struct plan {
     enum origin origin;
     struct enso__lt_algorithm algorithm; /* unless it is ORIGIN_OWN */
@@ -320,6 +318,9 @@ int enso__cublaslt_choose(struct enso__cublaslt *lt, const struct enso__cublaslt
                 choose_invariant(lt, c);
             else
                 choose_fastest(lt, c);
+            for (size_t b = 0; b < ENSO__CUBLASLT_BUCKETS; b++)
+                atomic_fetch_add_explicit(&lt->n_plans[c->plans[b].origin], 1,
+                                          memory_order_relaxed);
             c->next = lt->choices;
             lt->choices = c;
         } else {
@@ -341,26 +342,15 @@ void enso__cublaslt_forget(struct enso__cublaslt *lt)
     }
 }
 
+/* Without the mutex, which is held while the library is asked: a scrape waits for nobody. */
 void enso__cublaslt_count(struct enso__cublaslt *lt, struct enso__cublaslt_counts *ret)
 {
     *ret = (struct enso__cublaslt_counts){0};
     if (lt == NULL)
         return;
-    pthread_mutex_lock(&lt->mutex);
-    for (const struct enso__cublaslt_choice *c = lt->choices; c != NULL; c = c->next)
-        for (size_t b = 0; b < ENSO__CUBLASLT_BUCKETS; b++)
-            switch (c->plans[b].origin) {
-            case ORIGIN_OWN:
-                ret->own++;
-                break;
-            case ORIGIN_HEURISTIC:
-                ret->heuristic++;
-                break;
-            case ORIGIN_TIMED:
-                ret->timed++;
-                break;
-            }
-    pthread_mutex_unlock(&lt->mutex);
+    ret->own = atomic_load_explicit(&lt->n_plans[ORIGIN_OWN], memory_order_relaxed);
+    ret->heuristic = atomic_load_explicit(&lt->n_plans[ORIGIN_HEURISTIC], memory_order_relaxed);
+    ret->timed = atomic_load_explicit(&lt->n_plans[ORIGIN_TIMED], memory_order_relaxed);
 }
 
 /* ---- running ---- */
@@ -423,6 +413,7 @@ int enso__cublaslt_run(struct enso__cublaslt_lane *lane, const struct enso__cubl
         return ENSO_OK;
     if (p->invariant || (status != ENSO__LT_NOT_SUPPORTED && status != ENSO__LT_INVALID_VALUE))
         return enso__cublaslt_failed(lane->lt, status, "a product", err);
+    (void)cudaGetLastError(); /* else the next failure would be told as this one */
     if (!atomic_exchange_explicit(&lane->lt->declined, true, memory_order_relaxed))
         enso_log(ENSO_LOG_WARNING, "cuBLASLt declined a product",
                  "rows=%zu columns=%zu depth=%zu says=%s our own kernels compute it", o->m, p->n,

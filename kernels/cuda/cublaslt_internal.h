@@ -13,6 +13,10 @@
 
 #define ENSO__CUBLASLT_ALIGNMENT 16 /* of operands, in bytes: the widest load of a thread */
 
+/* Who computes a product of so many rows: our own kernels, or the library, by what it likes best or
+ * by what was timed. */
+enum origin { ORIGIN_OWN, ORIGIN_HEURISTIC, ORIGIN_TIMED, N_ORIGINS };
+
 struct enso__cublaslt_descriptors {
     const struct enso__cublaslt_library *library;
     struct enso__lt_desc *desc;
@@ -24,8 +28,9 @@ struct enso__cublaslt {
     struct enso__cublaslt_library library;
     struct enso__lt_handle *handle;
     char name[32];
-    atomic_bool declined;  /* a product that it had an algorithm for; it was told */
-    pthread_mutex_t mutex; /* guards all below */
+    atomic_bool declined;             /* a product that it had an algorithm for; it was told */
+    atomic_size_t n_plans[N_ORIGINS]; /* of all choices, by who computes them */
+    pthread_mutex_t mutex;            /* guards all below */
     struct enso__cublaslt_descriptors descriptors;
     struct enso__lt_preference *preference;
     struct enso__cublaslt_choice *choices;

@@ -204,7 +204,7 @@ void enso__cublaslt_close(struct enso__cublaslt *lt)
     enso__cublaslt_descriptors_done(&lt->descriptors);
     if (lt->preference != NULL)
         (void)lt->library.MatmulPreferenceDestroy(lt->preference);
-    if (lt->handle != NULL) {
+    if (lt->handle != NULL && !atomic_load(&lt->device->hung)) { /* it would wait */
         (void)enso__cuda_enter_to_release(lt->device);
         (void)lt->library.Destroy(lt->handle); /* a device that is down makes no difference */
     }

@@ -162,10 +162,12 @@ void enso__cuda_lane_close(struct enso_lane *lane)
         settle(lane);
     enso__cublaslt_lane_close(lane->cublaslt);
     enso__cuda_free(lane->device, lane->faults);
-    destroy_events(lane);
-    for (size_t i = 0; i < ENSO_ARRAY_SIZE(streams); i++)
-        if (streams[i] != NULL)
-            (void)cudaStreamDestroy(streams[i]);
+    if (!atomic_load(&lane->device->hung)) { /* they would wait */
+        destroy_events(lane);
+        for (size_t i = 0; i < ENSO_ARRAY_SIZE(streams); i++)
+            if (streams[i] != NULL)
+                (void)cudaStreamDestroy(streams[i]);
+    }
     enso__cuda_staging_free(lane->device, lane->staging);
     enso_free(lane);
 }

@@ -105,14 +105,17 @@ static void card_info(struct enso_device *device, size_t *ret_free, size_t *ret_
     *ret_total = 0;
     if (enso__cuda_enter(device, NULL) != ENSO_OK)
         return;
-    if (cudaMemGetInfo(ret_free, ret_total) != cudaSuccess) {
+    size_t call = enso__cuda_call_begin(device);
+    int code = cudaMemGetInfo(ret_free, ret_total);
+
+    if (code == cudaSuccess && device->memory != NULL)
+        *ret_free += enso__cuda_memory_idle(device);
+    enso__cuda_call_end(device, call);
+    if (code != cudaSuccess) {
         (void)cudaGetLastError(); /* only a message would have been better */
         *ret_free = 0;
         *ret_total = 0;
-        return;
     }
-    if (device->memory != NULL)
-        *ret_free += enso__cuda_memory_idle(device);
 }
 
 static size_t below_limit(struct enso__cuda_memory *m, size_t *ret_promised)
@@ -199,14 +202,37 @@ static size_t missing(struct enso_device *device, size_t bytes, size_t promised)
     return ENSO_MAX(below, on_card);
 }
 
-/* True: there is, unless others come first. */
+/* The pool counts what was freed as used until the stream, on which nothing else is, has come to
+ * it. */
+static void wait_for_frees(struct enso_device *device)
+{
+    struct enso__cuda_memory *m = device->memory;
+
+    if (m->pool == NULL || !enso__cuda_enter_to_release(device))
+        return;
+    size_t call = enso__cuda_call_begin(device);
+    (void)cudaStreamSynchronize(m->stream);
+    enso__cuda_call_end(device, call);
+}
+
+/* True: there is, unless others come first. What the driver gives back for a recording is reckoned:
+ * where it turns out to be nothing, no more of them have to go. */
 static bool make_room(struct enso_device *device, size_t bytes, size_t promised)
 {
-    size_t n;
+    size_t n = missing(device, bytes, promised), before;
 
-    while ((n = missing(device, bytes, promised)) != 0)
+    if (n != 0) {
+        wait_for_frees(device);
+        n = missing(device, bytes, promised);
+    }
+    while (n != 0) {
+        before = n;
         if (!enso__captures_give_way(device, n))
             return false;
+        n = missing(device, bytes, promised);
+        if (n >= before)
+            return false;
+    }
     return true;
 }
 
@@ -238,7 +264,14 @@ static void discount(struct enso_device *device, size_t *counter, size_t bytes, 
 bool enso__cuda_memory_reserve(struct enso_device *device, enum enso__cuda_memory_kind kind,
                                size_t bytes)
 {
-    return missing(device, bytes, 0) == 0 && count(device, &device->memory->bytes[kind], bytes, 0);
+    struct enso__cuda_memory *m = device->memory;
+    bool fits;
+
+    /* the driver is asked where the limit leaves room alone: this may be once for each batch */
+    pthread_mutex_lock(&m->mutex);
+    fits = missing_below_limit(m, bytes, 0) == 0;
+    pthread_mutex_unlock(&m->mutex);
+    return fits && missing(device, bytes, 0) == 0 && count(device, &m->bytes[kind], bytes, 0);
 }
 
 void enso__cuda_memory_unreserve(struct enso_device *device, enum enso__cuda_memory_kind kind,

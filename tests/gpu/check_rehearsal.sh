@@ -6,6 +6,9 @@
 set -u
 source_dir=$(cd "${top_srcdir:-.}" && pwd)
 build=$(cd "${top_builddir:-.}" && pwd)
+# what somebody who works with a card may have in the environment
+unset ENSO_PYTHON ENSO_GPU_STAGE_SECONDS ENSO_GPU_TESTS ENSO_GPU_STAGES ENSO_TEST_BACKEND ENSO_TEST_MODULE \
+    ENSO_TEST_CUBLASLT ENSO_CUDA_EMULATED ENSO_CUDA_EMULATED_FAIL ENSO_CUDA_EMULATED_DEVICES
 export top_srcdir=$source_dir top_builddir=$build PYTHONDONTWRITEBYTECODE=1
 if [ -n "${ENSOD_TEST_SANITIZED:-}" ]; then
     echo "SKIP: instrumented programs take too long on an emulated card"

@@ -9,6 +9,7 @@
 #include "tests/support/support.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,8 @@ static int bind(struct enso_device *device, const struct enso_graph *graph, int 
 
     if (card->refusal != ENSO_OK && n->op == ENSO_OP_CONV_FUSED)
         return enso_error_set(error, card->refusal, "not on card %d", (int)(card - cards));
+    if (atomic_load(&card->lost))
+        return enso_error_set(error, ENSO_UNAVAILABLE, "card %d is gone", (int)(card - cards));
     return enso_backend_cpu()->bind(device, graph, node, ret_bound, error);
 }
 
@@ -97,9 +100,16 @@ static struct card *card_of_lane(const struct enso_lane *lane)
     return card;
 }
 
+/* Batches that came so far; they stay at the gate while it is shut. */
+static atomic_uint n_came;
+static atomic_bool shut;
+
 static int begin(struct enso_lane *lane, unsigned slot, const struct enso_run *batch,
                  struct enso_error *error)
 {
+    atomic_fetch_add(&n_came, 1);
+    while (atomic_load(&shut))
+        (void)usleep(1000);
     (void)usleep(atomic_load(&card_of_lane(lane)->late_us));
     if (atomic_exchange(&card_of_lane(lane)->dies, false)) {
         atomic_store(&card_of_lane(lane)->lost, true);
@@ -508,19 +518,22 @@ START_TEST(test_served_refused_by_one)
 {
     struct call calls[8];
     struct enso_served *s;
+    unsigned came;
 
     s = serve("device = cuda:0,cuda:1\nmax_batch_items = 1\nmax_queue_items = 1");
-    for (int i = 0; i < 2; i++)
-        atomic_store(&cards[i].late_us, 200000);
+    came = atomic_load(&n_came);
+    atomic_store(&shut, true);
     for (unsigned i = 0; i < 2; i++)
         ENSO_TEST_OK((enum enso_status)submit(s, &calls[i]), &err);
-    (void)usleep(50000); /* both run */
+    while (atomic_load(&n_came) != came + 2)
+        (void)usleep(1000);
     for (unsigned i = 2; i < 4; i++)
         ENSO_TEST_OK((enum enso_status)submit(s, &calls[i]), &err);
     ck_assert_int_eq(submit(s, &calls[4]), ENSO_OVERLOADED);
     ENSO_TEST_CONTAINS(err.message, "the queue of model 'fashion' is full: 1 items wait");
     ck_assert_uint_gt(calls[4].job->retry_after_ns, 0);
     enso_job_destroy(calls[4].job);
+    atomic_store(&shut, false);
     for (unsigned i = 0; i < 4; i++)
         (void)ran_on(&calls[i], ENSO_OK);
     enso_served_unref(s);
