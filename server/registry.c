@@ -88,8 +88,8 @@ static void publish(struct enso_registry *r, struct enso_entry *e, struct enso_s
                  info->dtype, info->batched ? "yes" : "no", (unsigned long long)info->weight_bytes,
                  info->load_seconds);
         if (info->dtype_reason != NULL)
-            enso_log(ENSO_LOG_WARNING, "model computes in fp32", "model=%s reason=%s", e->id,
-                     info->dtype_reason);
+            enso_log(ENSO_LOG_WARNING, "model computes in another type",
+                     "model=%s dtype=%s reason=%s", e->id, info->dtype, info->dtype_reason);
     } else if (!e->required) { /* else it ends the start, whose sentence it is */
         enso_log_failure(ENSO_LOG_ERROR, "model failed", err);
     }

@@ -71,7 +71,7 @@ struct enso_model_info {
     enum enso_task task;
     char device[64];          /* "cpu" */
     const char *dtype;        /* compute type: "float32", "bfloat16", "float16" */
-    const char *dtype_reason; /* why it is float32 where a half type was to be had; or NULL */
+    const char *dtype_reason; /* why it is not the first choice of dtype auto; or NULL */
     uint64_t weight_bytes;    /* held on the device */
     uint64_t file_bytes;      /* of the weights in their file */
     double load_seconds;

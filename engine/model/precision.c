@@ -6,8 +6,8 @@
  *     auto       neither        any                 fp32
  *     auto       bf16           mostly fp16         fp16
  *     auto       bf16           others              bf16
- *     auto       fp16 alone     within its range    fp16, else fp32 and info.dtype_reason
- *     a type     it             within its range    that
+ *     auto       fp16 alone     within its range    fp16 (bf16 weights: and info.dtype_reason),
+ * else fp32 and info.dtype_reason a type     it             within its range    that
  *
  * bf16 has fp32's range, so any weight fits; trained weights beyond 65504 are rare, but as fp16
  * they would be infinite. TF32 is not offered: fp32 means fp32.
@@ -26,10 +26,10 @@ static bool has(const struct enso_model *m, enum enso_dtype dtype)
     return m->backend->computes(m->device, ENSO_OP_LINEAR, dtype);
 }
 
-/* Whether most of the floats among the weights are stored as fp16. */
-static bool is_stored_in_f16(const struct enso_graph *g)
+/* Whether most of the floats among the weights are stored so. */
+static bool is_stored_in(const struct enso_graph *g, enum enso_dtype dtype)
 {
-    double halves = 0, others = 0;
+    double these = 0, others = 0;
 
     for (size_t i = 0; i < enso_graph_n_values(g); i++) {
         const struct enso_constant *c = enso_graph_value(g, (int)i)->constant;
@@ -38,9 +38,9 @@ static bool is_stored_in_f16(const struct enso_graph *g)
         if (c == NULL || c->dtype != ENSO_DTYPE_F32)
             continue;
         stored = c->n_parts > 0 ? c->parts[0].stored : c->stored;
-        *(stored == ENSO_DTYPE_F16 ? &halves : &others) += (double)enso_constant_count(c);
+        *(stored == dtype ? &these : &others) += (double)enso_constant_count(c);
     }
-    return halves > others;
+    return these > others;
 }
 
 /* fp32 when a weight has no room in fp16; that is an error where fp16 was asked for. */
@@ -68,11 +68,21 @@ static int check_range(struct enso_model *m, const struct enso_graph *g, bool as
 static int choose(struct enso_model *m, const struct enso_graph *g, enum enso_dtype *ret,
                   struct enso_error *err)
 {
+    int st;
+
     *ret = ENSO_DTYPE_F32;
     if (!has(m, ENSO_DTYPE_F16))
         return ENSO_OK;
-    *ret = has(m, ENSO_DTYPE_BF16) && !is_stored_in_f16(g) ? ENSO_DTYPE_BF16 : ENSO_DTYPE_F16;
-    return *ret == ENSO_DTYPE_F16 ? check_range(m, g, false, ret, err) : ENSO_OK;
+    if (has(m, ENSO_DTYPE_BF16) && !is_stored_in(g, ENSO_DTYPE_F16)) {
+        *ret = ENSO_DTYPE_BF16;
+        return ENSO_OK;
+    }
+    *ret = ENSO_DTYPE_F16;
+    st = check_range(m, g, false, ret, err);
+    if (st == ENSO_OK && *ret == ENSO_DTYPE_F16 && is_stored_in(g, ENSO_DTYPE_BF16))
+        m->info.dtype_reason = "its weights are bf16, in which this GPU does not compute; all lie "
+                               "within the range of fp16";
+    return st;
 }
 
 static int take_asked(struct enso_model *m, const struct enso_graph *g, enum enso_dtype dtype,
