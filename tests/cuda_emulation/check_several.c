@@ -213,6 +213,56 @@ START_TEST(test_several_lanes)
 }
 END_TEST
 
+/* Whether the first of two batches on a lane is still under way after another model of that lane is
+ * unloaded. */
+static bool unload_beside_batches(struct card *card)
+{
+    struct worker stays = {.card = card}, goes = {.card = card};
+    struct enso_program *program = NULL;
+    bool pending = false;
+
+    ENSO_TEST_OK((enum enso_status)rig_backend()->lane_open(card->device, &stays.lane, &stays.err),
+                 &stays.err);
+    goes.lane = stays.lane;
+    ENSO_TEST_OK((enum enso_status)enso_program_create(rig_backend(), card->device, graph_new(),
+                                                       &program, &goes.err),
+                 &goes.err);
+    ENSO_TEST_OK((enum enso_status)enso_context_create(program, &goes.context, &goes.err),
+                 &goes.err);
+    ENSO_TEST_OK((enum enso_status)enso_context_create(card->program, &stays.context, &stays.err),
+                 &stays.err);
+    ENSO_TEST_OK((enum enso_status)begin(&goes, 0, 3, 1), &goes.err);
+    ENSO_TEST_OK((enum enso_status)finish(&goes, 0, 3, 1), &goes.err);
+    for (unsigned round = 0; round < 3; round++) { /* the first ones make room, which waits */
+        for (unsigned slot = 0; slot < 2; slot++)
+            ENSO_TEST_OK((enum enso_status)begin(&stays, slot, 4, (float)slot), &stays.err);
+        if (round == 2) {
+            enso_context_destroy(goes.context);
+            enso_program_unref(program);
+            pending = !rig_backend()->done(stays.lane, 0);
+        }
+        for (unsigned slot = 0; slot < 2; slot++)
+            ENSO_TEST_OK((enum enso_status)finish(&stays, slot, 4, (float)slot), &stays.err);
+    }
+    ck_assert_uint_eq(stays.n_right, 6);
+    enso_context_destroy(stays.context);
+    rig_backend()->lane_close(stays.lane);
+    return pending;
+}
+
+/* An unload waits for nobody's batches: by seed 0 an event that nobody has waited for is not there
+ * at the first look. */
+START_TEST(test_several_unload_waits_for_nobody)
+{
+    struct card card;
+
+    set_seed(0);
+    card_open(&card, "cuda:0");
+    ck_assert(unload_beside_batches(&card));
+    card_close(&card);
+}
+END_TEST
+
 static struct enso_device_metrics metrics_of(const struct card *c)
 {
     struct enso_device_metrics metrics;
@@ -528,6 +578,7 @@ static Suite *suite(void)
 
     tcase_set_timeout(tc, 30);
     tcase_add_loop_test(tc, test_several_lanes, 0, 3);
+    tcase_add_test(tc, test_several_unload_waits_for_nobody);
     tcase_add_loop_test(tc, test_several_cards, 0, 3);
     tcase_add_test(tc, test_several_lane_need);
     tcase_add_test(tc, test_several_recordings_give_way);
