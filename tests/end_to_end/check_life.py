@@ -509,7 +509,8 @@ class Memory(unittest.TestCase):
             self.assertEqual(read_answers(s, 1)[0][0], 200)
             s.close()
         if not SANITIZED:
-            self.assertTrue(until(lambda: d.rss_bytes() < before + (48 << 20), 20),
+            # It has had 160 MiB. What threads' heaps keep depends on how their work fell together: 20 to 50.
+            self.assertTrue(until(lambda: d.rss_bytes() < before + (72 << 20), 20),
                             f"{before >> 20} MiB before, {d.rss_bytes() >> 20} after")
         self.assertEqual(d.metrics()["ensod_request_memory_bytes"], 0)
         time.sleep(1)
