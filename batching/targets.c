@@ -42,7 +42,7 @@ static void sort(struct enso_target *targets, size_t n)
  */
 static size_t first_of(const struct enso_target *targets, size_t n, unsigned turn)
 {
-    size_t equals[ENSO_MAX_TARGETS], n_equals = 0;
+    size_t equals[ENSO_MAX_TARGETS] = {0}, n_equals = 0;
     uint64_t least_ns = UINT64_MAX;
 
     for (size_t i = 0; i < n; i++)
