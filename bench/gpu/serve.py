@@ -9,7 +9,6 @@ in one daemon, batches as ensod makes them. BERT-base has random weights and is 
 120 tokens. Prints a table and writes DIR/serve.json after each model; less than a minute. --rehearse asks the
 emulated card a few requests. Python's standard library only."""
 
-import argparse
 import json
 import os
 import subprocess
@@ -20,6 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "..", "tests", "end_to_end")]
 import harness  # noqa: E402
 import make_models  # noqa: E402
+import options  # noqa: E402
 
 CONNECTIONS = (1, 64)
 SENTENCE = "I was charged twice for the same coffee yesterday, how do I get my money back?"
@@ -51,21 +51,13 @@ def config(args, module):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    p.add_argument("--build", default=os.path.join(harness.TOP, "build"))
-    p.add_argument("--module")
-    p.add_argument("--out", default=".")
+    p = options.parser(__doc__)
     p.add_argument("--dtype", default="bf16", choices=("bf16", "fp16", "fp32"))
     p.add_argument("--seconds", type=float, default=3)
-    p.add_argument("--cublaslt", default=None, help="path of the library, or none; default: look for it")
-    p.add_argument("--rehearse", action="store_true")
     args = p.parse_args()
-    emulated = "tests/cuda_emulation/ensod-cuda-emulated.so" if args.rehearse else "kernels/cuda/ensod-cuda.so"
-    module = args.module or os.path.join(args.build, emulated)
-    if not os.path.exists(module):
-        print(f"SKIP: there is no {module}")
+    module = options.module(args)
+    if module is None:
         return 77
-    os.makedirs(args.out, exist_ok=True)
     found = {"dtype": args.dtype, "asked": [], "failed": []}
     with tempfile.TemporaryDirectory(prefix="ensod-bench-") as top:
         folders = [os.path.join(harness.TOP, "models"), os.path.join(top, "BERT-base")]

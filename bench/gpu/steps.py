@@ -11,7 +11,6 @@ steps that take more than four times their launch are not recorded. Prints a lin
 key, value") and writes DIR/steps.json, after each case, with every step. Weights are random. --rehearse: tiny shapes
 on the emulated card. Python's standard library only."""
 
-import argparse
 import json
 import os
 import re
@@ -23,6 +22,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import ceilings  # noqa: E402
 import harness  # noqa: E402
+import options  # noqa: E402
 import predict  # noqa: E402
 import resnet  # noqa: E402
 from engine import Engine  # noqa: E402
@@ -118,21 +118,13 @@ def print_case(case):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    p.add_argument("--build", default=os.path.join(harness.TOP, "build"))
-    p.add_argument("--module")
-    p.add_argument("--out", default=".")
+    p = options.parser(__doc__)
     p.add_argument("--only", default="", help="models whose name holds this word")
     p.add_argument("--minutes", type=float, default=6, help="no case begins later")
-    p.add_argument("--cublaslt", default=None, help="path of the library, or none; default: look for it")
-    p.add_argument("--rehearse", action="store_true")
     args = p.parse_args()
-    emulated = "tests/cuda_emulation/ensod-cuda-emulated.so" if args.rehearse else "kernels/cuda/ensod-cuda.so"
-    module = args.module or os.path.join(args.build, emulated)
-    if not os.path.exists(module):
-        print(f"SKIP: there is no {module}")
+    module = options.module(args)
+    if module is None:
         return 77
-    os.makedirs(args.out, exist_ok=True)
     found = {"repeats": 2 if args.rehearse else REPEATS, "predicted_for": "H200", "ceilings": ceilings.read(args.out),
              "cases": [], "failed": []}
     began = time.monotonic()
