@@ -30,7 +30,7 @@
 #include "engine/ops/ops.h"
 #include "engine/tensor.h"
 
-#define ENSO_BACKEND_ABI 4
+#define ENSO_BACKEND_ABI 5
 
 #define ENSO_MAX_SLOTS 2 /* of a lane */
 

@@ -9,6 +9,7 @@ kernel_nodes = \
 	kernels/nodes/move.c kernels/nodes/move.h \
 	kernels/nodes/node.c kernels/nodes/node.h \
 	kernels/nodes/norm.c kernels/nodes/norm.h \
+	kernels/nodes/pixels.c kernels/nodes/pixels.h kernels/nodes/pixels_shape.h \
 	kernels/nodes/reduction.c kernels/nodes/reduction.h \
 	kernels/nodes/resize.c kernels/nodes/resize.h \
 	kernels/nodes/strided.c kernels/nodes/strided.h \
@@ -39,6 +40,7 @@ kernels_libkernels_a_SOURCES = \
 	kernels/cpu/node.c \
 	kernels/cpu/norm.c \
 	kernels/cpu/pad.c \
+	kernels/cpu/pixels.c \
 	kernels/cpu/pool.c \
 	kernels/cpu/product.c \
 	kernels/cpu/reduce.c \
@@ -85,6 +87,7 @@ cuda_host_sources = \
 	kernels/cuda/node_move.c \
 	kernels/cuda/node_norm.c \
 	kernels/cuda/node_pad.c \
+	kernels/cuda/node_pixels.c \
 	kernels/cuda/node_pool.c \
 	kernels/cuda/node_product.c \
 	kernels/cuda/node_ragged.c \
@@ -117,6 +120,7 @@ cuda_kernel_sources = \
 	kernels/cuda/move.cu \
 	kernels/cuda/norm.cu \
 	kernels/cuda/pad.cu \
+	kernels/cuda/pixels.cu \
 	kernels/cuda/pool.cu \
 	kernels/cuda/probe.cu \
 	kernels/cuda/product.cu \

@@ -42,6 +42,7 @@ except ImportError as error_of_import:
 import ceilings  # noqa: E402
 import cublaslt  # noqa: E402
 import onnx_torch  # noqa: E402
+import pictures  # noqa: E402
 import predict  # noqa: E402
 import resnet  # noqa: E402
 from engine import Engine  # noqa: E402
@@ -164,7 +165,7 @@ class PictureModel(Model):
     def case(self, batch):
         n = int(batch.split()[0])
         file = os.path.join(self.scratch, f"{self.name}-{n}.bin")
-        shape = resnet.write_pictures(file, n, self.dims)
+        shape = pictures.write_tensor(file, n, self.dims)
         with open(file, "rb") as f:
             x = self.pinned(torch.frombuffer(bytearray(f.read()), dtype=torch.float32).reshape(shape))
         half, fast = self.half, self.fast

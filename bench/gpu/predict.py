@@ -40,7 +40,7 @@ LAUNCH, COPY = 12e-6, 8e-6   # of a graph; one copy each way with its wait
 
 # Of the names of what is launched for a kernel of that kind.
 LAUNCHED = {"product": ("gemm", "product"), "attention": ("attention",),
-            "stream": ("embedding", "norm", "pool", "cast", "rows", "pairs", "unary", "reduce")}
+            "stream": ("embedding", "norm", "pool", "cast", "rows", "pairs", "unary", "reduce", "look_up")}
 
 
 class Kernel:
@@ -106,8 +106,7 @@ STAGES = [(3, 64, 56), (4, 128, 28), (6, 256, 14), (3, 512, 7)]
 
 
 def resnet50(n):
-    yield stream("to bf16", n * 3 * 224 * 224, 6)
-    yield stream("channels last", 2 * n * 3 * 224 * 224)
+    yield stream("pixels", n * 3 * 224 * 224, 3)
     yield product("7x7", n * 112 * 112, 64, 147, read=n * 3 * 224 * 224)
     yield stream("max pool", n * 64 * (112 * 112 + 56 * 56))
     wide, side = 64, 56
@@ -128,9 +127,7 @@ def pictures(name, n):
     side, channels, convs, (inside, wide) = {
         "fashion": (28, 1, [(32, 3, 26, 0), (64, 3, 24, 12)], (128, 9216)),
         "cifar": (32, 3, [(64, 5, 32, 16), (128, 5, 16, 8)], (256, 8192))}[name]
-    yield stream("to bf16", n * channels * side * side, 6)
-    if channels > 1:
-        yield stream("channels last", 2 * n * channels * side * side)
+    yield stream("pixels", n * channels * side * side, 3)
     for i, (out, size, after, pooled) in enumerate(convs):
         yield product(f"{i} {size}x{size}", n * after * after, out, size * size * channels, read=n * side * side * channels)
         if pooled:

@@ -95,13 +95,3 @@ def write_onnx(path, tensors, side=224):
              + field(11, value_info("image", ["batch", 3, side, side])) + field(12, value_info("logits", ["batch", 1000])))
     with open(path, "wb") as f:
         f.write(field(1, 8) + field(2, "ensod bench/gpu/resnet.py") + field(7, graph) + field(8, field(1, "") + field(2, 13)))
-
-
-def write_pictures(path, n, dims=(3, 224, 224), seed=1):
-    """n pictures of raw float32; the numbers of a few thousand, again and again. Their dims."""
-    rng = random.Random(seed)
-    block = array.array("f", [rng.gauss(0, 1) for _ in range(1 << 16)])
-    count = n * dims[0] * dims[1] * dims[2]
-    with open(path, "wb") as f:
-        (block * (count // len(block) + 1))[:count].tofile(f)
-    return [n, *dims]

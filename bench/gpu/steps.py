@@ -23,6 +23,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import ceilings  # noqa: E402
 import harness  # noqa: E402
 import options  # noqa: E402
+import pictures  # noqa: E402
 import predict  # noqa: E402
 import resnet  # noqa: E402
 from engine import Engine  # noqa: E402
@@ -50,9 +51,8 @@ def text_items(lengths, vocabulary):
     return [{"ids": [1000 + (7 * i + n) % (vocabulary - 1001) for i in range(n)], "want": "pooled"} for n in lengths]
 
 
-def picture_items(folder, n, dims=(3, 224, 224)):
-    file = os.path.join(folder, f"pictures-{n}.bin")
-    return [{"inputs": [{"dtype": "FP32", "shape": resnet.write_pictures(file, n, dims), "file": file}]}]
+def picture_items(folder, n, dims):
+    return [{"image": path} for path in pictures.write_files(folder, n, dims)]
 
 
 def cases(rehearse, top):
@@ -70,8 +70,11 @@ def cases(rehearse, top):
         folder = os.path.join(top, "ResNet-50")
         os.makedirs(folder)
         resnet.write_onnx(os.path.join(folder, "model.onnx"), resnet.weights())
+        with open(os.path.join(folder, "ensod.json"), "w", encoding="utf-8") as f:
+            json.dump({"input": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}}, f)
         for n in (1, 128):
-            yield "ResNet-50", f"{n} x 224 x 224", folder, picture_items(folder, n), list(predict.resnet50(n))
+            items = picture_items(folder, n, (3, 224, 224))
+            yield "ResNet-50", f"{n} x 224 x 224", folder, items, list(predict.resnet50(n))
         yield from bundled(top)
 
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A sample has only 256 values, so rescaling and normalising are a table per channel, computed with
- * the reference's roundings; the rest is geometry.
+ * the reference's roundings; the rest is geometry. Padding is not inverted: it is the byte that
+ * inverting makes 0.
  */
 #include "engine/image/prepare.h"
 
@@ -116,45 +117,46 @@ static float value_of(const struct enso_image_spec *spec, unsigned v, unsigned c
     return x;
 }
 
-static void fill_table(const struct enso_image_spec *spec, float table[3][256], float padding[3])
+void enso_image_table(const struct enso_image_spec *spec, float *table)
 {
-    for (unsigned c = 0; c < spec->channels; c++) {
+    for (unsigned c = 0; c < spec->channels; c++)
         for (unsigned v = 0; v < 256; v++)
-            table[c][v] = value_of(spec, spec->invert ? 255 - v : v, c);
-        padding[c] = value_of(spec, 0, c);
-    }
+            *table++ = value_of(spec, spec->invert ? 255 - v : v, c);
 }
 
-static void fill_padding(const struct enso_image_spec *spec, const struct geometry *g,
-                         const float padding[3], float *out)
+void enso_image_normalise(const struct enso_image_spec *spec, const uint8_t *pixels,
+                          size_t n_pixels, float *out)
 {
-    size_t n = (size_t)g->width * g->height, channels = spec->channels;
-    if (g->window.width == g->width && g->window.height == g->height)
-        return;
+    size_t channels = spec->channels;
+    bool planes = spec->layout == ENSO_IMAGE_NCHW;
+    float table[3 * 256];
+
+    enso_image_table(spec, table);
     for (size_t c = 0; c < channels; c++)
-        for (size_t i = 0; i < n; i++)
-            out[spec->layout == ENSO_IMAGE_NCHW ? c * n + i : i * channels + c] = padding[c];
+        for (size_t i = 0; i < n_pixels; i++)
+            out[planes ? c * n_pixels + i : i * channels + c] =
+                table[c * 256 + pixels[i * channels + c]];
 }
 
-/* `pixels` is the picture's part of the output, [window.height, window.width, channels]. */
+/* The picture's part of the output, `pixels` [window.height, window.width, channels], into it. */
 static void fill_pixels(const struct enso_image_spec *spec, const struct geometry *g,
-                        float table[3][256], const uint8_t *pixels, float *out)
+                        const uint8_t *pixels, uint8_t *out)
 {
-    size_t channels = spec->channels, n = (size_t)g->width * g->height;
-    size_t step = spec->layout == ENSO_IMAGE_NCHW ? 1 : channels;
-    size_t plane = spec->layout == ENSO_IMAGE_NCHW ? n : 1;
-    for (size_t c = 0; c < channels; c++) {
-        const uint8_t *in = pixels + (spec->bgr ? channels - 1 - c : c);
-        for (uint32_t y = 0; y < g->window.height; y++) {
-            float *to = out + c * plane + ((size_t)(g->y + y) * g->width + g->x) * step;
-            for (uint32_t x = 0; x < g->window.width; x++, in += channels, to += step)
-                *to = table[c][*in];
+    size_t channels = spec->channels, row = g->window.width * channels;
+
+    for (uint32_t y = 0; y < g->window.height; y++, pixels += row) {
+        uint8_t *to = out + ((size_t)(g->y + y) * g->width + g->x) * channels;
+
+        memcpy(to, pixels, row);
+        for (size_t x = 0; spec->bgr && channels == 3 && x < row; x += 3) {
+            to[x] = pixels[x + 2];
+            to[x + 2] = pixels[x];
         }
     }
 }
 
 enum enso_status enso_image_prepare(const struct enso_image_spec *spec,
-                                    const struct enso_image *image, float *out,
+                                    const struct enso_image *image, uint8_t *out,
                                     struct enso_error *err)
 {
     if (image->channels != spec->channels)
@@ -173,10 +175,9 @@ enum enso_status enso_image_prepare(const struct enso_image_spec *spec,
                                err);
     if (st != ENSO_OK)
         return st;
-    float table[3][256], padding[3];
-    fill_table(spec, table, padding);
-    fill_padding(spec, &g, padding, out);
-    fill_pixels(spec, &g, table, as_is ? image->pixels : part.pixels, out);
+    if (g.window.width != g.width || g.window.height != g.height)
+        memset(out, spec->invert ? 255 : 0, (size_t)g.width * g.height * spec->channels);
+    fill_pixels(spec, &g, as_is ? image->pixels : part.pixels, out);
     enso_image_done(&part);
     return ENSO_OK;
 }

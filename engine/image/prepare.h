@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A decoded picture to a model's float input, as a struct enso_image_spec says: resize, centre
- * crop, rescale, normalise, in that order and with the roundings of transformers' numpy pipeline.
- * A crop is computed alone: what lies outside it is never resized, so that a picture of 65535 x 1
- * costs no more than another.
+ * A decoded picture to a model's input, as a struct enso_image_spec says: resize, centre crop,
+ * rescale, normalise, in that order and with the roundings of transformers' numpy pipeline. A crop
+ * is computed alone: what lies outside it is never resized, so that a picture of 65535 x 1 costs no
+ * more than another.
+ *
+ * Geometry gives bytes; what rescaling and normalising make of a byte is a table of 256 values for
+ * each channel. The model's first operator looks them up (ENSO_OP_PIXELS), so that a picture waits
+ * and travels in a quarter of the memory.
  *
  *     const struct enso_image_limits limits = {.channels = spec->channels};
  *     st = enso_image_decode(bytes, size, &limits, &image, err);
  *     st = enso_image_prepare_size(spec, image.width, image.height, &height, &width, err);
- *     float *out = enso_alloc_array((size_t)height * width * spec->channels, sizeof *out);
- *     st = enso_image_prepare(spec, &image, out, err);
+ *     uint8_t *pixels = enso_alloc_array((size_t)height * width, spec->channels);
+ *     st = enso_image_prepare(spec, &image, pixels, err);
+ *     enso_image_normalise(spec, pixels, (size_t)height * width, floats);
  */
 #ifndef ENSO_ENGINE_IMAGE_PREPARE_H
 #define ENSO_ENGINE_IMAGE_PREPARE_H
@@ -25,11 +30,19 @@ enum enso_status enso_image_prepare_size(const struct enso_image_spec *spec, uin
                                          struct enso_error *err);
 
 /*   image  borrowed; decoded to spec->channels channels (else ENSO_INTERNAL)
- *   out    [channels, height, width] (NCHW) or [height, width, channels] (NHWC) f32, of the shape
- *          that enso_image_prepare_size gives; undefined on failure
+ *   out    [height, width, channels], channels in the model's order, of the shape that
+ *          enso_image_prepare_size gives; undefined on failure
  * Errors as enso_image_prepare_size, and ENSO_NO_MEMORY. Safe from any thread. */
 enum enso_status enso_image_prepare(const struct enso_image_spec *spec,
-                                    const struct enso_image *image, float *out,
+                                    const struct enso_image *image, uint8_t *out,
                                     struct enso_error *err);
+
+/* What each byte of each channel becomes: table [channels, 256]; every step rounds to float. */
+void enso_image_table(const struct enso_image_spec *spec, float *table);
+
+/* What the model reads, from the n_pixels pixels that enso_image_prepare gives: out
+ * [channels, n_pixels] (NCHW) or [n_pixels, channels] (NHWC). */
+void enso_image_normalise(const struct enso_image_spec *spec, const uint8_t *pixels,
+                          size_t n_pixels, float *out);
 
 #endif

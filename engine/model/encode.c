@@ -193,24 +193,28 @@ int enso_model_encode_tokens(const struct enso_model *m, const int64_t *ids, siz
     return st;
 }
 
-/* One dense input [1, ...] of the model's picture shape. */
+/* One input of pixels, zeros. */
 static int image_input(const struct enso_model *m, struct enso_sample *s, struct enso_error *err)
 {
-    const struct enso_tensor_info *info = &m->info.inputs[0];
     struct enso_tensor *t = enso_arena_alloc_zero(&s->arena, 1, sizeof *t);
 
     if (t == NULL)
-        return enso_error_no_memory(err, "a picture's tensor");
-    t->dtype = info->dtype;
-    t->rank = info->rank;
-    for (uint8_t d = 0; d < info->rank; d++)
-        t->dims[d] = info->dims[d] < 0 ? 1 : info->dims[d];
-    t->data = enso_arena_alloc(&s->arena, enso_tensor_bytes(t));
+        return enso_error_no_memory(err, "a picture");
+    enso__model_pixels(m, 1, t);
+    t->data = enso_arena_alloc_zero(&s->arena, enso_tensor_bytes(t), 1);
     if (t->data == NULL)
-        return enso_error_no_memory(err, "a picture's tensor");
+        return enso_error_no_memory(err, "a picture");
     s->inputs = t;
     s->n_inputs = 1;
     return ENSO_OK;
+}
+
+void enso__model_pixels(const struct enso_model *m, int64_t n, struct enso_tensor *ret_tensor)
+{
+    *ret_tensor = (struct enso_tensor){
+        .dtype = ENSO_DTYPE_U8,
+        .rank = 4,
+        .dims = {n, m->info.image_height, m->info.image_width, m->info.image_channels}};
 }
 
 int enso_model_encode_image(const struct enso_model *m, const void *bytes, size_t size,
@@ -312,6 +316,25 @@ int enso_model_encode_tensors(const struct enso_model *m, const struct enso_tens
     return ENSO_OK;
 }
 
+/* One item of each of the graph's own inputs. */
+static int zero_inputs(const struct enso_model *m, struct enso_sample *s, struct enso_error *err)
+{
+    s->n_inputs = (uint32_t)m->info.n_inputs;
+    s->inputs = enso_arena_alloc_zero(&s->arena, m->info.n_inputs + 1, sizeof *s->inputs);
+    for (size_t i = 0; s->inputs != NULL && i < m->info.n_inputs; i++) {
+        struct enso_tensor *t = &s->inputs[i];
+
+        t->dtype = m->info.inputs[i].dtype;
+        t->rank = m->info.inputs[i].rank;
+        for (uint8_t d = 0; d < t->rank; d++)
+            t->dims[d] = m->info.inputs[i].dims[d] < 0 ? 1 : m->info.inputs[i].dims[d];
+        t->data = enso_arena_alloc_zero(&s->arena, enso_tensor_bytes(t), 1);
+        if (t->data == NULL)
+            s->inputs = NULL;
+    }
+    return s->inputs != NULL ? ENSO_OK : enso_error_no_memory(err, "a warm-up sample");
+}
+
 int enso_model_warmup_sample(const struct enso_model *m, double scale,
                              struct enso_sample **ret_sample, struct enso_error *err)
 {
@@ -330,24 +353,11 @@ int enso_model_warmup_sample(const struct enso_model *m, double scale,
         return st;
     }
     st = new_sample(&options, &s, err);
-    if (st != ENSO_OK)
-        return st;
-    s->n_inputs = (uint32_t)m->info.n_inputs;
-    s->inputs = enso_arena_alloc_zero(&s->arena, m->info.n_inputs + 1, sizeof *s->inputs);
-    for (size_t i = 0; s->inputs != NULL && i < m->info.n_inputs; i++) {
-        struct enso_tensor *t = &s->inputs[i];
-
-        t->dtype = m->info.inputs[i].dtype;
-        t->rank = m->info.inputs[i].rank;
-        for (uint8_t d = 0; d < t->rank; d++)
-            t->dims[d] = m->info.inputs[i].dims[d] < 0 ? 1 : m->info.inputs[i].dims[d];
-        t->data = enso_arena_alloc_zero(&s->arena, enso_tensor_bytes(t), 1);
-        if (t->data == NULL)
-            s->inputs = NULL;
-    }
-    if (s->inputs == NULL) {
+    if (st == ENSO_OK)
+        st = m->info.takes_images ? image_input(m, s, err) : zero_inputs(m, s, err);
+    if (st != ENSO_OK) {
         enso_sample_destroy(s);
-        return enso_error_no_memory(err, "a warm-up sample");
+        return st;
     }
     *ret_sample = s;
     return ENSO_OK;

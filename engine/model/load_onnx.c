@@ -15,6 +15,7 @@
 
 #include "engine/formats/onnx.h"
 #include "engine/model/model_internal.h"
+#include "engine/passes/passes.h"
 
 #define MAX_SIZES 32
 
@@ -227,6 +228,17 @@ static int picture_spec(struct onnx_folder *f)
     return ENSO_OK;
 }
 
+/* Pictures come as bytes, which the graph's first operator normalises. */
+static int read_pixels(struct onnx_folder *f)
+{
+    const struct enso_image_spec *spec = &f->model->image;
+    float table[3 * 256];
+
+    enso_image_table(spec, table);
+    return enso_graph_read_pixels(f->graph, enso_graph_input(f->graph, 0), table, spec->channels,
+                                  spec->layout == ENSO_IMAGE_NHWC, f->err);
+}
+
 /* --- labels ---------------------------------------------------------------------------------- */
 
 /* The output with the logits: "output" of ensod.json, or the first. Counts its classes. */
@@ -322,6 +334,8 @@ static int choose_task(struct onnx_folder *f)
     st = picture_spec(f);
     if (st == ENSO_OK)
         st = read_labels(f);
+    if (st == ENSO_OK)
+        st = read_pixels(f);
     if (st == ENSO_OK) {
         m->info.task = ENSO_TASK_IMAGE_CLASSIFICATION;
         m->info.multi_label = json_is_true(json_object_get(f->ensod, "multi_label"));

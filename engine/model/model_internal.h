@@ -69,6 +69,9 @@ int enso__model_hold_file(struct enso_model *m, struct enso_weights_file *file,
 int enso__model_check_batching(struct enso_model *m, struct enso_error *err);
 void enso__model_lanes_done(struct enso_model *m);
 
+/* n pictures of the model as bytes, U8 [n, height, width, channels]; data NULL. */
+void enso__model_pixels(const struct enso_model *m, int64_t n, struct enso_tensor *ret_tensor);
+
 /* The attention's work list of a batch (engine/graph/graph.h): work gets n_entries pairs (sequence,
  * tile), at least starts[n] / 64 + n of them. Longest sequences first, equals in their order. */
 void enso__attention_work(const int32_t *starts, size_t n_sequences, size_t n_entries,

@@ -301,19 +301,46 @@ static int keep_dense(const struct enso_model *m, const struct enso_tensor *outp
     return ENSO_OK;
 }
 
+/* Whether all samples are pictures as bytes. */
+static bool all_pixels(const struct enso_model *m, struct enso_sample *const *samples, size_t n)
+{
+    bool all = m->info.takes_images;
+
+    for (size_t i = 0; all && i < n; i++)
+        all = samples[i]->inputs[0].dtype == ENSO_DTYPE_U8;
+    return all;
+}
+
+/* A sample's part of an input of a batch; returns where the next one's begins. Pictures that stand
+ * beside somebody's tensors become what those are. */
+static char *stack_input(const struct enso_model *m, const struct enso_tensor *from,
+                         enum enso_dtype dtype, char *to)
+{
+    size_t bytes = enso_tensor_bytes(from);
+
+    if (from->dtype == dtype) {
+        memcpy(to, from->data, bytes);
+        return to + bytes;
+    }
+    enso_image_normalise(&m->image, from->data, bytes / m->info.image_channels, (float *)to);
+    return to + bytes * sizeof(float);
+}
+
 /* Put the samples' inputs end to end. */
 static void stack_inputs(const struct enso_model *m, struct enso_sample *const *samples, size_t n,
-                         const struct enso_tensor *inputs)
+                         struct enso_tensor *inputs)
 {
+    if (all_pixels(m, samples, n)) {
+        void *data = inputs[0].data;
+
+        enso__model_pixels(m, inputs[0].dims[0], &inputs[0]);
+        inputs[0].data = data;
+    }
     for (size_t i = 0; i < m->info.n_inputs; i++) {
         char *to = inputs[i].data;
 
-        for (size_t k = 0; k < n; k++) {
-            size_t bytes = enso_tensor_bytes(&samples[k]->inputs[i]);
-
-            memcpy(to, samples[k]->inputs[i].data, bytes);
-            to += bytes;
-        }
+        for (size_t k = 0; k < n; k++)
+            to = stack_input(m, &samples[k]->inputs[i], inputs[i].dtype, to);
     }
 }
 
@@ -402,17 +429,20 @@ int enso_model_run(struct enso_model *model, struct enso_lane *lane,
 #define MAX_STACKED_BYTES ((size_t)64 << 20) /* larger items gain nothing by being batched */
 
 /* Fill a probe with values that differ from item to item. */
-static void fill_probe(struct enso_sample *s, unsigned seed)
+static void fill_probe(struct enso_sample *s, bool pictures, unsigned seed)
 {
     for (uint32_t i = 0; i < s->n_inputs; i++) {
         struct enso_tensor *t = &s->inputs[i];
         int64_t n = enso_tensor_count(t);
 
-        if (t->dtype != ENSO_DTYPE_F32)
-            continue; /* zeros are valid indices, bytes and flags */
-        for (int64_t k = 0; k < n; k++)
-            ((float *)t->data)[k] =
-                (float)((seed * 7919u + (unsigned)k * 104729u) % 2048) / 1024 - 1;
+        for (int64_t k = 0; k < n; k++) {
+            unsigned random = (seed * 7919u + (unsigned)k * 104729u) % 2048;
+
+            if (t->dtype == ENSO_DTYPE_F32)
+                ((float *)t->data)[k] = (float)random / 1024 - 1;
+            else if (pictures)
+                ((uint8_t *)t->data)[k] = (uint8_t)(random / 8);
+        } /* else zeros, which are valid indices, bytes and flags */
     }
 }
 
@@ -466,8 +496,8 @@ static int compare_rows(struct enso_model *m, struct enso_lane *lane, bool *ret_
             st = enso_model_warmup_sample(m, 1, &together[i], err);
         if (st != ENSO_OK)
             break;
-        fill_probe(alone[i], i);
-        fill_probe(together[i], i);
+        fill_probe(alone[i], m->info.takes_images, i);
+        fill_probe(together[i], m->info.takes_images, i);
         st = enso_model_run(m, lane, &alone[i], 1, err);
     }
     if (st == ENSO_OK)

@@ -165,3 +165,27 @@ int enso__infer_sequence_pool(struct enso__infer *c)
     st = enso__op_output_type(c, x->dtype, &dtype);
     return st == ENSO_OK ? enso__op_out(c, 0, dtype, &y) : st;
 }
+
+int enso__infer_pixels(struct enso__infer *c)
+{
+    const struct enso_value *x = enso__op_in(c, 0), *table = enso__op_in(c, 1);
+    bool nhwc = enso_node_int(c->node, "nhwc", 0) != 0, bytes = x->dtype == ENSO_DTYPE_U8;
+    bool to_nhwc = enso_node_int(c->node, "to_nhwc", nhwc) != 0;
+    size_t channels = bytes || nhwc ? 3 : 1, rows = bytes || nhwc ? 1 : 2;
+    enum enso_dtype dtype = ENSO_DTYPE_F32;
+    struct enso_shape y = x->shape;
+    int st;
+
+    if (y.rank != 4 || (!bytes && x->dtype != ENSO_DTYPE_F32))
+        return enso__op_fail(c, ENSO_CORRUPT, "it takes UINT8 [N, H, W, C] or FP32 pictures");
+    if (table->constant == NULL || table->dtype != ENSO_DTYPE_F32 || table->shape.rank != 2 ||
+        !enso_dim_equal(table->shape.dims[0], y.dims[channels]) ||
+        !enso__dim_fixed(y.dims[channels]) || y.dims[channels].factor > ENSO_PIXELS_MAX_CHANNELS ||
+        !enso__dim_is(table->shape.dims[1], 256))
+        return enso__op_fail(c, ENSO_CORRUPT, "its table must be constant FP32 [C, 256]");
+    y.dims[to_nhwc ? 1 : 2] = x->shape.dims[rows];
+    y.dims[to_nhwc ? 2 : 3] = x->shape.dims[rows + 1];
+    y.dims[to_nhwc ? 3 : 1] = x->shape.dims[channels];
+    st = enso__op_output_type(c, ENSO_DTYPE_F32, &dtype);
+    return st == ENSO_OK ? enso__op_out(c, 0, dtype, &y) : st;
+}

@@ -52,7 +52,8 @@
     /* fused: contracts below */ \
     X(LINEAR, "ensod.Linear") X(CONV_FUSED, "ensod.Conv") X(ATTENTION, "ensod.Attention") \
     X(LAYER_NORM, "ensod.LayerNorm") X(RMS_NORM, "ensod.RMSNorm") X(EMBEDDING, "ensod.Embedding") \
-    X(SEQUENCE_POOL, "ensod.SequencePool") X(L2_NORMALIZE, "ensod.L2Normalize")
+    X(SEQUENCE_POOL, "ensod.SequencePool") X(L2_NORMALIZE, "ensod.L2Normalize") \
+    X(PIXELS, "ensod.Pixels")
 /* clang-format on */
 
 enum enso_op {
@@ -82,6 +83,9 @@ enum enso_activation {
     ENSO_ACTIVATION_ELU,         /* activation_alpha */
     ENSO_ACTIVATION_HARD_SIGMOID /* activation_alpha, activation_beta */
 };
+
+/* The most channels of a picture that PIXELS takes. */
+#define ENSO_PIXELS_MAX_CHANNELS 4
 
 /* Types: values between operators are F32, or F16 or BF16 on a device that computes in them (the
  * pass lower_precision.c brings a graph there; sums are F32 in any kernel). An operator gives the
@@ -123,6 +127,11 @@ enum enso_activation {
  * SEQUENCE_POOL inputs x [T, C], starts [B+1]; output [B, C].  Attributes mode: "mean",
  *               "cls" (first token), "last", "max"; dtype (the output's type, x's by default).
  * L2_NORMALIZE  y = x / max(‖x‖₂, epsilon) over the last axis; attribute epsilon (1e-12).
+ * PIXELS        pictures as a model wants them.  inputs x, table F32 [C, 256] (constant, C at most
+ *               4).  x is U8 [N, H, W, C]: y is table[c][x], rescaled and normalised; or F32, then
+ * y is x: an F32 input of a program whose one reader is PIXELS may come in either form (program.h),
+ * batch by batch.  Attributes: nhwc (1: x, as floats, is [N, H, W, C], else [N, C, H, W]), to_nhwc
+ * (y's layout; x's as floats by default), dtype (y's type, F32 by default).
  */
 
 /* Plain operators where the ONNX form leaves a choice (loaders of formats bring models to this):

@@ -150,6 +150,7 @@ int enso__infer_layer_norm(struct enso__infer *c);
 int enso__infer_rms_norm(struct enso__infer *c);
 int enso__infer_embedding(struct enso__infer *c);
 int enso__infer_sequence_pool(struct enso__infer *c);
+int enso__infer_pixels(struct enso__infer *c);
 int enso__infer_l2_normalize(struct enso__infer *c);
 
 #endif

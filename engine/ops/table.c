@@ -120,6 +120,7 @@ const struct enso__op_row enso__op_table[ENSO_N_OPS] = {
     [ENSO_OP_EMBEDDING] = {2, 8, 1, 1, OTHER, false, enso__infer_embedding},
     [ENSO_OP_SEQUENCE_POOL] = {2, 2, 1, 1, OTHER, false, enso__infer_sequence_pool},
     [ENSO_OP_L2_NORMALIZE] = {1, 1, 1, 1, OTHER, true, enso__infer_l2_normalize},
+    [ENSO_OP_PIXELS] = {2, 2, 1, 1, OTHER, false, enso__infer_pixels},
 };
 /* clang-format on */
 

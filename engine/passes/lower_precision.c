@@ -17,6 +17,9 @@
  * before the first product (a picture's mean is subtracted before rounding, not after; positions
  * that come as integers are counted in F32, bf16 has no 257)
  *
+ * PIXELS is low unless F32 or such a preparation reads it: it writes the type, and reads what
+ * comes.
+ *
  * What only moves or maps elements follows its inputs: between two F32 nodes nothing is rounded,
  * since no product would gain by it. A cast stands where the place changes, one for all readers of
  * a value; LINEAR and SEQUENCE_POOL write F32 themselves where all readers want it.
@@ -175,7 +178,8 @@ static unsigned output_facts(const struct lowering *l, const struct enso_node *n
     return facts;
 }
 
-static enum place fixed_place(const struct lowering *l, int node)
+/* `after`: facts of its outputs. */
+static enum place fixed_place(const struct lowering *l, int node, unsigned after)
 {
     enum enso_op op = node_at(l, node)->op;
 
@@ -183,6 +187,8 @@ static enum place fixed_place(const struct lowering *l, int node)
         return PLACE_F32;
     if (is_product(op))
         return PLACE_LOW;
+    if (op == ENSO_OP_PIXELS)
+        return (after & (FACT_WANTED | FACT_PREPARED)) != 0 ? PLACE_F32 : PLACE_LOW;
     return is_delicate_end(op) && l->ends[node] ? PLACE_F32 : PLACE_FOLLOWS;
 }
 
@@ -199,7 +205,7 @@ static void place_backwards(struct lowering *l, int node)
         return;
     l->ends[node] = ((n_outputs > 0 && is_mover(n->op)) || is_delicate_end(n->op)) &&
                     (after & FACT_READ_LOW) == 0;
-    place = fixed_place(l, node);
+    place = fixed_place(l, node, after);
     l->places[node] = (uint8_t)place;
     if (place == PLACE_F32 || (place == PLACE_FOLLOWS && (after & FACT_WANTED) != 0))
         tell |= FACT_WANTED;
@@ -426,7 +432,9 @@ static void use_fast_gelu(struct lowering *l, int node)
 static int lower_node(struct lowering *l, int node)
 {
     enum enso_op op = node_at(l, node)->op;
-    size_t n_inputs = node_at(l, node)->n_inputs, n_outputs = node_at(l, node)->n_outputs;
+    bool as_it_comes = op == ENSO_OP_PIXELS;
+    size_t n_inputs = as_it_comes ? 0 : node_at(l, node)->n_inputs;
+    size_t n_outputs = node_at(l, node)->n_outputs;
     int st = ENSO_OK;
 
     for (size_t i = 0; st == ENSO_OK && i < n_inputs; i++) {
@@ -443,7 +451,7 @@ static int lower_node(struct lowering *l, int node)
     }
     if (op == ENSO_OP_CAST && enso_node_int(node_at(l, node), "to", -1) == ENSO_DTYPE_F32)
         enso_graph_set_int(l->g, node, "to", l->to->dtype);
-    if (op == ENSO_OP_EMBEDDING)
+    if (op == ENSO_OP_EMBEDDING || op == ENSO_OP_PIXELS)
         enso_graph_set_int(l->g, node, "dtype", l->to->dtype);
     if (l->writes_f32[node])
         enso_graph_set_int(l->g, node, "dtype", ENSO_DTYPE_F32);

@@ -57,8 +57,18 @@ int enso_pass_layout(struct enso_graph *g, bool *ret_changed, struct enso_error 
 /* Transposes that move nothing but dimensions of one become Reshape, a view. For the end: layout
  * looks for transposes. */
 int enso_pass_view_transposes(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
+/* The transpose behind PIXELS into it. After layout. */
+int enso_pass_fuse_pixels(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
 /* Residual and activation into CONV_FUSED. */
 int enso_pass_fuse_conv(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
+
+/* ---- pictures: before the standard list ---- */
+
+/* Whoever reads an F32 input of pictures, [N, H, W, C] (nhwc) or [N, C, H, W], gets it through
+ * PIXELS: so that a batch may bring it as bytes, which become table[c][byte]. table
+ * [n_channels, 256], copied. ENSO_NO_MEMORY. */
+int enso_graph_read_pixels(struct enso_graph *g, int input, const float *table, size_t n_channels,
+                           bool nhwc, struct enso_error *err) ENSO_MUST_CHECK;
 
 /* ---- lower precision: after the standard list, for one device ---- */
 

@@ -44,9 +44,13 @@ int enso_passes_run_on(struct enso_graph *g, const struct enso_backend *backend,
                                     enso_pass_remove_dead,     enso_pass_fuse_activations,
                                     enso_pass_fuse_layer_norm, enso_pass_fold_batch_norm,
                                     enso_pass_fuse_linear,     NULL};
-    static const pass_fn laid_out[] = {enso_pass_remove_identity, enso_pass_remove_dead,
-                                       enso_pass_fold_batch_norm, enso_pass_fuse_conv,
-                                       enso_pass_fuse_linear,     NULL};
+    static const pass_fn laid_out[] = {enso_pass_remove_identity,
+                                       enso_pass_remove_dead,
+                                       enso_pass_fuse_pixels,
+                                       enso_pass_fold_batch_norm,
+                                       enso_pass_fuse_conv,
+                                       enso_pass_fuse_linear,
+                                       NULL};
     bool changed;
     int st = enso_graph_infer(g, err);
 

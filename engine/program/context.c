@@ -424,19 +424,37 @@ static void set_tensors(const struct enso_context *c, struct slot *s)
     }
 }
 
-/* Inputs get the places of their record, one behind the other. Returns the record's size. */
+/* The same pictures as bytes. */
+static struct enso_tensor as_pixels(const struct enso__program_value *v,
+                                    const struct enso_tensor *floats)
+{
+    struct enso_tensor t = *floats;
+
+    t.dtype = ENSO_DTYPE_U8;
+    if (v->planes) {
+        t.dims[1] = floats->dims[2];
+        t.dims[2] = floats->dims[3];
+        t.dims[3] = floats->dims[1];
+    }
+    return t;
+}
+
+/* Inputs get the places of their record, one behind the other; the place of one that came as bytes
+ * is that of its floats. Returns the record's size. */
 static size_t place_inputs(const struct enso_context *c, struct slot *s)
 {
     const struct enso_program *p = c->program;
-    size_t at = 0;
+    size_t at = 0, end = 0;
 
     for (size_t i = 0; i < p->n_inputs; i++) {
-        struct enso_tensor *t = &s->tensors[p->input_values[i]];
+        struct enso_tensor *t = &s->tensors[p->input_values[i]], own;
 
+        (void)enso__value_tensor(&p->values[p->input_values[i]], &s->extents, &own);
         t->data = s->inputs.device + at;
-        at += enso__aligned(enso_tensor_bytes(t));
+        end = at + enso__aligned(enso_tensor_bytes(t));
+        at += enso__aligned(enso_tensor_bytes(&own));
     }
-    return at;
+    return end;
 }
 
 /* Views of inputs stand where those do. */
@@ -634,8 +652,13 @@ static int take_inputs(struct enso_context *c, struct enso_lane *lane, struct sl
     int st = ENSO_OK;
 
     *ret_record_bytes = 0;
-    for (size_t i = 0; st == ENSO_OK && i < p->n_inputs; i++)
-        st = check_input(p, i, &inputs[i], &s->tensors[p->input_values[i]], err);
+    for (size_t i = 0; st == ENSO_OK && i < p->n_inputs; i++) {
+        struct enso_tensor *t = &s->tensors[p->input_values[i]];
+
+        if (p->inputs[i].pixels && inputs[i].dtype == ENSO_DTYPE_U8)
+            *t = as_pixels(&p->values[p->input_values[i]], t);
+        st = check_input(p, i, &inputs[i], t, err);
+    }
     if (st == ENSO_OK && !on_host(c))
         st = need_inputs(c, lane, s, err);
     if (st != ENSO_OK)
@@ -655,15 +678,28 @@ static int take_inputs(struct enso_context *c, struct enso_lane *lane, struct sl
     return ENSO_OK;
 }
 
-/* One bit an output: batches that want others have other places. */
+/* One bit an output and an input of pictures: batches that want others have other places, and bytes
+ * have other kernels than floats. */
 #define SHAPE_BITS 64
-static uint64_t shape_of(const bool *wanted, size_t n)
+static uint64_t shape_of(const struct enso_program *p, const struct slot *s, const bool *wanted)
 {
     uint64_t shape = 0;
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < p->n_outputs; i++)
         shape = shape << 1 | wanted[i];
+    for (size_t i = 0; i < p->n_inputs; i++)
+        if (p->inputs[i].pixels)
+            shape = shape << 1 | (s->tensors[p->input_values[i]].dtype == ENSO_DTYPE_U8);
     return shape;
+}
+
+static bool shape_fits(const struct enso_program *p)
+{
+    size_t bits = p->n_outputs;
+
+    for (size_t i = 0; i < p->n_inputs; i++)
+        bits += p->inputs[i].pixels;
+    return bits <= SHAPE_BITS;
 }
 
 int enso_context_begin(struct enso_context *context, struct enso_lane *lane, unsigned slot,
@@ -691,8 +727,8 @@ int enso_context_begin(struct enso_context *context, struct enso_lane *lane, uns
         if (!on_host(context)) {
             run.up = (struct enso_copy){s->inputs.host, s->inputs.device, record_bytes};
             run.down = (struct enso_copy){s->outputs.host, s->outputs.device, fetch_bytes};
-            run.captures = p->n_outputs <= SHAPE_BITS ? &s->planned->captures : NULL;
-            run.shape = shape_of(wanted, p->n_outputs);
+            run.captures = shape_fits(p) ? &s->planned->captures : NULL;
+            run.shape = shape_of(p, s, wanted);
             run.n_padding_tokens = s->extents.n_tokens - s->asked.n_tokens;
         }
         if (pace != NULL)

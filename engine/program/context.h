@@ -54,7 +54,8 @@ int enso_context_stage(struct enso_context *context, struct enso_lane *lane, uns
  *   inputs   in the order of enso_program_inputs: type and dims exactly the program's for these
  *            extents (ENSO_INVALID, naming the input), data in host memory aligned to its elements:
  *            what stage gave, or the caller's own. On a device with ordinary memory that is read
- *            where it is and must stay until finish.
+ *            where it is and must stay until finish. An input of pictures may be bytes instead,
+ *            U8 [N, H, W, C], also in the memory that stage gave for floats.
  *   wanted   in the order of enso_program_outputs
  *   pace     or NULL
  * The slot is free again when it fails. */

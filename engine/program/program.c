@@ -403,6 +403,18 @@ static int load_weights(struct maker *m)
 
 /* ---- facts ---- */
 
+/* An input whose one reader takes it as floats or as bytes. */
+static void note_pixels(struct maker *m, int value)
+{
+    struct enso__program_value *v = &m->p->values[m->number[value]];
+    int reader = enso_graph_sole_user(m->g, value);
+    const struct enso_node *node = reader < 0 ? NULL : enso_graph_node(m->g, reader);
+
+    v->pixels = node != NULL && node->op == ENSO_OP_PIXELS && node->inputs[0] == value &&
+                v->dtype == ENSO_DTYPE_F32;
+    v->planes = v->pixels && enso_node_int(node, "nhwc", 0) == 0;
+}
+
 static int note_borders(struct maker *m)
 {
     struct enso_program *p = m->p;
@@ -420,15 +432,16 @@ static int note_borders(struct maker *m)
     for (size_t i = 0; i < n_in; i++) {
         const struct enso__program_value *v = &p->values[m->number[enso_graph_input(m->g, i)]];
 
+        note_pixels(m, enso_graph_input(m->g, i));
         p->input_values[i] = m->number[enso_graph_input(m->g, i)];
-        p->inputs[i] = (struct enso_program_io){v->name, v->dtype, v->shape};
+        p->inputs[i] = (struct enso_program_io){v->name, v->dtype, v->shape, v->pixels};
     }
     for (size_t i = 0; i < n_out; i++) {
         const struct enso__program_value *v = &p->values[m->number[enso_graph_output(m->g, i)]];
 
         p->output_values[i] = m->number[enso_graph_output(m->g, i)];
         p->outputs[i] = (struct enso_program_io){keep_name(m, enso_graph_output_name(m->g, i)),
-                                                 v->dtype, v->shape};
+                                                 v->dtype, v->shape, false};
         if (p->outputs[i].name == NULL)
             return no_memory(m);
     }

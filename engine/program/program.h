@@ -26,6 +26,7 @@ struct enso_program_io {
     const char *name;
     enum enso_dtype dtype;
     struct enso_shape shape;
+    bool pixels; /* an input of pictures, which a batch may bring as bytes: U8 [N, H, W, C] */
 };
 
 /* Bind a graph, which is taken (also on failure). The device must outlive the program. Errors:

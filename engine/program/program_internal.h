@@ -27,6 +27,8 @@ struct enso__program_value {
     struct enso_shape shape;
     int root;      /* the value whose memory it shares; itself unless a view */
     size_t offset; /* constants: in the program's constant memory */
+    bool pixels;   /* an F32 input that only PIXELS reads: a batch may bring it as bytes */
+    bool planes;   /* which is [N, C, H, W] as floats */
 };
 
 struct enso_program {

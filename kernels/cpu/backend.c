@@ -82,6 +82,7 @@ static const enso__bind_fn families[ENSO_N_OPS] = {
     [ENSO_OP_L2_NORMALIZE] = enso__bind_row_norm,
     [ENSO_OP_EMBEDDING] = enso__bind_embedding,
     [ENSO_OP_SEQUENCE_POOL] = enso__bind_sequence_pool,
+    [ENSO_OP_PIXELS] = enso__bind_pixels,
     /* clang-format on */
 };
 

@@ -158,5 +158,6 @@ int enso__bind_embedding(const struct enso__bind *b, struct enso_bound **ret,
                          struct enso_error *err);
 int enso__bind_sequence_pool(const struct enso__bind *b, struct enso_bound **ret,
                              struct enso_error *err);
+int enso__bind_pixels(const struct enso__bind *b, struct enso_bound **ret, struct enso_error *err);
 
 #endif

@@ -165,6 +165,7 @@ ENSO__CUDA_FAMILY(linear);
 ENSO__CUDA_FAMILY(attention);
 ENSO__CUDA_FAMILY(embedding);
 ENSO__CUDA_FAMILY(sequence_pool);
+ENSO__CUDA_FAMILY(pixels);
 #undef ENSO__CUDA_FAMILY
 
 #endif

@@ -74,6 +74,7 @@ static const enso__cuda_bind_fn families[ENSO_N_OPS] = {
     [ENSO_OP_ATTENTION] = enso__cuda_bind_attention,
     [ENSO_OP_EMBEDDING] = enso__cuda_bind_embedding,
     [ENSO_OP_SEQUENCE_POOL] = enso__cuda_bind_sequence_pool,
+    [ENSO_OP_PIXELS] = enso__cuda_bind_pixels,
 };
 
 /* F16 and BF16 activations, sums in F32. */
@@ -96,7 +97,7 @@ static const bool halves[ENSO_N_OPS] = {
     HALF(LAYER_NORM) HALF(RMS_NORM) HALF(L2_NORMALIZE)
     HALF(MAX_POOL) HALF(AVERAGE_POOL) HALF(GLOBAL_AVERAGE_POOL) HALF(GLOBAL_MAX_POOL) HALF(RESIZE)
     HALF(CONV) HALF(CONV_FUSED) HALF(MATMUL) HALF(GEMM) HALF(LINEAR) HALF(ATTENTION)
-    HALF(EMBEDDING) HALF(SEQUENCE_POOL)
+    HALF(EMBEDDING) HALF(SEQUENCE_POOL) HALF(PIXELS)
 #undef HALF
 };
 /* clang-format on */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Launchers of the plain kernels that work element by element or only move elements: unary.cu,
- * cast.cu, binary.cu, strided.cu, move.cu, pad.cu. Plain C, for the host files node_*.c.
+ * cast.cu, binary.cu, strided.cu, move.cu, pad.cu, pixels.cu. Plain C, for the host files node_*.c.
  *
  * Every launcher enqueues on `stream`, never allocates, never waits, and returns a cudaError_t as
  * int: cudaSuccess (also for nothing to do: then nothing is launched), what the launch reported, or
@@ -15,6 +15,7 @@
 
 #include "engine/tensor.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/nodes/pixels_shape.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -102,6 +103,11 @@ struct enso_cuda_pad {
 /* value: one element, or NULL for zero. Modes other than constant need every in[d] > 0. */
 int enso_cuda_pad(size_t bytes, const void *x, const void *value, void *y, size_t n,
                   const struct enso_cuda_pad *shape, cudaStream_t stream);
+
+/* y [N, C, H, W] or [N, H, W, C] of type dtype (F32, F16, BF16): table[c][x] where x is bytes, x
+ * where it is floats. table [C, 256], C at most ENSO_PIXELS_MAX_CHANNELS. */
+int enso_cuda_pixels(enum enso_dtype dtype, const void *x, const float *table, void *y,
+                     const struct enso_pixels_shape *shape, cudaStream_t stream);
 
 #ifdef __cplusplus
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "engine/passes/passes.h"
 #include "engine/program/context.h"
 #include "engine/program/program.h"
 
@@ -245,6 +246,85 @@ START_TEST(test_batches_graphs)
 }
 END_TEST
 
+#define SIDE 24 /* of a picture: bytes and floats of a batch differ by more than a rounded block   \
+                 */
+
+static struct enso_graph *picture_graph(void)
+{
+    const struct enso_shape shape = {
+        .rank = 4, .dims = {{1, ENSO_EXTENT_ITEMS}, {3, 0}, {SIDE, 0}, {SIDE, 0}}};
+    float table[3 * 256];
+    struct enso_graph *g = enso_graph_create("picture");
+    int x = enso_graph_add_input(g, "x", ENSO_DTYPE_F32, &shape), node;
+
+    node = enso_graph_add_node(g, ENSO_OP_NEG, "minus", &x, 1, 1);
+    enso_graph_add_output(g, "y", enso_graph_node(g, node)->outputs[0]);
+    for (int i = 0; i < 3 * 256; i++)
+        table[i] = (float)i / 2;
+    ck_assert_int_eq(enso_graph_read_pixels(g, x, table, 3, false, NULL), ENSO_OK);
+    return g;
+}
+
+/* n pictures as floats [n, 3, SIDE, SIDE], or as bytes [n, SIDE, SIDE, 3]; minus what they are
+ * comes out. */
+static void picture_batch(struct two *t, unsigned slot, int64_t n, bool bytes, unsigned seed)
+{
+    static const bool wanted[] = {true};
+    const int64_t plane = SIDE * SIDE;
+    struct enso_extents e = {.n_items = n};
+    struct enso_error err = {0};
+    struct enso_tensor x, y;
+
+    ENSO_TEST_OK(enso_context_stage(t->context, t->lane, slot, &e, &x, &err), &err);
+    if (bytes) {
+        x.dtype = ENSO_DTYPE_U8;
+        memcpy(x.dims, (int64_t[]){n, SIDE, SIDE, 3}, 4 * sizeof *x.dims);
+    }
+    for (int64_t i = 0; i < n * 3 * plane; i++)
+        if (bytes)
+            ((uint8_t *)x.data)[i] = (uint8_t)(seed + i % 251);
+        else
+            ((float *)x.data)[i] = (float)(seed + i % 251);
+    ENSO_TEST_OK(enso_context_begin(t->context, t->lane, slot, &x, wanted, NULL, &err), &err);
+    ENSO_TEST_OK(enso_context_finish(t->context, t->lane, slot, &y, NULL, &err), &err);
+    for (int64_t i = 0; i < n * 3 * plane; i++) {
+        int64_t item = i / (3 * plane), c = i / plane % 3;
+        int64_t from = bytes ? (item * plane + i % plane) * 3 + c : i;
+        float value = (float)(seed + from % 251);
+
+        if (bytes)
+            value = (float)((uint8_t)(seed + from % 251) + c * 256) / 2;
+        if (((float *)y.data)[i] != -value)
+            ck_abort_msg("%s: element %lld is %g, not %g", bytes ? "bytes" : "floats", (long long)i,
+                         (double)((float *)y.data)[i], (double)-value);
+    }
+}
+
+/* Pictures come as bytes or as floats, batch by batch; each form has a recording of its own. */
+START_TEST(test_batches_pixels)
+{
+    const struct enso_device_options options = {.name = "cuda", .long_percent = ALWAYS};
+    const struct enso_backend *b = rig_backend();
+    struct enso_error err = {0};
+    struct two t = {0};
+
+    ENSO_TEST_OK(b->device_open(&options, &t.device, &err), &err);
+    ENSO_TEST_OK(enso_program_create(b, t.device, picture_graph(), &t.program, &err), &err);
+    ENSO_TEST_OK(enso_context_create(t.program, &t.context, &err), &err);
+    ENSO_TEST_OK(b->lane_open(t.device, &t.lane, &err), &err);
+    for (unsigned i = 0; i < 4; i++) {
+        picture_batch(&t, 0, 4, true, i);
+        picture_batch(&t, 0, 4, false, i);
+    }
+    ck_assert_uint_eq(two_stats(&t).n_eager, 2);
+    ck_assert_uint_eq(two_stats(&t).n_captures, 2);
+    ck_assert_uint_eq(two_stats(&t).n_graph_launches, 6);
+    picture_batch(&t, 1, 4, true, 9);
+    picture_batch(&t, 1, 3, false, 9);
+    two_close(&t);
+}
+END_TEST
+
 /* What cannot be recorded runs launch by launch, and is not tried again: whether a launch was
  * refused or the recording. */
 START_TEST(test_batches_graph_refused)
@@ -454,6 +534,7 @@ static Suite *suite(void)
     TCase *core = tcase_create("core");
     tcase_add_loop_test(core, test_batches_two_slots, 0, 12);
     tcase_add_test(core, test_batches_graphs);
+    tcase_add_test(core, test_batches_pixels);
     tcase_add_loop_test(core, test_batches_graph_refused, 0, 3);
     tcase_add_test(core, test_batches_graphs_stay);
     tcase_add_test(core, test_batches_stuck_in_a_launch);

@@ -415,6 +415,18 @@ void run_pool(const bench *b)
     expect(b, enso_cuda_sequence_pool(&p, b->stream), 4 * 70, "sequence_pool");
 }
 
+/* Bytes through a table in shared memory: whole vectors, the last few, both element sizes. */
+void run_pixels(const bench *b)
+{
+    const struct enso_pixels_shape shape = {2, 31, 33, 3, true, false, false};
+    const size_t n = 2 * 31 * 33 * 3;
+
+    expect(b, enso_cuda_pixels(ENSO_DTYPE_F32, b->halves, b->x, b->y, &shape, b->stream), n,
+           "pixels");
+    expect(b, enso_cuda_pixels(ENSO_DTYPE_F16, b->halves, b->x, b->y, &shape, b->stream), 0,
+           "pixels");
+}
+
 } // namespace
 
 int main(int argc, char **argv)
@@ -437,6 +449,7 @@ int main(int argc, char **argv)
         run_gemm_stack(&b);
         run_gather(&b);
         run_convolutions(&b);
+        run_pixels(&b);
         return 0;
     }
     for (const char *seed : {"1", "2", "3"}) {

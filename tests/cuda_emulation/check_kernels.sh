@@ -29,7 +29,7 @@ export build module out
 
 cards=${ENSOD_TEST_SANITIZED:+A100}
 for card in ${ENSO_TEST_CARDS:-${cards:-T4 A100 L4 H100 B200 RTX50}}; do
-    names='half_ragged half_products half half_rows elementwise move network fused types top_k gather'
+    names='half_ragged half_products half half_rows elementwise move network fused types top_k gather pixels'
     # what no limit of a card bears on
     [ "$card" != A100 ] || names="$names corners move_corners network_corners threads invariance resize"
     [ "$card" != T4 ] || names="$names network_corners invariance resize" # its kernels are others

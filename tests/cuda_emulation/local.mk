@@ -263,7 +263,7 @@ tests/cuda_emulation/check_races: $(race_objects) $(race_test_objects)
 	$(emulated_verbose)$(RACE_CXX) -fsanitize=thread $(race_cxxflags) -o $@ $(race_objects) $(race_test_objects)
 
 # Our own kernels, those with shared memory or a fault word.
-race_kernels = $(patsubst %,tests/cuda_emulation/races/%.o,attention embedding flash_attention gemm gemm_conv gemm_gather gemm_stack move norm \
+race_kernels = $(patsubst %,tests/cuda_emulation/races/%.o,attention embedding flash_attention gemm gemm_conv gemm_gather gemm_stack move norm pixels \
 	product product_wide reduce tiled_attention top_k)
 race_kernel_objects = tests/cuda_emulation/races/check_kernel_races.o $(race_kernels)
 $(race_kernels): tests/cuda_emulation/races/%.o: kernels/cuda/%.cu

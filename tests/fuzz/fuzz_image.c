@@ -13,6 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void prepare(const struct enso_image *image, bool shortest)
 {
+    static uint8_t pixels[3 * 32 * 32];
     static float out[3 * 32 * 32];
     struct enso_image_spec spec;
 
@@ -23,8 +24,9 @@ static void prepare(const struct enso_image *image, bool shortest)
         spec.crop = true;
         spec.crop_height = spec.crop_width = 32;
     }
-    if (enso_image_prepare(&spec, image, out, NULL) != ENSO_OK)
+    if (enso_image_prepare(&spec, image, pixels, NULL) != ENSO_OK)
         abort();
+    enso_image_normalise(&spec, pixels, 32 * 32, out);
     for (size_t i = 0; i < (size_t)image->channels * 32 * 32; i++)
         if (!(out[i] >= 0.0F && out[i] <= 1.0F))
             abort();

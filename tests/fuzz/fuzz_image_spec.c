@@ -27,10 +27,13 @@ static void use(const struct enso_image_spec *spec)
         abort();
     if ((size_t)height * width > 256 * 256)
         return;
-    float *out = enso_alloc_array((size_t)height * width * spec->channels, sizeof *out);
-    if (!out || enso_image_prepare(spec, &image, out, NULL) != ENSO_OK)
+    uint8_t *out = enso_alloc_array((size_t)height * width, spec->channels);
+    float *floats = enso_alloc_array((size_t)height * width * spec->channels, sizeof *floats);
+    if (!out || !floats || enso_image_prepare(spec, &image, out, NULL) != ENSO_OK)
         abort();
+    enso_image_normalise(spec, out, (size_t)height * width, floats);
     enso_free(out);
+    enso_free(floats);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -153,6 +153,9 @@ static const struct {
     {ENSO_OP_SEQUENCE_POOL,
      "input x $[T, 8]\ninput s i32[B+1]\ny = ensod.SequencePool(x, s) mode=\"cls\" dtype=0"},
     {ENSO_OP_L2_NORMALIZE, "input x $[B, 8]\ny = ensod.L2Normalize(x)"},
+    {ENSO_OP_PIXELS,
+     "input x f32[N, 3, 4, 5]\nconst t f32[3, 256]\ny = ensod.Pixels(x, t) dtype=#"},
+    {ENSO_OP_PIXELS, "input x u8[N, 4, 5, 3]\nconst t f32[3, 256]\ny = ensod.Pixels(x, t) dtype=#"},
 };
 
 static const struct {

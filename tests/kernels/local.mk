@@ -151,3 +151,10 @@ tests_kernels_check_gather_SOURCES = tests/kernels/check_gather.c
 tests_kernels_check_gather_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_gather_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_gather_LDADD = $(KERNEL_TEST_LIBS)
+
+check_PROGRAMS += tests/kernels/check_pixels
+TESTS += tests/kernels/check_pixels
+tests_kernels_check_pixels_SOURCES = tests/kernels/check_pixels.c
+tests_kernels_check_pixels_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_pixels_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_pixels_LDADD = $(KERNEL_TEST_LIBS)

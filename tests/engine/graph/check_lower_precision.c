@@ -331,6 +331,54 @@ static const struct lower_case cases[] = {
      "y:0 = ReduceMean(z) axes=[1] keepdims=0 BF16[N, 4]\n"
      "y = Cast(y:0) to=0 FP32[N, 4]\n"
      "output y = y\n"},
+    /* pictures are rounded where they come in, whatever type they come in as */
+    {ENSO_DTYPE_BF16, ENSO_OP_NONE, false,
+     "input x f32[N, 3, 4, 4]\n"
+     "const t f32[3, 256]\n"
+     "p = ensod.Pixels(x, t) to_nhwc=1\n"
+     "const w f32[2, 3, 1, 1]\n"
+     "y = ensod.Conv(p, w)\n"
+     "output y",
+     "input x FP32[N, 3, 4, 4]\n"
+     "p = ensod.Pixels(x, t) to_nhwc=1 dtype=2 BF16[N, 4, 4, 3]\n"
+     "y:0 = ensod.Conv(p, w) kernel_shape=[1, 1] strides=[1, 1] pads=[0, 0, 0, 0] "
+     "dilations=[1, 1] BF16[N, 4, 4, 2]\n"
+     "y = Cast(y:0) to=0 FP32[N, 4, 4, 2]\n"
+     "output y = y\n"},
+    /* but not before their mean is subtracted, nor where they are an answer */
+    {ENSO_DTYPE_BF16, ENSO_OP_NONE, false,
+     "input x f32[N, 4, 4, 3]\n"
+     "const t f32[3, 256]\n"
+     "p = ensod.Pixels(x, t) nhwc=1\n"
+     "const m f32[3]\n"
+     "d = Sub(p, m)\n"
+     "const w f32[2, 3, 1, 1]\n"
+     "y = ensod.Conv(d, w)\n"
+     "output y",
+     "input x FP32[N, 4, 4, 3]\n"
+     "p = ensod.Pixels(x, t) nhwc=1 FP32[N, 4, 4, 3]\n"
+     "d = Sub(p, m) FP32[N, 4, 4, 3]\n"
+     "d:0 = Cast(d) to=2 BF16[N, 4, 4, 3]\n"
+     "y:0 = ensod.Conv(d:0, w) kernel_shape=[1, 1] strides=[1, 1] pads=[0, 0, 0, 0] "
+     "dilations=[1, 1] BF16[N, 4, 4, 2]\n"
+     "y = Cast(y:0) to=0 FP32[N, 4, 4, 2]\n"
+     "output y = y\n"},
+    {ENSO_DTYPE_BF16, ENSO_OP_NONE, false,
+     "input x f32[N, 4, 4, 3]\n"
+     "const t f32[3, 256]\n"
+     "p = ensod.Pixels(x, t) nhwc=1\n"
+     "const w f32[2, 3, 1, 1]\n"
+     "y = ensod.Conv(p, w)\n"
+     "output y\n"
+     "output p",
+     "input x FP32[N, 4, 4, 3]\n"
+     "p = ensod.Pixels(x, t) nhwc=1 FP32[N, 4, 4, 3]\n"
+     "p:0 = Cast(p) to=2 BF16[N, 4, 4, 3]\n"
+     "y:0 = ensod.Conv(p:0, w) kernel_shape=[1, 1] strides=[1, 1] pads=[0, 0, 0, 0] "
+     "dilations=[1, 1] BF16[N, 4, 4, 2]\n"
+     "y = Cast(y:0) to=0 FP32[N, 4, 4, 2]\n"
+     "output y = y\n"
+     "output p = p\n"},
     /* nothing but a table, a lookup and no product: stored halves either way */
     {ENSO_DTYPE_BF16, ENSO_OP_NONE, false,
      "input ids i32[N, 4]\n"

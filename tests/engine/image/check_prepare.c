@@ -26,9 +26,11 @@ static void check_tensor(const json_t *row, const struct enso_image_spec *spec)
     ck_assert_int_eq(json_integer_value(json_array_get(shape, nchw ? 2 : 1)), width);
 
     size_t n = (size_t)height * width * spec->channels;
+    uint8_t *pixels = enso_alloc_array(n, 1);
     float *out = enso_alloc_array(n, sizeof *out);
-    if (enso_image_prepare(spec, &image, out, &err) != ENSO_OK)
+    if (enso_image_prepare(spec, &image, pixels, &err) != ENSO_OK)
         ck_abort_msg("%s: %s", file, err.message);
+    enso_image_normalise(spec, pixels, (size_t)height * width, out);
     const json_t *first = json_object_get(row, "first");
     ck_assert_msg(fnv1a(out, n * sizeof *out) == strtoull(row_string(row, "fnv1a"), NULL, 16),
                   "%s: begins with %.9g %.9g %.9g, expected %.9g %.9g %.9g", json_dumps(row, 0),
@@ -36,6 +38,7 @@ static void check_tensor(const json_t *row, const struct enso_image_spec *spec)
                   json_number_value(json_array_get(first, 1)),
                   json_number_value(json_array_get(first, 2)));
     enso_free(out);
+    enso_free(pixels);
     enso_image_done(&image);
 }
 
@@ -183,7 +186,7 @@ START_TEST(test_prepare_refuses_other_sizes)
     spec.crop_height = spec.crop_width = 28;
     ck_assert_int_eq(enso_image_prepare_size(&spec, 1, 3000, &height, &width, NULL), ENSO_OK);
     ck_assert_uint_eq(height, 28);
-    float out[28 * 28];
+    uint8_t out[28 * 28];
     struct enso_image image = decode_golden("color.png", 3);
     ck_assert_int_eq(enso_image_prepare(&spec, &image, out, NULL), ENSO_INTERNAL);
     enso_image_done(&image);
@@ -196,7 +199,7 @@ START_TEST(test_prepare_oom)
         "{\"input\":{\"size\":9,\"resize\":\"shortest\",\"crop\":12,\"mean\":[1,2,3]}}";
     struct enso_image image = decode_golden("color.png", 3);
     struct enso_image_spec spec, defaults;
-    float out[3 * 12 * 12];
+    uint8_t out[3 * 12 * 12];
     enso_image_spec_default(&defaults, 9, 9, 3);
     enum enso_status st = ENSO_NO_MEMORY;
     for (uint64_t n = 1; st != ENSO_OK; n++) {
@@ -226,7 +229,7 @@ struct job {
 static void *prepare_many(void *arg)
 {
     struct job *job = arg;
-    float out[3 * 14 * 14];
+    uint8_t out[3 * 14 * 14];
     for (int i = 0; i < 200; i++)
         if (enso_image_prepare(job->spec, job->image, out, NULL) != ENSO_OK)
             return NULL;

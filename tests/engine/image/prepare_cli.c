@@ -69,6 +69,7 @@ static int prepare(const char *path, const char *config)
     struct enso_image_spec spec;
     struct enso_image image = {0};
     uint32_t height, width;
+    uint8_t *pixels = NULL;
     float *out = NULL;
     enum enso_status st = load_spec(config, &spec, &err);
     if (st == ENSO_OK)
@@ -77,15 +78,18 @@ static int prepare(const char *path, const char *config)
         st = enso_image_prepare_size(&spec, image.width, image.height, &height, &width, &err);
     if (st == ENSO_OK) {
         size_t n = (size_t)height * width * spec.channels;
+        pixels = enso_alloc_array(n, 1);
         out = enso_alloc_array(n, sizeof *out);
-        st = out ? enso_image_prepare(&spec, &image, out, &err)
-                 : enso_error_no_memory(&err, "the tensor");
+        st = pixels && out ? enso_image_prepare(&spec, &image, pixels, &err)
+                           : enso_error_no_memory(&err, "the tensor");
         if (st == ENSO_OK) {
+            enso_image_normalise(&spec, pixels, (size_t)height * width, out);
             printf("%u %u %u\n", width, height, spec.channels);
             fwrite(out, sizeof *out, n, stdout);
         }
     }
     enso_free(out);
+    enso_free(pixels);
     enso_image_done(&image);
     return st == ENSO_OK ? 0 : fail(&err);
 }

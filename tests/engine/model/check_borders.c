@@ -15,6 +15,7 @@
 
 #include "base/buffer.h"
 #include "base/memory.h"
+#include "engine/image/prepare.h"
 #include "tests/engine/model/model_rig.h"
 
 /* --- ONNX, as much as is needed (onnx/onnx.proto) ------------------------------------------- */
@@ -354,7 +355,7 @@ START_TEST(test_borders_scores_in_the_second_output)
     write_model(dir, &graph);
     write_text("ensod.json", "{\"task\":\"image-classification\",\"output\":\"scores\","
                              "\"labels\":[\"a\",\"b\",\"c\",\"d\"],"
-                             "\"input\":{\"size\":[2,2],\"channels\":1}}");
+                             "\"input\":{\"size\":[2,2],\"channels\":1,\"scale\":1}}");
     open_rig(&rig);
     for (int way = 0; way < 3; way++) {
         struct enso_sample *s;
@@ -362,7 +363,7 @@ START_TEST(test_borders_scores_in_the_second_output)
 
         ENSO_TEST_OK(enso_model_warmup_sample(rig.model, 1, &s, &err), &err);
         for (int k = 0; k < 4; k++)
-            ((float *)s->inputs[0].data)[k] = (float)k;
+            ((uint8_t *)s->inputs[0].data)[k] = (uint8_t)k;
         s->want_raw = way == 1;
         s->want_own = way == 2;
         run(&rig, &s, 1);
@@ -381,6 +382,83 @@ START_TEST(test_borders_scores_in_the_second_output)
             ck_assert_float_eq_tol(sum, 1, 1e-5f);
         enso_sample_destroy(s);
     }
+    model_rig_close(&rig);
+}
+END_TEST
+
+/* A picture as bytes, and what it is as the model's own tensor. */
+static struct enso_sample *picture_new(const struct model_rig *rig, unsigned seed)
+{
+    struct enso_error err = {0};
+    struct enso_sample *s;
+
+    ENSO_TEST_OK(enso_model_warmup_sample(rig->model, 1, &s, &err), &err);
+    ck_assert_int_eq(s->inputs[0].dtype, ENSO_DTYPE_U8);
+    for (unsigned k = 0; k < 18; k++)
+        ((uint8_t *)s->inputs[0].data)[k] = (uint8_t)(seed + k * 37);
+    s->want_raw = true;
+    return s;
+}
+
+/* The graph hands on what it gets, so that scores are the values that the picture became. */
+static void check_values(const struct enso_sample *s, size_t n, const float *want)
+{
+    ck_assert_uint_eq(s->n_outputs, 1);
+    ck_assert_mem_eq(s->outputs[0].data, want, n * sizeof *want);
+}
+
+/* Pictures of bytes and tensors of floats, alone and in one batch, in both layouts. */
+START_TEST(test_borders_pictures_beside_tensors)
+{
+    bool nhwc = _i != 0;
+    struct enso_image_spec spec;
+    struct enso_buffer graph = ENSO_BUFFER_INIT;
+    struct enso_error err = {0};
+    struct model_rig rig;
+    float first[18], second[18], own[2 * 18];
+
+    put_node(&graph, "Flatten", "x", NULL, "scores", NULL, 0, NULL);
+    if (nhwc)
+        put_border(&graph, 11, "x", DIMS(-1, 2, 3, 3));
+    else
+        put_border(&graph, 11, "x", DIMS(-1, 3, 2, 3));
+    put_border(&graph, 12, "scores", DIMS(-1, 18));
+    write_model(dir, &graph);
+    write_text("ensod.json", nhwc ? "{\"input\":{\"mean\":[0.5,0.25,0.125],\"std\":[3,5,7],"
+                                    "\"layout\":\"NHWC\"}}"
+                                  : "{\"input\":{\"mean\":[0.5,0.25,0.125],\"std\":[3,5,7]}}");
+    open_rig(&rig);
+    enso_image_spec_default(&spec, 2, 3, 3);
+    spec.layout = nhwc ? ENSO_IMAGE_NHWC : ENSO_IMAGE_NCHW;
+    spec.normalise = true;
+    memcpy(spec.mean, (float[]){0.5F, 0.25F, 0.125F}, sizeof spec.mean);
+    memcpy(spec.std, (float[]){3, 5, 7}, sizeof spec.std);
+
+    struct enso_sample *alone = picture_new(&rig, 1),
+                       *batch[3] = {picture_new(&rig, 1), NULL, picture_new(&rig, 200)};
+    struct enso_sample *both[2] = {picture_new(&rig, 1), picture_new(&rig, 200)};
+    struct enso_tensor t = {.dtype = ENSO_DTYPE_F32, .rank = 4, .data = own};
+
+    enso_image_normalise(&spec, batch[0]->inputs[0].data, 6, first);
+    enso_image_normalise(&spec, batch[2]->inputs[0].data, 6, second);
+    for (int k = 0; k < 36; k++)
+        own[k] = (float)k - 7;
+    memcpy(t.dims, nhwc ? (int64_t[]){2, 2, 3, 3} : (int64_t[]){2, 3, 2, 3}, 4 * sizeof *t.dims);
+    ENSO_TEST_OK(enso_model_encode_tensors(rig.model, &t, 1, &batch[1], &err), &err);
+    run(&rig, &alone, 1);
+    check_values(alone, 18, first);
+    run(&rig, both, 2);
+    check_values(both[0], 18, first);
+    check_values(both[1], 18, second);
+    run(&rig, batch, 3);
+    check_values(batch[0], 18, first);
+    check_values(batch[1], 36, own);
+    check_values(batch[2], 18, second);
+    for (int i = 0; i < 3; i++)
+        enso_sample_destroy(batch[i]);
+    for (int i = 0; i < 2; i++)
+        enso_sample_destroy(both[i]);
+    enso_sample_destroy(alone);
     model_rig_close(&rig);
 }
 END_TEST
@@ -446,6 +524,7 @@ static Suite *suite(void)
     tcase_add_test(core, test_borders_batches);
     tcase_add_test(core, test_borders_batches_that_round_otherwise);
     tcase_add_test(core, test_borders_scores_in_the_second_output);
+    tcase_add_loop_test(core, test_borders_pictures_beside_tensors, 0, 2);
     tcase_add_test(errors, test_borders_pictures_by_fours);
     tcase_add_test(errors, test_borders_of_gigabytes);
     tcase_add_test(errors, test_borders_of_no_size);

@@ -225,7 +225,9 @@ static int image_sample(const struct enso_model *model, const char *folder, cons
     size_t size;
     int st;
 
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name); /* a cut name is not found */
+    /* a cut name is not found */
+    (void)snprintf(path, sizeof path, "%s%s%s", name[0] == '/' ? "" : folder,
+                   name[0] == '/' ? "" : "/", name);
     st = enso_file_read(path, MAX_FILE, &bytes, &size, err);
     if (st == ENSO_OK) {
         st = enso_model_encode_image(model, bytes, size, options, ret_sample, err);

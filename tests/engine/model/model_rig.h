@@ -5,7 +5,7 @@
  *
  *     {"text": "...", "pair": "..."}
  *     {"ids": [2, 60, 3]}
- *     {"image": "0.png"}                                       below the folder
+ *     {"image": "0.png"}                                       below the folder, or a whole path
  *     {"inputs": [{"dtype": "FP32", "shape": [2, 3], ...}]}    the model's own tensors
  *
  * with "want": "raw" (logits), "scores", "pooled" or "tokens" (default "raw"), "truncate" (default
