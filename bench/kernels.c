@@ -279,7 +279,7 @@ int main(int argc, char **argv)
     attention(128, 12, 64);
     conv(64, 56, 64, 3, 1, 1);
     conv(256, 14, 256, 3, 1, 1);
-    conv(64, 56, 256, 1, 1, 1);
+    linear(56 * 56, 64, 256, ENSO_ACTIVATION_NONE); /* what a convolution of 1x1 becomes */
     conv(3, 224, 64, 7, 2, 1);
     conv(96, 56, 96, 3, 1, 96);
     cpu->lane_close(lane);

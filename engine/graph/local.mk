@@ -31,6 +31,7 @@ engine_libengine_a_SOURCES += \
 	engine/passes/lower_precision.c \
 	engine/passes/pass.c engine/passes/pass_internal.h engine/passes/passes.h \
 	engine/passes/pixels.c \
+	engine/passes/plain_conv.c \
 	engine/passes/remove_dead.c \
 	engine/passes/remove_identity.c \
 	engine/passes/run.c \

@@ -49,6 +49,8 @@ int enso_pass_fuse_activations(struct enso_graph *g, bool *ret_changed, struct e
 int enso_pass_fuse_layer_norm(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
 /* LINEAR from MatMul and Gemm with a constant weight, and bias, residual and activation into it. */
 int enso_pass_fuse_linear(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
+/* CONV_FUSED of one pixel into LINEAR. For the end. */
+int enso_pass_plain_conv(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
 /* SEQUENCE_POOL of one token into the LINEAR that alone reads it. For the end. */
 int enso_pass_fuse_gather(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
 /* Images go NHWC: CONV becomes CONV_FUSED, pools and LRN get nhwc = 1; transposes are pushed down

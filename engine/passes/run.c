@@ -67,6 +67,8 @@ int enso_passes_run_on(struct enso_graph *g, const struct enso_backend *backend,
     if (st == ENSO_OK && changed)
         st = until_settled(g, backend, laid_out, err);
     if (st == ENSO_OK)
+        st = enso_pass_plain_conv(g, &changed, err);
+    if (st == ENSO_OK)
         st = enso_pass_fuse_gather(g, &changed, err);
     return st;
 }

@@ -2,15 +2,15 @@
  *
  * CONV_FUSED (engine/ops/ops.h): convolution over [N, H, W, C] with bias, residual and activation,
  * as an indirect matrix product: the rows of A are output pixels, read through one pointer per
- * place of the window, so nothing is copied; padding points to zeros. Four ways:
+ * place of the window, so nothing is copied; padding points to zeros. Three ways:
  *
- *   plain      1x1, stride 1, no padding, one group: the matrix product itself
  *   merged     few channels (the first layer): a row of the window is contiguous in memory, so
  *              taps are window rows of kw·C floats; only rows that touch the border are copied
  *   general    a tap per place of the window, C/group floats each
  *   depthwise  one channel per group: products along the channels, no panels
  *
- * Measured on Zen 3: general 93-98 % of the FMA peak for 3x3 and 1x1.
+ * (1x1 without stride has become LINEAR before.) Measured on Zen 3: general 93-98 % of the FMA peak
+ * for 3x3 and 1x1.
  */
 #include "ensod_build.h"
 
@@ -315,14 +315,6 @@ static void depthwise_piece(void *arg, size_t first, size_t last, unsigned threa
     }
 }
 
-static bool is_plain(const struct conv_work *w)
-{
-    const struct enso__window *win = &w->w;
-
-    return w->op->group == 1 && win->n_taps == 1 && win->strides[1] == 1 && win->strides[2] == 1 &&
-           win->begin[1] == 0 && win->begin[2] == 0 && win->n_in == win->n_out;
-}
-
 static void share_panels(struct conv_work *w)
 {
     unsigned n_threads = enso_team_size(w->call->team);
@@ -355,22 +347,6 @@ static int conv_run(const struct enso__call *call, struct enso_error *err)
     w.n_pixels = (size_t)y->dims[0] * w.w.n_out;
     if (op->depthwise) {
         enso__parallel(call, w.n_pixels, w.w.n_taps * op->n_out * 2, depthwise_piece, &w);
-        return ENSO_OK;
-    }
-    if (is_plain(&w)) {
-        enso__product_run(call,
-                          &(struct enso__product){.a = w.x,
-                                                  .lda = op->n_in,
-                                                  .panels = op->weights,
-                                                  .c = w.y,
-                                                  .ldc = op->n_out,
-                                                  .m = w.n_pixels,
-                                                  .k = op->n_in,
-                                                  .n = op->n_out,
-                                                  .epilogue = {.bias = op->bias,
-                                                               .residual = w.residual,
-                                                               .ld_residual = op->n_out,
-                                                               .activation = op->activation}});
         return ENSO_OK;
     }
     share_panels(&w);

@@ -2,8 +2,7 @@
  *
  * Convolutions: the plain kernels of Conv over [N, C, ...] (one to three spatial dimensions) and of
  * CONV_FUSED over [N, H, W, C] with bias, residual and activation in one. Groups and dilations in
- * both; a depthwise convolution is a group per channel and needs no kernel of its own. (CONV_FUSED
- * of 1x1 without stride and padding is a matrix product: product.cu.)
+ * both; a depthwise convolution is a group per channel and needs no kernel of its own.
  *
  * One thread an output, summed directly from the input, nothing unfolded in memory. Channels last,
  * neighbouring threads make neighbouring output channels of one pixel: they read the same input

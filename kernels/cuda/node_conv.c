@@ -5,8 +5,7 @@
  * rounded at bind). CONV_FUSED turns its constant weights [M, C/group, kh, kw] at bind: in half
  * types and without groups, for cards from 8.0 on, to rows [M][kh·kw·C] of a product on tensor
  * cores; else to [kh·kw][C/group][M] for the plain kernel, in half types for the depthwise one too.
- * It is a plain matrix product (product.cu, gemm.cu) where its window is one place that moves by
- * one.
+ * (One pixel that moves by one has become LINEAR before.)
  */
 #include "ensod_build.h"
 
@@ -193,41 +192,8 @@ static int bind_bias(const struct enso__bind *b, struct conv_fused *c, struct en
     return ENSO_OK;
 }
 
-/* Each output pixel reads the input pixel of its own place and no other. */
-static bool is_plain(const struct conv_fused *c, const struct enso__window *w)
-{
-    return c->group == 1 && w->n_taps == 1 && w->strides[1] == 1 && w->strides[2] == 1 &&
-           w->begin[1] == 0 && w->begin[2] == 0 && w->n_in == w->n_out;
-}
-
-static int launch_plain(const struct enso_cuda_conv_nhwc *c, cudaStream_t stream)
-{
-    return enso_cuda_product(&(struct enso_cuda_product){.dtype = c->dtype,
-                                                         .out_dtype = c->dtype,
-                                                         .a = c->x,
-                                                         .b = c->weights,
-                                                         .bias = c->bias,
-                                                         .residual = c->residual,
-                                                         .y = c->y,
-                                                         .m = c->n_images * c->window.n_out,
-                                                         .k = c->n_in,
-                                                         .n = c->n_out,
-                                                         .n_matrices = 1,
-                                                         .a_row = c->n_in,
-                                                         .a_column = 1,
-                                                         .b_row = c->n_out,
-                                                         .b_column = 1,
-                                                         .residual_row = c->n_out,
-                                                         .residual_column = 1,
-                                                         .alpha = 1,
-                                                         .beta = 1,
-                                                         .activation = c->activation},
-                             stream);
-}
-
 /* On tensor cores. */
-static int launch_gemm(const struct enso_cuda_conv_nhwc *c, bool plain, void *workspace,
-                       cudaStream_t stream)
+static int launch_gemm(const struct enso_cuda_conv_nhwc *c, void *workspace, cudaStream_t stream)
 {
     const struct enso_cuda_gemm g = {.dtype = c->dtype,
                                      .out_dtype = c->dtype,
@@ -239,7 +205,6 @@ static int launch_gemm(const struct enso_cuda_conv_nhwc *c, bool plain, void *wo
                                      .m = c->n_images * c->window.n_out,
                                      .k = c->n_in * c->window.n_taps,
                                      .n = c->n_out,
-                                     .ld_a = c->n_in,
                                      .residual_row = c->n_out,
                                      .residual_column = 1,
                                      .alpha = 1,
@@ -247,17 +212,14 @@ static int launch_gemm(const struct enso_cuda_conv_nhwc *c, bool plain, void *wo
                                      .activation = c->activation,
                                      .partial = workspace};
 
-    return plain ? enso_cuda_gemm(&g, stream)
-                 : enso_cuda_gemm_conv(&g, &c->window, c->n_in, stream);
+    return enso_cuda_gemm_conv(&g, &c->window, c->n_in, stream);
 }
 
-static int launch(const struct conv_fused *op, const struct enso_cuda_conv_nhwc *c, bool plain,
-                  void *workspace, cudaStream_t stream)
+static int launch(const struct conv_fused *op, const struct enso_cuda_conv_nhwc *c, void *workspace,
+                  cudaStream_t stream)
 {
     if (op->stride != 0)
-        return launch_gemm(c, plain, workspace, stream);
-    if (plain)
-        return launch_plain(c, stream);
+        return launch_gemm(c, workspace, stream);
     if (enso_dtype_is_half(op->dtype) && enso_cuda_is_depthwise(c))
         return enso_cuda_depthwise(c, stream);
     return enso_cuda_conv_nhwc(c, stream);
@@ -300,8 +262,7 @@ static int conv_fused_run(const struct enso__cuda_call *call, struct enso_error 
         !enso__cuda_window(&w, &c.window))
         return enso__cuda_error(call, err, ENSO_INTERNAL, "its window does not fit %s -> %s",
                                 enso__dims_text(x).s, enso__dims_text(y).s);
-    return enso__cuda_launched(
-        call, launch(op, &c, is_plain(op, &w), call->workspace, call->stream), err);
+    return enso__cuda_launched(call, launch(op, &c, call->workspace, call->stream), err);
 }
 
 int enso__cuda_bind_conv_fused(const struct enso__bind *b, struct enso_bound **ret,

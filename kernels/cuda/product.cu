@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Matrix products: the plain kernel of LINEAR, Gemm, MatMul and the unstrided 1x1 convolution, with
- * bias, residual and activation in its epilogue so that no result is written and read again.
+ * Matrix products: the plain kernel of LINEAR, Gemm and MatMul, with bias, residual and activation
+ * in its epilogue so that no result is written and read again.
  *
  * A block of 64 threads makes a tile of 32 x 32; a thread 4 x 4 of it, eight apart in both
  * directions, so that a warp's shared-memory reads hit each bank once or are the same word. Tiles

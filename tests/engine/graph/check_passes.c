@@ -228,6 +228,19 @@ static const struct pass_case layouts[] = {
      "s = Add(d, r)\nt = Relu(s)\np = MaxPool(t) kernel_shape=[2, 2] strides=[2, 2]\n"
      "g = GlobalAveragePool(p)\nf = Flatten(g)\nconst q f32[4, 2]\ny = MatMul(f, q)\noutput y",
      "ensod.Conv=2 Transpose=1 MaxPool=1 GlobalAveragePool=1 Reshape=1 ensod.Linear=1 all=7"},
+    {NULL, /* pictures: the transpose at the entry goes into what reads them */
+     "input x f32[N, 3, 8, 8]\nconst t f32[3, 256]\np = ensod.Pixels(x, t)\n"
+     "const w f32[4, 3, 3, 3]\nc = Conv(p, w)\ny = GlobalAveragePool(c)\noutput y",
+     "ensod.Pixels=1 ensod.Conv=1 GlobalAveragePool=1 Reshape=1 all=4"},
+    {NULL, /* of a graph that is NHWC itself; and one whose pixels somebody else reads, too */
+     "input x f32[N, 8, 8, 3]\nconst t f32[3, 256]\np = ensod.Pixels(x, t) nhwc=1\n"
+     "q = Transpose(p) perm=[0, 3, 1, 2]\nconst w f32[4, 3, 3, 3]\nc = Conv(q, w)\n"
+     "y = GlobalAveragePool(c)\noutput y",
+     "ensod.Pixels=1 ensod.Conv=1 GlobalAveragePool=1 Reshape=1 all=4"},
+    {NULL,
+     "input x f32[N, 3, 5, 5]\nconst t f32[3, 256]\np = ensod.Pixels(x, t)\n"
+     "const w f32[3, 3, 1, 1]\nc = Conv(p, w)\na = Add(c, p)\ny = Relu(a)\noutput y",
+     "ensod.Pixels=1 ensod.Linear=1"},
     {NULL, /* one channel in: the entry is a view; a flatten in the model's order at the end */
      "input x f32[N, 1, 8, 8]\nconst w f32[4, 1, 3, 3]\nc = Conv(x, w)\nl = LRN(c) size=3\n"
      "f = Flatten(l)\nconst q f32[144, 2]\ny = MatMul(f, q)\noutput y",
@@ -239,22 +252,29 @@ static const struct pass_case layouts[] = {
      "const s0 i64[2] = 1 0\nconst s1 i64[2] = 9 10\nconst sx i64[2] = 2 -1\n"
      "z = Slice(d, s0, s1, sx)\no = Conv(z, v)\nh, i = Split(o) axis=1\nn = Sub(h, i)\n"
      "y = ReduceMean(n) axes=[2, 3] keepdims=0\noutput y",
-     "Transpose=1 ensod.Conv=2"},
+     "Transpose=1 ensod.Linear=2"},
     {NULL, /* squeeze and excitation */
      "input x f32[N, 3, 6, 6]\nconst w f32[4, 3, 1, 1]\nconst v f32[4, 4, 1, 1]\nc = Conv(x, w)\n"
      "g = GlobalAveragePool(c)\nh = Conv(g, v)\ns = Sigmoid(h)\nm = Mul(c, s)\n"
      "y = GlobalMaxPool(m)\noutput y",
-     "Transpose=1 ensod.Conv=2"},
+     "Transpose=1 ensod.Linear=2"},
     {NULL, /* the same with linear layers: the gate comes back by a reshape */
      "input x f32[N, 3, 6, 6]\nconst w f32[4, 3, 1, 1]\nconst v f32[4, 4]\nc = Conv(x, w)\n"
      "g = GlobalAveragePool(c)\nf = Flatten(g)\nh = MatMul(f, v)\ns = Sigmoid(h)\n"
      "const t i64[4] = 0 0 1 1\nb = Reshape(s, t)\nm = Mul(c, b)\ny = GlobalMaxPool(m)\noutput y",
-     "Transpose=1 ensod.Conv=1 ensod.Linear=1"},
+     "Transpose=1 ensod.Linear=2"},
     {NULL, /* channel shuffle: the data does move, twice at most */
      "input x f32[N, 4, 6, 6]\nconst w f32[4, 2, 1, 1]\nc = Conv(x, w) group=2\n"
      "const s i64[5] = 0 2 2 6 6\na = Reshape(c, s)\nb = Transpose(a) perm=[0, 2, 1, 3, 4]\n"
      "const t i64[4] = 0 4 6 6\nd = Reshape(b, t)\ny = Conv(d, w) group=2\noutput y",
      "ensod.Conv=2"},
+    {NULL, /* one pixel: a product with bias, residual and activation; with a stride, a convolution
+            */
+     "input x f32[N, 3, 5, 5]\nconst w f32[4, 3, 1, 1]\nconst b f32[4]\nc = Conv(x, w, b)\n"
+     "const v f32[4, 4, 1, 1]\nd = Conv(c, v, b)\na = Add(d, c)\nr = Relu(a)\n"
+     "s = Conv(r, v) strides=[2, 2]\nt = Conv(s, v) pads=[1, 1, 1, 1]\ny = GlobalMaxPool(t)\n"
+     "output y",
+     "Transpose=1 ensod.Linear=2 ensod.Conv=2 Add=0 Relu=0"},
     {NULL, /* softmax over channels, argmax */
      "input x f32[N, 3, 4, 5]\nconst w f32[4, 3, 1, 1]\nc = Conv(x, w)\ns = Softmax(c) axis=1\n"
      "y = ReduceMax(s) axes=[1] keepdims=0\noutput y",
@@ -269,15 +289,15 @@ static const struct pass_case layouts[] = {
     {NULL, /* an image added after a convolution: its transpose cannot sink through */
      "input x f32[N, 3, 5, 5]\nconst w f32[3, 3, 1, 1]\nc = Conv(x, w)\na = Add(c, x)\n"
      "y = Relu(a)\noutput y",
-     "ensod.Conv=1"},
+     "ensod.Linear=1"},
     {NULL, /* broadcast of a row against a turned tensor */
      "input x f32[N, 3, 5, 5]\nconst w f32[5, 3, 1, 1]\nconst k f32[5]\nconst q f32[5, 5]\n"
      "c = Conv(x, w)\na = Mul(c, k)\nb = Add(a, q)\ny = GlobalAveragePool(b)\noutput y",
-     "Transpose=1 ensod.Conv=1"},
+     "Transpose=1 ensod.Linear=1"},
     {NULL, /* ones of a higher rank: the result has five dimensions */
      "input x f32[N, 3, 5, 5]\nconst w f32[5, 3, 1, 1]\nconst k f32[1, 1, 1, 1, 1]\n"
      "c = Conv(x, w)\ny = Mul(c, k)\noutput y",
-     "ensod.Conv=1 Mul=1"},
+     "ensod.Linear=1 Mul=1"},
     {NULL, /* an upsampling path beside another: one layout through both kinds of Resize */
      "input x f32[N, 3, 6, 8]\nconst w f32[4, 3, 3, 3]\nconst v f32[4, 4, 3, 3]\n"
      "const u f32[2, 8, 1, 1]\nc = Conv(x, w) pads=[1, 1, 1, 1]\n"
@@ -285,18 +305,18 @@ static const struct pass_case layouts[] = {
      "e = Resize(d, -, s) coordinate_transformation_mode=\"asymmetric\" nearest_mode=\"floor\"\n"
      "j = Concat(c, e) axis=1\nf = Conv(j, u)\nconst n i64[2] = 9 5\n"
      "r = Resize(f, -, -, n) mode=\"linear\" axes=[2, 3]\ny = GlobalMaxPool(r)\noutput y",
-     "Transpose=1 ensod.Conv=3 Resize=2"},
+     "Transpose=1 ensod.Conv=2 ensod.Linear=1 Resize=2"},
     {NULL, /* the ratio of another axis, cubic; the best channels of each place */
      "input x f32[N, 3, 6, 8]\nconst w f32[4, 3, 1, 1]\nc = Conv(x, w)\nconst n i64[2] = 4 4\n"
      "r = Resize(c, -, -, n) mode=\"cubic\" axes=[2, 3] antialias=1 "
      "keep_aspect_ratio_policy=\"not_larger\"\nconst k i64[1] = 2\nt, i = TopK(r, k) axis=1\n"
      "y = GlobalAveragePool(t)\noutput y",
-     "Transpose=1 ensod.Conv=1 Resize=1 TopK=1"},
+     "Transpose=1 ensod.Linear=1 Resize=1 TopK=1"},
     {NULL, /* channels resized with the height: turned they would lie too far apart */
      "input x f32[N, 3, 6, 8]\nconst w f32[4, 3, 1, 1]\nc = Conv(x, w)\n"
      "const s f32[4] = 1 2 2 1\nr = Resize(c, -, s) mode=\"linear\"\n"
      "y = GlobalAveragePool(r)\noutput y",
-     "ensod.Conv=1 Resize=1"},
+     "ensod.Linear=1 Resize=1"},
     {NULL, /* ceil_mode, dilation, depthwise, PRelu, activation and residual */
      "input x f32[N, 4, 9, 9]\nconst w f32[4, 1, 3, 3]\nconst s f32[4, 1, 1]\n"
      "p = AveragePool(x) kernel_shape=[3, 3] strides=[2, 2] ceil_mode=1 pads=[1, 1, 1, 1]\n"
