@@ -76,6 +76,7 @@ cuda_host_sources = \
 	kernels/cuda/device.c kernels/cuda/device.h \
 	kernels/cuda/families.c \
 	kernels/cuda/host_calls.c \
+	kernels/cuda/ladder.c kernels/cuda/ladder.h \
 	kernels/cuda/lane.c \
 	kernels/cuda/launch.h kernels/cuda/launch_elements.h kernels/cuda/launch_gemm.h \
 	kernels/cuda/launch_network.h \

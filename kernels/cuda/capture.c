@@ -7,6 +7,7 @@
 #include "kernels/cuda/capture.h"
 
 #include "base/log.h"
+#include "kernels/cuda/ladder.h"
 #include "kernels/cuda/memory.h"
 
 #define MOST_RECORDINGS 32 /* of a plan */
@@ -19,11 +20,6 @@
  * plan more. Else sizes of which there are more than places would be recorded over and over. */
 #define RECORDED_STAYS 1024
 
-/* Steps in which tokens are rounded up. */
-#define TOKEN_STEP 64
-#define FINE_TOKEN_STEP 16
-#define FINE_TOKENS 128 /* below this */
-
 struct enso_captures {
     struct enso_captures *next, **at; /* under the mutex: in the device's list; at: what points here
                                        */
@@ -31,8 +27,7 @@ struct enso_captures {
     size_t n;                                       /* under the mutex */
     struct enso__recording *pinned[ENSO_MAX_SLOTS]; /* by the slot's batch; NULL: none */
     uint64_t n_uses;
-    uint64_t least_enqueue_ns; /* of all batches that were launched one by one; 0: none yet */
-    bool is_long;              /* recording gains nothing */
+    struct enso__ladder ladder;
 };
 
 static bool same_size(const struct enso__recording *r, const struct enso_run *run, unsigned slot)
@@ -132,7 +127,7 @@ struct enso__recording *enso__capture_find(struct enso_device *device, const str
 
     if (c == NULL)
         c = *run->captures = captures_new(device);
-    if (c == NULL || c->is_long)
+    if (c == NULL || c->ladder.is_long)
         return NULL; /* out of memory: no graphs, but the batch runs */
     pthread_mutex_lock(&device->captures_mutex);
     r = place_of(c, run, slot, &old);
@@ -275,27 +270,13 @@ void enso__capture_end(struct enso_device *device, cudaStream_t stream, struct e
 void enso__capture_learn(const struct enso_device *device, struct enso_captures *c,
                          uint64_t compute_ns, uint64_t enqueue_ns)
 {
-    if (enqueue_ns != 0 && (c->least_enqueue_ns == 0 || enqueue_ns < c->least_enqueue_ns))
-        c->least_enqueue_ns = enqueue_ns;
-    if (c->least_enqueue_ns != 0)
-        c->is_long = compute_ns > c->least_enqueue_ns * device->long_percent / 100;
-}
-
-static int64_t round_to(int64_t n, int64_t step)
-{
-    return (n + step - 1) / step * step; /* below the capacity, which can be addressed */
+    enso__ladder_learn(&c->ladder, device->long_percent, compute_ns, enqueue_ns);
 }
 
 void enso__captures_round_up(const struct enso_captures *captures,
                              const struct enso_extents *capacity, struct enso_extents *extents)
 {
-    int64_t step = extents->n_tokens < FINE_TOKENS ? FINE_TOKEN_STEP : TOKEN_STEP;
-
-    if (capacity->n_tokens == 0 || (captures != NULL && captures->is_long))
-        return;
-    extents->n_tokens = ENSO_MIN(round_to(extents->n_tokens, step), capacity->n_tokens);
-    if (capacity->n_sequences != 0)
-        extents->n_sequences = capacity->n_sequences;
+    enso__ladder_round_up(captures != NULL ? &captures->ladder : NULL, capacity, extents);
 }
 
 void enso__captures_free(struct enso_device *device, struct enso_captures *c)

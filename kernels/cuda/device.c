@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/ladder.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/module.h"
 #include "kernels/cuda/watch.h"
@@ -30,9 +31,6 @@
 #else
 #define HANG_NS UINT64_C(10000000000)
 #endif
-
-/* Beyond this share of the launching time a graph gains nothing: the device is not waited for. */
-#define LONG_PERCENT 400
 
 static uint64_t hang_ns(const struct enso_device_options *options)
 {
@@ -352,7 +350,8 @@ int enso__cuda_device_open(const struct enso_device_options *options,
     snprintf(device->name, sizeof(device->name), ENSO__CUDA_NAME ":%d", ordinal);
     device->ordinal = ordinal;
     device->hang_ns = hang_ns(options);
-    device->long_percent = options->long_percent != 0 ? options->long_percent : LONG_PERCENT;
+    device->long_percent =
+        options->long_percent != 0 ? options->long_percent : ENSO__LADDER_LONG_PERCENT;
     pthread_mutex_init(&device->load_mutex, NULL);
     pthread_mutex_init(&device->captures_mutex, NULL);
     st = describe(device, err);

@@ -36,3 +36,13 @@ tests_batching_check_targets_SOURCES = tests/batching/check_targets.c tests/batc
 tests_batching_check_targets_CFLAGS = $(TEST_CFLAGS)
 tests_batching_check_targets_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_batching_check_targets_LDADD = $(BATCHING_TEST_LIBS)
+
+# For bench/gpu/ladder.py, which check_ladder.py asserts. The sizes of the CUDA module touch no device: its
+# file is compiled in.
+check_PROGRAMS += tests/batching/trace_cli
+tests_batching_trace_cli_SOURCES = tests/batching/trace_cli.c kernels/cuda/ladder.c \
+	kernels/cuda/ladder.h tests/engine/graph/fake_backend.c tests/engine/graph/fake_backend.h
+tests_batching_trace_cli_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_batching_trace_cli_LDADD = $(BATCHING_LIBS)
+dist_check_SCRIPTS += tests/batching/check_ladder.py
+TESTS += tests/batching/check_ladder.py

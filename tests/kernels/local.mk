@@ -101,6 +101,15 @@ tests_kernels_check_cublaslt_load_CFLAGS = $(TEST_CFLAGS)
 tests_kernels_check_cublaslt_load_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_kernels_check_cublaslt_load_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
 
+# Nor do sizes of batches.
+check_PROGRAMS += tests/kernels/check_ladder
+TESTS += tests/kernels/check_ladder
+tests_kernels_check_ladder_SOURCES = tests/kernels/check_ladder.c \
+	kernels/cuda/ladder.c kernels/cuda/ladder.h
+tests_kernels_check_ladder_CFLAGS = $(TEST_CFLAGS)
+tests_kernels_check_ladder_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_kernels_check_ladder_LDADD = $(TEST_LIBS) $(BASE_LIBS) $(CHECK_LIBS)
+
 check_PROGRAMS += tests/kernels/check_types
 TESTS += tests/kernels/check_types
 tests_kernels_check_types_SOURCES = tests/kernels/check_types.c $(GRAPH_TEST_HELPERS)
