@@ -60,7 +60,7 @@ static int bind(struct enso_device *device, const struct enso_graph *graph, int 
     const struct enso_node *n = enso_graph_node(graph, node);
     const struct card *card = card_of(device);
 
-    if (card->refusal != ENSO_OK && n->op == ENSO_OP_CONV_FUSED)
+    if (card->refusal != ENSO_OK && n->op == ENSO_OP_PIXELS)
         return enso_error_set(error, card->refusal, "not on card %d", (int)(card - cards));
     if (atomic_load(&card->lost))
         return enso_error_set(error, ENSO_UNAVAILABLE, "card %d is gone", (int)(card - cards));
