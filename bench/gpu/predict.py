@@ -133,13 +133,11 @@ def pictures(name, n):
         if pooled:
             rest = n * out * pooled * pooled
             yield stream(f"{i} max pool", n * out * after * after + rest)
-            for what in ("scale", "shift", "relu"):
+            for what in ("scale", "shift", "relu") if name == "cifar" else ():  # factors below zero stay behind the pool
                 yield stream(f"{i} {what}", 2 * rest)
         channels, side = out, pooled or after
     yield stream("channels first", 2 * n * wide)
     yield product("inner", n, inside, wide)
-    for what in ("scale", "shift", "relu"):
-        yield stream("inner " + what, 2 * n * inside)
     yield product("classes", n, 10, inside)
     yield stream("log softmax", 2 * n * 10)
 

@@ -28,6 +28,7 @@ engine_libengine_a_SOURCES += \
 	engine/passes/fuse_layer_norm.c \
 	engine/passes/fuse_linear.c \
 	engine/passes/layout.c \
+	engine/passes/lift_over_pool.c \
 	engine/passes/lower_precision.c \
 	engine/passes/pass.c engine/passes/pass_internal.h engine/passes/passes.h \
 	engine/passes/pixels.c \

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * At inference a batch normalisation is one factor and one summand per channel. After a convolution
- * they go into its weight and bias; elsewhere they become Mul and Add, which the layout pass and
- * later rounds know how to move and fold.
+ * At inference a batch normalisation is one factor and one summand per channel. After a product (a
+ * convolution, LINEAR) they go into its weight and bias; elsewhere they become Mul and Add, which
+ * the layout pass and later rounds know how to move and fold.
  *
  *     BatchNormalization(x)                    ->  Add(Mul(x, s), t)
  *     Mul(Conv(x, w, b), s [C, 1, 1])          ->  Conv(x, s·w, s·b)
  *     Add(Conv(x, w, b), t [C, 1, 1])          ->  Conv(x, w, b + t)
+ *     Mul(Linear(x, w, b), s [C])              ->  Linear(x, s·w, s·b)
  */
 #include <math.h>
 
@@ -69,34 +70,44 @@ static int split_up(struct enso_graph *g, int node, bool *changed, struct enso_e
     return enso__pass_status(g, err);
 }
 
-/* ---- into a convolution ---- */
+/* ---- into a product ---- */
 
-/* The convolution that makes a value for one reader only, with constant weight and bias and nothing
+/* The product that makes a value for one reader only, with constant weight and bias and nothing
  * behind them yet; -1 when there is none. */
-static int foldable_conv(const struct enso_graph *g, int value)
+static int foldable_product(const struct enso_graph *g, int value)
 {
-    int conv = enso__pass_producer(g, value, ENSO_OP_CONV);
+    static const enum enso_op products[] = {ENSO_OP_CONV, ENSO_OP_CONV_FUSED, ENSO_OP_LINEAR};
+    int product = -1;
     const struct enso_node *n;
 
-    if (conv < 0)
-        conv = enso__pass_producer(g, value, ENSO_OP_CONV_FUSED);
-    if (conv < 0 || enso_graph_sole_user(g, value) < 0)
+    for (size_t i = 0; product < 0 && i < ENSO_ARRAY_SIZE(products); i++)
+        product = enso__pass_producer(g, value, products[i]);
+    if (product < 0 || enso_graph_sole_user(g, value) < 0)
         return -1;
-    n = enso_graph_node(g, conv);
+    n = enso_graph_node(g, product);
     if (!enso__pass_is_constant(g, n->inputs[1]) ||
         enso_graph_value(g, n->inputs[1])->dtype != ENSO_DTYPE_F32 ||
-        (enso__pass_input(g, conv, 2) >= 0 &&
-         !enso__pass_is_constant(g, enso__pass_input(g, conv, 2))) ||
-        enso__pass_input(g, conv, 3) >= 0 || enso_node_int(n, "activation", 0) != 0)
+        (enso__pass_input(g, product, 2) >= 0 &&
+         !enso__pass_is_constant(g, enso__pass_input(g, product, 2))) ||
+        enso__pass_input(g, product, 3) >= 0 || enso__pass_input(g, product, 4) >= 0 ||
+        enso_node_int(n, "activation", 0) != 0)
         return -1;
-    return conv;
+    return product;
 }
 
-static size_t channel_axis(const struct enso_graph *g, int conv)
+static size_t channel_axis(const struct enso_graph *g, int product)
 {
-    const struct enso_node *n = enso_graph_node(g, conv);
+    const struct enso_node *n = enso_graph_node(g, product);
 
     return n->op == ENSO_OP_CONV ? 1 : enso_graph_value(g, n->inputs[0])->shape.rank - 1U;
+}
+
+/* Whether the weight's first dimension is the channels that come out; else its last is. */
+static bool channels_first(const struct enso_graph *g, int product)
+{
+    const struct enso_node *n = enso_graph_node(g, product);
+
+    return n->op != ENSO_OP_LINEAR || enso_node_int(n, "transposed", 1) != 0;
 }
 
 static int read_failed(const struct enso_error *err)
@@ -105,11 +116,12 @@ static int read_failed(const struct enso_error *err)
 }
 
 /* Weight and bias times s per output channel. */
-static int scale_conv(struct enso_graph *g, int conv, int factors, struct enso_error *err)
+static int scale_product(struct enso_graph *g, int product, int factors, struct enso_error *err)
 {
-    int weight = enso__pass_input(g, conv, 1), bias = enso__pass_input(g, conv, 2);
+    int weight = enso__pass_input(g, product, 1), bias = enso__pass_input(g, product, 2);
     const struct enso_constant *c = enso_graph_value(g, weight)->constant;
-    int64_t m = c->dims[0], row = m == 0 ? 0 : enso_constant_count(c) / m;
+    bool first = channels_first(g, product);
+    int64_t m = c->dims[first ? 0 : 1], row = m == 0 ? 0 : enso_constant_count(c) / m;
     float *s = enso__pass_read_channels(g, factors, m, err), *w = enso__pass_read(g, weight, err);
     float *b = bias < 0 ? NULL : enso__pass_read(g, bias, err);
     int value;
@@ -122,46 +134,47 @@ static int scale_conv(struct enso_graph *g, int conv, int factors, struct enso_e
     }
     for (int64_t i = 0; i < m; i++)
         for (int64_t k = 0; k < row; k++)
-            w[i * row + k] *= s[i];
+            w[first ? i * row + k : k * m + i] *= s[i];
     for (int64_t i = 0; b != NULL && i < m; i++)
         b[i] *= s[i];
     enso_free(s);
     value = enso__pass_add_f32(g, enso_graph_value(g, weight)->name, w, c->dims, c->rank);
     if (value >= 0)
-        enso_graph_set_input(g, conv, 1, value);
+        enso_graph_set_input(g, product, 1, value);
     if (b != NULL) {
         value = enso__pass_add_f32(g, enso_graph_value(g, bias)->name, b, &m, 1);
         if (value >= 0)
-            enso_graph_set_input(g, conv, 2, value);
+            enso_graph_set_input(g, product, 2, value);
     }
     if (enso_graph_n_uses(g, weight) == 0) /* at once: weights are what memory is made of */
         enso_graph_release_constant(g, weight);
     return enso__pass_status(g, err);
 }
 
-/* A convolution like this one, with room for bias and residual. */
-static int widen_conv(struct enso_graph *g, int conv)
+/* A product like this one, with room for bias and residual. */
+static int widen_product(struct enso_graph *g, int product)
 {
-    const struct enso_node *n = enso_graph_node(g, conv);
+    const struct enso_node *n = enso_graph_node(g, product);
     int inputs[4] = {n->inputs[0], n->inputs[1], ENSO_NO_VALUE, ENSO_NO_VALUE}, y, wide;
 
     if (n->n_inputs > 2)
-        return conv;
-    y = enso_graph_detach_output(g, conv, 0);
+        return product;
+    y = enso_graph_detach_output(g, product, 0);
     if (y < 0)
         return y;
     wide = enso_graph_add_node_to(g, n->op, n->name, inputs, n->op == ENSO_OP_CONV ? 3 : 4, &y, 1);
     if (wide < 0)
         return wide;
-    enso_graph_copy_attributes(g, conv, wide);
-    enso_graph_remove_node(g, conv);
+    enso_graph_copy_attributes(g, product, wide);
+    enso_graph_remove_node(g, product);
     return wide;
 }
 
-static int shift_conv(struct enso_graph *g, int conv, int summands, struct enso_error *err)
+static int shift_product(struct enso_graph *g, int product, int summands, struct enso_error *err)
 {
-    int bias = enso__pass_input(g, conv, 2), value;
-    int64_t m = enso__pass_dim(g, enso__pass_input(g, conv, 1), 0);
+    int bias = enso__pass_input(g, product, 2), value;
+    int64_t m =
+        enso__pass_dim(g, enso__pass_input(g, product, 1), channels_first(g, product) ? 0 : 1);
     float *t = enso__pass_read_channels(g, summands, m, err), *b = NULL;
 
     if (t == NULL)
@@ -177,26 +190,26 @@ static int shift_conv(struct enso_graph *g, int conv, int summands, struct enso_
         enso_free(b);
     }
     value = enso__pass_add_f32(g, enso_graph_value(g, summands)->name, t, &m, 1);
-    conv = widen_conv(g, conv);
-    if (value >= 0 && conv >= 0)
-        enso_graph_set_input(g, conv, 2, value);
+    product = widen_product(g, product);
+    if (value >= 0 && product >= 0)
+        enso_graph_set_input(g, product, 2, value);
     return enso__pass_status(g, err);
 }
 
-static int fold_into_conv(struct enso_graph *g, int node, bool *changed, struct enso_error *err)
+static int fold_into_product(struct enso_graph *g, int node, bool *changed, struct enso_error *err)
 {
     const struct enso_node *n = enso_graph_node(g, node);
 
     for (size_t i = 0; i < 2; i++) {
-        int x = n->inputs[i], other = n->inputs[1 - i], conv = foldable_conv(g, x), st;
+        int x = n->inputs[i], other = n->inputs[1 - i], product = foldable_product(g, x), st;
         size_t rank = enso_graph_value(g, x)->shape.rank;
 
-        if (conv < 0 ||
-            !enso__pass_is_per_channel(g, other, rank, channel_axis(g, conv),
-                                       enso__pass_dim(g, x, (int)channel_axis(g, conv))))
+        if (product < 0 ||
+            !enso__pass_is_per_channel(g, other, rank, channel_axis(g, product),
+                                       enso__pass_dim(g, x, (int)channel_axis(g, product))))
             continue;
-        st = n->op == ENSO_OP_MUL ? scale_conv(g, conv, other, err)
-                                  : shift_conv(g, conv, other, err);
+        st = n->op == ENSO_OP_MUL ? scale_product(g, product, other, err)
+                                  : shift_product(g, product, other, err);
         if (st == ENSO_OK) {
             enso__pass_bypass(g, node, x);
             *changed = true;
@@ -213,7 +226,7 @@ static int visit(struct enso_graph *g, int node, bool *changed, struct enso_erro
         return split_up(g, node, changed, err);
     case ENSO_OP_MUL:
     case ENSO_OP_ADD:
-        return fold_into_conv(g, node, changed, err);
+        return fold_into_product(g, node, changed, err);
     default:
         return ENSO_OK;
     }

@@ -40,8 +40,11 @@ int enso_pass_remove_dead(struct enso_graph *g, bool *ret_changed, struct enso_e
 /* Identity, casts to the same type, transposes and reshapes that do nothing or follow each other.
  */
 int enso_pass_remove_identity(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
-/* BatchNormalization into the convolution before it, else into Mul and Add; Mul and Add per channel
- * into convolutions. */
+/* Factors and summands per channel, and Relu, from behind a max pool to the convolution before it.
+ */
+int enso_pass_lift_over_pool(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
+/* BatchNormalization into the product before it, else into Mul and Add; Mul and Add per channel
+ * into convolutions and LINEAR. */
 int enso_pass_fold_batch_norm(struct enso_graph *g, bool *ret_changed, struct enso_error *err);
 /* GELU (erf and tanh form), SiLU, hard-swish and Mish from their parts. */
 int enso_pass_fuse_activations(struct enso_graph *g, bool *ret_changed, struct enso_error *err);

@@ -40,10 +40,10 @@ int enso_passes_run_on(struct enso_graph *g, const struct enso_backend *backend,
     static const pass_fn first[] = {enso_pass_detach_shapes, enso_pass_fold_views,
                                     enso_pass_fuse_linear, enso_pass_remove_dead};
     /* norms before linear: a sum before a norm belongs to the norm */
-    static const pass_fn plain[] = {enso_pass_detach_shapes,   enso_pass_remove_identity,
-                                    enso_pass_remove_dead,     enso_pass_fuse_activations,
-                                    enso_pass_fuse_layer_norm, enso_pass_fold_batch_norm,
-                                    enso_pass_fuse_linear,     NULL};
+    static const pass_fn plain[] = {
+        enso_pass_detach_shapes,    enso_pass_remove_identity, enso_pass_remove_dead,
+        enso_pass_fuse_activations, enso_pass_fuse_layer_norm, enso_pass_lift_over_pool,
+        enso_pass_fold_batch_norm,  enso_pass_fuse_linear,     NULL};
     static const pass_fn laid_out[] = {enso_pass_remove_identity,
                                        enso_pass_remove_dead,
                                        enso_pass_fuse_pixels,

@@ -198,6 +198,20 @@ static const struct pass_case cases[] = {
      "input x f32[N, 6]\nconst w f32[6, 6]\nconst b f32[6]\ng = Gemm(x, w, b)\ns = Add(x, g)\n"
      "y = Tanh(s)\noutput y",
      "ensod.Linear=1 all=1"},
+    {NULL, /* a norm behind a layer goes into it, in either layout of the weight */
+     "input x f32[N, 3, 6]\nconst w f32[6, 5]\nconst b f32[5]\nm = MatMul(x, w)\na = Add(m, b)\n"
+     "const s f32[5]\nc = Mul(a, s)\nconst t f32[5]\nd = Add(t, c)\ny = Relu(d)\noutput y",
+     "ensod.Linear=1 all=1"},
+    {NULL,
+     "input x f32[N, 6]\nconst w f32[5, 6]\nconst b f32[5]\nm = Gemm(x, w, b) transB=1\n"
+     "const s f32[1, 5]\nc = Mul(s, m)\nconst k f32[] = 0.125\nd = Mul(c, k)\ny = Sigmoid(d)\n"
+     "output y",
+     "ensod.Linear=1 all=1"},
+    {NULL, /* but not for two readers, nor into one that has an activation or a sum */
+     "input x f32[N, 6]\nconst w f32[6, 6]\nconst s f32[6]\na = MatMul(x, w)\nb = Mul(a, s)\n"
+     "c = Add(b, a)\nd = MatMul(x, w)\ne = Relu(d)\nf = Mul(e, s)\ng = MatMul(x, w)\n"
+     "h = Add(g, x)\ni = Mul(h, s)\nj = Add(c, f)\ny = Add(i, j)\noutput y",
+     "ensod.Linear=3 Mul=3"},
     {NULL, /* an activation, then a sum: the sum stays */
      "input x f32[N, 6]\nconst w f32[6, 6]\ng = MatMul(x, w)\nr = Relu(g)\ny = Add(x, r)\noutput y",
      "ensod.Linear=1 Add=1 all=2"},
@@ -241,6 +255,23 @@ static const struct pass_case layouts[] = {
      "input x f32[N, 3, 5, 5]\nconst t f32[3, 256]\np = ensod.Pixels(x, t)\n"
      "const w f32[3, 3, 1, 1]\nc = Conv(p, w)\na = Add(c, p)\ny = Relu(a)\noutput y",
      "ensod.Pixels=1 ensod.Linear=1"},
+    {NULL, /* a norm behind a max pool moves before it, its Relu with it */
+     "input x f32[N, 3, 8, 8]\nconst w f32[4, 3, 3, 3]\nconst b f32[4]\nc = Conv(x, w, b)\n"
+     "p = MaxPool(c) kernel_shape=[2, 2] strides=[2, 2]\nconst s f32[4] = 2 0.5 0 1\n"
+     "const t f32[4]\nconst v f32[4] = 1 1 1 1\nn = BatchNormalization(p, s, t, t, v)\n"
+     "y = Relu(n)\noutput y",
+     "ensod.Conv=1 MaxPool=1 Transpose=2 all=4"},
+    {NULL, /* but no factor below zero, nor over padding or for another reader; the Relu stays, too
+            */
+     "input x f32[N, 3, 8, 8]\nconst w f32[4, 3, 3, 3]\nconst v f32[4, 4, 3, 3]\nc = Conv(x, w)\n"
+     "p = MaxPool(c) kernel_shape=[2, 2]\nconst s f32[4, 1, 1] = 2 0.5 -1 1\nm = Mul(p, s)\n"
+     "r = Relu(m)\nd = Conv(r, v)\n"
+     "q = MaxPool(d) kernel_shape=[3, 3] pads=[1, 1, 1, 1]\ny = Relu(q)\noutput y",
+     "ensod.Conv=2 MaxPool=2 Mul=1 Relu=2"},
+    {NULL,
+     "input x f32[N, 3, 8, 8]\nconst w f32[4, 3, 3, 3]\nc = Conv(x, w)\n"
+     "p = MaxPool(c) kernel_shape=[2, 2]\nr = Relu(p)\ny = Add(r, p)\noutput y",
+     "ensod.Conv=1 MaxPool=1 Relu=1 Add=1"},
     {NULL, /* one channel in: the entry is a view; a flatten in the model's order at the end */
      "input x f32[N, 1, 8, 8]\nconst w f32[4, 1, 3, 3]\nc = Conv(x, w)\nl = LRN(c) size=3\n"
      "f = Flatten(l)\nconst q f32[144, 2]\ny = MatMul(f, q)\noutput y",
