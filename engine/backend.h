@@ -149,7 +149,7 @@ struct enso_run {
     /* Where this plan's recorded launches are kept for this lane: *captures is NULL at first, the
      * backend puts its own there, and captures_free takes them back before any memory of the plan
      * moves. `shape` tells runs apart that differ in more than their extents (which outputs are
-     * wanted). NULL: never record. */
+     * wanted, in which form pictures come). NULL: never record. */
     struct enso_captures **captures;
     uint64_t shape;
 

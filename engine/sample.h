@@ -22,7 +22,8 @@ struct enso_sample {
 
     /* dense: n_items rows; dimension 0 of every input is n_items where the model batches */
     uint32_t n_items;           /* >= 1 for dense samples, 1 for ragged */
-    struct enso_tensor *inputs; /* in the order of the model's inputs */
+    struct enso_tensor *inputs; /* in the order of the model's inputs; a picture: U8
+                                   [1, height, width, channels], whatever that input declares */
     uint32_t n_inputs;
 
     /* what the caller wants of the outputs */

@@ -117,21 +117,19 @@ static float value_of(const struct enso_image_spec *spec, unsigned v, unsigned c
     return x;
 }
 
-void enso_image_table(const struct enso_image_spec *spec, float *table)
+void enso_image_table(const struct enso_image_spec *spec, float table[ENSO_IMAGE_TABLE_SIZE])
 {
     for (unsigned c = 0; c < spec->channels; c++)
         for (unsigned v = 0; v < 256; v++)
-            *table++ = value_of(spec, spec->invert ? 255 - v : v, c);
+            table[c * 256 + v] = value_of(spec, spec->invert ? 255 - v : v, c);
 }
 
-void enso_image_normalise(const struct enso_image_spec *spec, const uint8_t *pixels,
-                          size_t n_pixels, float *out)
+void enso_image_normalise(const struct enso_image_spec *spec, const float *table,
+                          const uint8_t *pixels, size_t n_pixels, float *out)
 {
     size_t channels = spec->channels;
     bool planes = spec->layout == ENSO_IMAGE_NCHW;
-    float table[3 * 256];
 
-    enso_image_table(spec, table);
     for (size_t c = 0; c < channels; c++)
         for (size_t i = 0; i < n_pixels; i++)
             out[planes ? c * n_pixels + i : i * channels + c] =

@@ -14,7 +14,8 @@
  *     st = enso_image_prepare_size(spec, image.width, image.height, &height, &width, err);
  *     uint8_t *pixels = enso_alloc_array((size_t)height * width, spec->channels);
  *     st = enso_image_prepare(spec, &image, pixels, err);
- *     enso_image_normalise(spec, pixels, (size_t)height * width, floats);
+ *     enso_image_table(spec, table);
+ *     enso_image_normalise(spec, table, pixels, (size_t)height * width, floats);
  */
 #ifndef ENSO_ENGINE_IMAGE_PREPARE_H
 #define ENSO_ENGINE_IMAGE_PREPARE_H
@@ -38,11 +39,12 @@ enum enso_status enso_image_prepare(const struct enso_image_spec *spec,
                                     struct enso_error *err);
 
 /* What each byte of each channel becomes: table [channels, 256]; every step rounds to float. */
-void enso_image_table(const struct enso_image_spec *spec, float *table);
+#define ENSO_IMAGE_TABLE_SIZE (3 * 256)
+void enso_image_table(const struct enso_image_spec *spec, float table[ENSO_IMAGE_TABLE_SIZE]);
 
-/* What the model reads, from the n_pixels pixels that enso_image_prepare gives: out
+/* What the model reads, by that table, from the n_pixels pixels that enso_image_prepare gives: out
  * [channels, n_pixels] (NCHW) or [n_pixels, channels] (NHWC). */
-void enso_image_normalise(const struct enso_image_spec *spec, const uint8_t *pixels,
-                          size_t n_pixels, float *out);
+void enso_image_normalise(const struct enso_image_spec *spec, const float *table,
+                          const uint8_t *pixels, size_t n_pixels, float *out);
 
 #endif

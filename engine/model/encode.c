@@ -193,15 +193,15 @@ int enso_model_encode_tokens(const struct enso_model *m, const int64_t *ids, siz
     return st;
 }
 
-/* One input of pixels, zeros. */
+/* One input of pixels. */
 static int image_input(const struct enso_model *m, struct enso_sample *s, struct enso_error *err)
 {
     struct enso_tensor *t = enso_arena_alloc_zero(&s->arena, 1, sizeof *t);
 
     if (t == NULL)
         return enso_error_no_memory(err, "a picture");
-    enso__model_pixels(m, 1, t);
-    t->data = enso_arena_alloc_zero(&s->arena, enso_tensor_bytes(t), 1);
+    *t = enso__model_pixels(m, 1, NULL);
+    t->data = enso_arena_alloc(&s->arena, enso_tensor_bytes(t));
     if (t->data == NULL)
         return enso_error_no_memory(err, "a picture");
     s->inputs = t;
@@ -209,12 +209,13 @@ static int image_input(const struct enso_model *m, struct enso_sample *s, struct
     return ENSO_OK;
 }
 
-void enso__model_pixels(const struct enso_model *m, int64_t n, struct enso_tensor *ret_tensor)
+struct enso_tensor enso__model_pixels(const struct enso_model *m, int64_t n, void *data)
 {
-    *ret_tensor = (struct enso_tensor){
+    return (struct enso_tensor){
         .dtype = ENSO_DTYPE_U8,
         .rank = 4,
-        .dims = {n, m->info.image_height, m->info.image_width, m->info.image_channels}};
+        .dims = {n, m->info.image_height, m->info.image_width, m->info.image_channels},
+        .data = data};
 }
 
 int enso_model_encode_image(const struct enso_model *m, const void *bytes, size_t size,
@@ -355,6 +356,8 @@ int enso_model_warmup_sample(const struct enso_model *m, double scale,
     st = new_sample(&options, &s, err);
     if (st == ENSO_OK)
         st = m->info.takes_images ? image_input(m, s, err) : zero_inputs(m, s, err);
+    if (st == ENSO_OK && m->info.takes_images)
+        memset(s->inputs[0].data, 0, enso_tensor_bytes(&s->inputs[0]));
     if (st != ENSO_OK) {
         enso_sample_destroy(s);
         return st;

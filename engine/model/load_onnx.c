@@ -231,12 +231,11 @@ static int picture_spec(struct onnx_folder *f)
 /* Pictures come as bytes, which the graph's first operator normalises. */
 static int read_pixels(struct onnx_folder *f)
 {
-    const struct enso_image_spec *spec = &f->model->image;
-    float table[3 * 256];
+    struct enso_model *m = f->model;
 
-    enso_image_table(spec, table);
-    return enso_graph_read_pixels(f->graph, enso_graph_input(f->graph, 0), table, spec->channels,
-                                  spec->layout == ENSO_IMAGE_NHWC, f->err);
+    enso_image_table(&m->image, m->pixel_values);
+    return enso_graph_read_pixels(f->graph, enso_graph_input(f->graph, 0), m->pixel_values,
+                                  m->image.channels, m->image.layout == ENSO_IMAGE_NHWC, f->err);
 }
 
 /* --- labels ---------------------------------------------------------------------------------- */

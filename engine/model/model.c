@@ -209,6 +209,7 @@ static int bind_graph(struct enso_model *m, const struct enso_model_options *opt
                       struct enso_error *err)
 {
     struct enso_device_info device;
+    size_t n_inputs;
     int st = hold_files(m, graph, err);
 
     if (st == ENSO_OK)
@@ -228,6 +229,11 @@ static int bind_graph(struct enso_model *m, const struct enso_model_options *opt
     st = enso_program_create(m->backend, m->device, graph, &m->program, err);
     if (st != ENSO_OK)
         return st;
+    if (m->info.takes_images && !enso_program_inputs(m->program, &n_inputs)[0].pixels)
+        return enso_error_set(err, ENSO_UNSUPPORTED,
+                              "what the graph gives does not depend on the picture: no node that "
+                              "is needed reads the numbers of input '%s'",
+                              m->info.inputs[0].name);
     m->backend->device_info(m->device, &device);
     (void)snprintf(m->info.device, sizeof m->info.device, "%s", device.name);
     m->info.weight_bytes = enso_program_weight_bytes(m->program);

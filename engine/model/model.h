@@ -134,7 +134,7 @@ int enso_model_encode_text(const struct enso_model *model, const char *text, siz
 int enso_model_encode_tokens(const struct enso_model *model, const int64_t *ids, size_t n,
                              const struct enso_sample_options *options,
                              struct enso_sample **ret_sample, struct enso_error *err);
-/* An encoded picture (JPEG, PNG, WebP). */
+/* An encoded picture (JPEG, PNG, WebP), which becomes bytes (sample.h). */
 int enso_model_encode_image(const struct enso_model *model, const void *bytes, size_t size,
                             const struct enso_sample_options *options,
                             struct enso_sample **ret_sample, struct enso_error *err);
@@ -142,7 +142,7 @@ int enso_model_encode_image(const struct enso_model *model, const void *bytes, s
  * must agree in dimension 0 where the model is batched (it becomes n_items). */
 int enso_model_encode_tensors(const struct enso_model *model, const struct enso_tensor *inputs,
                               size_t n, struct enso_sample **ret_sample, struct enso_error *err);
-/* A sample of typical (scale 0..1 of the largest) size, for warming up. */
+/* A sample of typical (scale 0..1 of the largest) size, for warming up; a picture as bytes. */
 int enso_model_warmup_sample(const struct enso_model *model, double scale,
                              struct enso_sample **ret_sample, struct enso_error *err);
 

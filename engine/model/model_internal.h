@@ -43,8 +43,9 @@ struct enso_model {
     size_t prompt_size;
 
     struct enso_image_spec image; /* when info.takes_images */
-    int label_output;             /* graph output with the logits */
-    bool outputs_probabilities;   /* the graph ends in softmax or sigmoid itself */
+    float pixel_values[ENSO_IMAGE_TABLE_SIZE];
+    int label_output;           /* graph output with the logits */
+    bool outputs_probabilities; /* the graph ends in softmax or sigmoid itself */
     bool outputs_log_probabilities;
 
     pthread_mutex_t lock; /* guards lanes and n_kept */
@@ -69,8 +70,8 @@ int enso__model_hold_file(struct enso_model *m, struct enso_weights_file *file,
 int enso__model_check_batching(struct enso_model *m, struct enso_error *err);
 void enso__model_lanes_done(struct enso_model *m);
 
-/* n pictures of the model as bytes, U8 [n, height, width, channels]; data NULL. */
-void enso__model_pixels(const struct enso_model *m, int64_t n, struct enso_tensor *ret_tensor);
+/* n pictures of the model as bytes, U8 [n, height, width, channels]. */
+struct enso_tensor enso__model_pixels(const struct enso_model *m, int64_t n, void *data);
 
 /* The attention's work list of a batch (engine/graph/graph.h): work gets n_entries pairs (sequence,
  * tile), at least starts[n] / 64 + n of them. Longest sequences first, equals in their order. */

@@ -35,7 +35,7 @@ static bool is_stored_in(const struct enso_graph *g, enum enso_dtype dtype)
         const struct enso_constant *c = enso_graph_value(g, (int)i)->constant;
         enum enso_dtype stored;
 
-        if (c == NULL || c->dtype != ENSO_DTYPE_F32)
+        if (c == NULL || c->dtype != ENSO_DTYPE_F32 || enso_graph_n_uses(g, (int)i) == 0)
             continue;
         stored = c->n_parts > 0 ? c->parts[0].stored : c->stored;
         *(stored == dtype ? &these : &others) += (double)enso_constant_count(c);

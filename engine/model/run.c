@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "engine/model/model_internal.h"
 
 #define MAX_BORDERS 64 /* inputs or outputs of a graph */
@@ -322,7 +323,8 @@ static char *stack_input(const struct enso_model *m, const struct enso_tensor *f
         memcpy(to, from->data, bytes);
         return to + bytes;
     }
-    enso_image_normalise(&m->image, from->data, bytes / m->info.image_channels, (float *)to);
+    enso_image_normalise(&m->image, m->pixel_values, from->data, bytes / m->info.image_channels,
+                         (float *)to);
     return to + bytes * sizeof(float);
 }
 
@@ -330,12 +332,8 @@ static char *stack_input(const struct enso_model *m, const struct enso_tensor *f
 static void stack_inputs(const struct enso_model *m, struct enso_sample *const *samples, size_t n,
                          struct enso_tensor *inputs)
 {
-    if (all_pixels(m, samples, n)) {
-        void *data = inputs[0].data;
-
-        enso__model_pixels(m, inputs[0].dims[0], &inputs[0]);
-        inputs[0].data = data;
-    }
+    if (all_pixels(m, samples, n))
+        inputs[0] = enso__model_pixels(m, inputs[0].dims[0], inputs[0].data);
     for (size_t i = 0; i < m->info.n_inputs; i++) {
         char *to = inputs[i].data;
 
@@ -567,5 +565,8 @@ int enso__model_check_batching(struct enso_model *m, struct enso_error *err)
     enso_model_forget_lane(m, lane);
     m->backend->lane_close(lane);
     m->info.batched = same;
+    if (st == ENSO_OK && !same)
+        enso_log(ENSO_LOG_WARNING, "one item a batch",
+                 "model=%s reason=its_items_differ_in_a_batch", m->info.id);
     return st;
 }

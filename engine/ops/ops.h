@@ -128,10 +128,12 @@ enum enso_activation {
  *               "cls" (first token), "last", "max"; dtype (the output's type, x's by default).
  * L2_NORMALIZE  y = x / max(‖x‖₂, epsilon) over the last axis; attribute epsilon (1e-12).
  * PIXELS        pictures as a model wants them.  inputs x, table F32 [C, 256] (constant, C at most
- *               4).  x is U8 [N, H, W, C]: y is table[c][x], rescaled and normalised; or F32, then
- * y is x: an F32 input of a program whose one reader is PIXELS may come in either form (program.h),
- * batch by batch.  Attributes: nhwc (1: x, as floats, is [N, H, W, C], else [N, C, H, W]), to_nhwc
- * (y's layout; x's as floats by default), dtype (y's type, F32 by default).
+ *               4).  Where x is U8 [N, H, W, C], y is table[c][x], rescaled and normalised; where
+ *               it is F32, y is x.
+ *               An F32 input of a program, which PIXELS alone reads, may come in either form, batch
+ *               by batch (program.h).
+ *               Attributes: nhwc (1: x, as floats, is [N, H, W, C], else [N, C, H, W]), to_nhwc
+ *               (y's layout; x's as floats by default), dtype (y's type, F32 by default).
  */
 
 /* Plain operators where the ONNX form leaves a choice (loaders of formats bring models to this):

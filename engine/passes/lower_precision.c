@@ -305,7 +305,8 @@ int enso_graph_find_beyond_f16(const struct enso_graph *g, const char **ret_name
             const struct enso_value *v;
             bool found = false;
 
-            if (!is_parameter(n->op, i) || !enso__pass_is_constant(g, n->inputs[i]))
+            if ((!is_parameter(n->op, i) && n->op != ENSO_OP_PIXELS) ||
+                !enso__pass_is_constant(g, n->inputs[i]))
                 continue;
             v = enso_graph_value(g, n->inputs[i]);
             if (v->dtype == ENSO_DTYPE_F32)

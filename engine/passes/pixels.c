@@ -39,24 +39,38 @@ static bool makes_nhwc(const struct enso_node *transpose)
     return same;
 }
 
+#define MAX_READERS 16
+
+/* The nodes that read a value, if all of them turn it over; else, or with too many, 0. */
+static size_t find_transposes(const struct enso_graph *g, int value, int nodes[MAX_READERS])
+{
+    size_t n = 0;
+
+    if (enso_graph_n_uses(g, value) > MAX_READERS)
+        return 0;
+    for (int user; (user = enso_graph_user(g, value, n)) >= 0; nodes[n++] = user)
+        if (enso_graph_node(g, user)->op != ENSO_OP_TRANSPOSE ||
+            !makes_nhwc(enso_graph_node(g, user)))
+            return 0;
+    return n == enso_graph_n_uses(g, value) ? n : 0; /* else it is an output, too */
+}
+
 static int visit(struct enso_graph *g, int node, bool *changed, struct enso_error *err)
 {
     const struct enso_node *n = enso_graph_node(g, node);
-    int pixels = n->op == ENSO_OP_TRANSPOSE && makes_nhwc(n)
-                     ? enso__pass_producer(g, n->inputs[0], ENSO_OP_PIXELS)
-                     : -1;
-    bool nhwc;
+    int transposes[MAX_READERS];
+    size_t n_transposes = 0;
 
-    if (pixels < 0 || enso_graph_sole_user(g, n->inputs[0]) != node)
+    if (n->op == ENSO_OP_PIXELS && enso_node_int(n, "to_nhwc", enso_node_int(n, "nhwc", 0)) == 0)
+        n_transposes = find_transposes(g, n->outputs[0], transposes);
+    if (n_transposes == 0)
         return ENSO_OK;
-    nhwc = enso_node_int(enso_graph_node(g, pixels), "nhwc", 0) != 0;
-    if (enso_node_int(enso_graph_node(g, pixels), "to_nhwc", nhwc) != 0)
-        return ENSO_OK; /* a transpose of something else */
-    if (enso_graph_set_int(g, pixels, "to_nhwc", 1) != ENSO_OK)
+    if (enso_graph_set_int(g, node, "to_nhwc", 1) != ENSO_OK)
         return enso__pass_status(g, err);
-    enso__pass_bypass(g, node, n->inputs[0]);
+    for (size_t i = 0; i < n_transposes; i++)
+        enso__pass_bypass(g, transposes[i], enso__pass_output(g, node));
     *changed = true;
-    return enso_graph_infer_node(g, pixels, err);
+    return enso_graph_infer_node(g, node, err);
 }
 
 int enso_pass_fuse_pixels(struct enso_graph *g, bool *ret_changed, struct enso_error *err)

@@ -424,19 +424,20 @@ static void set_tensors(const struct enso_context *c, struct slot *s)
     }
 }
 
-/* The same pictures as bytes. */
-static struct enso_tensor as_pixels(const struct enso__program_value *v,
-                                    const struct enso_tensor *floats)
+/* An input of pictures as bytes. */
+static void take_as_pixels(const struct enso__program_value *v, const struct enso_extents *e,
+                           struct enso_tensor *ret)
 {
-    struct enso_tensor t = *floats;
+    struct enso_tensor floats;
 
-    t.dtype = ENSO_DTYPE_U8;
+    (void)enso__value_tensor(v, e, &floats);
+    *ret = floats;
+    ret->dtype = ENSO_DTYPE_U8;
     if (v->planes) {
-        t.dims[1] = floats->dims[2];
-        t.dims[2] = floats->dims[3];
-        t.dims[3] = floats->dims[1];
+        ret->dims[1] = floats.dims[2];
+        ret->dims[2] = floats.dims[3];
+        ret->dims[3] = floats.dims[1];
     }
-    return t;
 }
 
 /* Inputs get the places of their record, one behind the other; the place of one that came as bytes
@@ -656,7 +657,7 @@ static int take_inputs(struct enso_context *c, struct enso_lane *lane, struct sl
         struct enso_tensor *t = &s->tensors[p->input_values[i]];
 
         if (p->inputs[i].pixels && inputs[i].dtype == ENSO_DTYPE_U8)
-            *t = as_pixels(&p->values[p->input_values[i]], t);
+            take_as_pixels(&p->values[p->input_values[i]], &s->extents, t);
         st = check_input(p, i, &inputs[i], t, err);
     }
     if (st == ENSO_OK && !on_host(c))

@@ -223,6 +223,9 @@ int enso__bind_linear(const struct enso__bind *b, struct enso_bound **ret, struc
     if (enso__bind_dtype(b, 0) != ENSO_DTYPE_F32)
         return enso__unsupported(b, err, "input of type %s",
                                  enso_dtype_name(enso__bind_dtype(b, 0)));
+    if (enso__bind_output(b, 0)->dtype != ENSO_DTYPE_F32)
+        return enso__unsupported(b, err, "output of type %s",
+                                 enso_dtype_name(enso__bind_output(b, 0)->dtype));
     struct linear *l = enso__bound_new(b, sizeof(*l), linear_run, err);
     if (l == NULL)
         return ENSO_NO_MEMORY;

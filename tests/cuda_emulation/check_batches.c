@@ -246,8 +246,7 @@ START_TEST(test_batches_graphs)
 }
 END_TEST
 
-#define SIDE 24 /* of a picture: bytes and floats of a batch differ by more than a rounded block   \
-                 */
+#define SIDE 24 /* of a picture: its bytes and its floats differ by more than a rounded block */
 
 static struct enso_graph *picture_graph(void)
 {

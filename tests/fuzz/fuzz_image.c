@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void prepare(const struct enso_image *image, bool shortest)
 {
     static uint8_t pixels[3 * 32 * 32];
-    static float out[3 * 32 * 32];
+    static float out[3 * 32 * 32], table[ENSO_IMAGE_TABLE_SIZE];
     struct enso_image_spec spec;
 
     enso_image_spec_default(&spec, shortest ? 40 : 32, shortest ? 40 : 32, image->channels);
@@ -26,7 +26,8 @@ static void prepare(const struct enso_image *image, bool shortest)
     }
     if (enso_image_prepare(&spec, image, pixels, NULL) != ENSO_OK)
         abort();
-    enso_image_normalise(&spec, pixels, 32 * 32, out);
+    enso_image_table(&spec, table);
+    enso_image_normalise(&spec, table, pixels, 32 * 32, out);
     for (size_t i = 0; i < (size_t)image->channels * 32 * 32; i++)
         if (!(out[i] >= 0.0F && out[i] <= 1.0F))
             abort();

@@ -15,6 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void use(const struct enso_image_spec *spec)
 {
     static uint8_t pixels[7 * 5 * 3];
+    static float table[ENSO_IMAGE_TABLE_SIZE];
     const struct enso_image image = {7, 5, spec->channels, pixels};
     uint32_t height, width;
 
@@ -31,7 +32,8 @@ static void use(const struct enso_image_spec *spec)
     float *floats = enso_alloc_array((size_t)height * width * spec->channels, sizeof *floats);
     if (!out || !floats || enso_image_prepare(spec, &image, out, NULL) != ENSO_OK)
         abort();
-    enso_image_normalise(spec, out, (size_t)height * width, floats);
+    enso_image_table(spec, table);
+    enso_image_normalise(spec, table, out, (size_t)height * width, floats);
     enso_free(out);
     enso_free(floats);
 }

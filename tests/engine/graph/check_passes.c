@@ -246,6 +246,11 @@ static const struct pass_case layouts[] = {
      "input x f32[N, 3, 8, 8]\nconst t f32[3, 256]\np = ensod.Pixels(x, t)\n"
      "const w f32[4, 3, 3, 3]\nc = Conv(p, w)\ny = GlobalAveragePool(c)\noutput y",
      "ensod.Pixels=1 ensod.Conv=1 GlobalAveragePool=1 Reshape=1 all=4"},
+    {NULL, /* also for two convolutions */
+     "input x f32[N, 3, 8, 8]\nconst t f32[3, 256]\np = ensod.Pixels(x, t)\n"
+     "const w f32[4, 3, 3, 3]\nconst v f32[4, 3, 3, 3]\nc = Conv(p, w)\nd = Conv(p, v)\n"
+     "a = Add(c, d)\ny = GlobalAveragePool(a)\noutput y",
+     "ensod.Pixels=1 ensod.Conv=2 Transpose=0"},
     {NULL, /* of a graph that is NHWC itself; and one whose pixels somebody else reads, too */
      "input x f32[N, 8, 8, 3]\nconst t f32[3, 256]\np = ensod.Pixels(x, t) nhwc=1\n"
      "q = Transpose(p) perm=[0, 3, 1, 2]\nconst w f32[4, 3, 3, 3]\nc = Conv(q, w)\n"
@@ -261,8 +266,7 @@ static const struct pass_case layouts[] = {
      "const t f32[4]\nconst v f32[4] = 1 1 1 1\nn = BatchNormalization(p, s, t, t, v)\n"
      "y = Relu(n)\noutput y",
      "ensod.Conv=1 MaxPool=1 Transpose=2 all=4"},
-    {NULL, /* but no factor below zero, nor over padding or for another reader; the Relu stays, too
-            */
+    {NULL, /* but no factor below zero, nor over padding or for another reader */
      "input x f32[N, 3, 8, 8]\nconst w f32[4, 3, 3, 3]\nconst v f32[4, 4, 3, 3]\nc = Conv(x, w)\n"
      "p = MaxPool(c) kernel_shape=[2, 2]\nconst s f32[4, 1, 1] = 2 0.5 -1 1\nm = Mul(p, s)\n"
      "r = Relu(m)\nd = Conv(r, v)\n"
@@ -299,13 +303,16 @@ static const struct pass_case layouts[] = {
      "const s i64[5] = 0 2 2 6 6\na = Reshape(c, s)\nb = Transpose(a) perm=[0, 2, 1, 3, 4]\n"
      "const t i64[4] = 0 4 6 6\nd = Reshape(b, t)\ny = Conv(d, w) group=2\noutput y",
      "ensod.Conv=2"},
-    {NULL, /* one pixel: a product with bias, residual and activation; with a stride, a convolution
-            */
+    {NULL, /* one pixel: a product with all that follows; with a stride or pads, a convolution */
      "input x f32[N, 3, 5, 5]\nconst w f32[4, 3, 1, 1]\nconst b f32[4]\nc = Conv(x, w, b)\n"
      "const v f32[4, 4, 1, 1]\nd = Conv(c, v, b)\na = Add(d, c)\nr = Relu(a)\n"
      "s = Conv(r, v) strides=[2, 2]\nt = Conv(s, v) pads=[1, 1, 1, 1]\ny = GlobalMaxPool(t)\n"
      "output y",
      "Transpose=1 ensod.Linear=2 ensod.Conv=2 Add=0 Relu=0"},
+    {NULL, /* what a convolution does not know, LINEAR does */
+     "input x f32[N, 3, 5, 5]\nconst w f32[3, 3, 1, 1]\n"
+     "c = Conv(x, w) dtype=3 transposed=0 rows=\"last\"\ny = GlobalMaxPool(c)\noutput y",
+     "Transpose=1 ensod.Linear=1 ensod.Conv=0"},
     {NULL, /* softmax over channels, argmax */
      "input x f32[N, 3, 4, 5]\nconst w f32[4, 3, 1, 1]\nc = Conv(x, w)\ns = Softmax(c) axis=1\n"
      "y = ReduceMax(s) axes=[1] keepdims=0\noutput y",
@@ -526,7 +533,15 @@ static int random_node(struct enso_graph *g, int x, int y, uint32_t *seed)
     int64_t ones[3] = {c, 1, 1}, pads[4] = {1, 1, 1, 1}, three[2] = {3, 3}, two[2] = {2, 2};
     int node = -1, v[4];
 
-    switch (pick(seed, 14)) {
+    switch (pick(seed, 15)) {
+    case 14: /* of one pixel, perhaps with a stride */
+        v[0] = random_constant(g, seed, (int64_t[]){m, c, 1, 1}, 4);
+        v[1] = random_constant(g, seed, &m, 1);
+        node =
+            enso_graph_add_node(g, ENSO_OP_CONV, "", (int[]){x, v[0], v[1]}, 2 + pick(seed, 2), 1);
+        if (pick(seed, 4) == 0)
+            enso_graph_set_ints(g, node, "strides", two, 2);
+        return node;
     case 0:
     case 1: /* with a bias or without */
         v[0] = random_constant(g, seed, (int64_t[]){m, c, 3, 3}, 4);
@@ -785,9 +800,29 @@ START_TEST(test_passes_report_what_folding_reports)
 }
 END_TEST
 
+/* Of the cases whose allocations fail, one after the other, what tells each from the others. */
+static const char *const swept[] = {"Pad(j, p)",
+                                    "f32[N, 3, 9]",
+                                    "BatchNormalization(c, s",
+                                    "p = MaxPool(c) kernel_shape=[2, 2] strides",
+                                    "c = Mul(a, s)",
+                                    "q = Transpose(p)",
+                                    "strides=[2, 2]\nt ="};
+
+static const struct pass_case *find_case(const char *part)
+{
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(cases); i++)
+        if (strstr(cases[i].before, part) != NULL)
+            return &cases[i];
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(layouts); i++)
+        if (strstr(layouts[i].before, part) != NULL)
+            return &layouts[i];
+    ck_abort_msg("no case has %s", part);
+}
+
 START_TEST(test_passes_oom)
 {
-    const struct pass_case *t = _i == 0 ? &layouts[2] : _i == 1 ? &cases[14] : &layouts[7];
+    const struct pass_case *t = find_case(swept[_i]);
     int st = ENSO_NO_MEMORY;
 
     for (uint64_t n = 1; st == ENSO_NO_MEMORY; n++) {
@@ -823,7 +858,7 @@ int main(void)
     tcase_add_test(core, test_passes_gather);
     tcase_add_test(core, test_passes_without_a_backend);
     tcase_add_test(errors, test_passes_report_what_folding_reports);
-    tcase_add_loop_test(oom, test_passes_oom, 0, 3);
+    tcase_add_loop_test(oom, test_passes_oom, 0, (int)ENSO_ARRAY_SIZE(swept));
     tcase_set_timeout(oom, 60);
     suite_add_tcase(s, core);
     suite_add_tcase(s, errors);

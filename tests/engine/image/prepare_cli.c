@@ -70,7 +70,7 @@ static int prepare(const char *path, const char *config)
     struct enso_image image = {0};
     uint32_t height, width;
     uint8_t *pixels = NULL;
-    float *out = NULL;
+    float *out = NULL, table[ENSO_IMAGE_TABLE_SIZE];
     enum enso_status st = load_spec(config, &spec, &err);
     if (st == ENSO_OK)
         st = load(path, spec.channels, &image, &err);
@@ -83,7 +83,8 @@ static int prepare(const char *path, const char *config)
         st = pixels && out ? enso_image_prepare(&spec, &image, pixels, &err)
                            : enso_error_no_memory(&err, "the tensor");
         if (st == ENSO_OK) {
-            enso_image_normalise(&spec, pixels, (size_t)height * width, out);
+            enso_image_table(&spec, table);
+            enso_image_normalise(&spec, table, pixels, (size_t)height * width, out);
             printf("%u %u %u\n", width, height, spec.channels);
             fwrite(out, sizeof *out, n, stdout);
         }

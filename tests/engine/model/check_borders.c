@@ -78,7 +78,8 @@ static void put_border(struct enso_buffer *graph, unsigned field, const char *na
     put_message(graph, field, &info);
 }
 
-/* A node of one output; `input2` and `ints` (attribute `name`) may be NULL. */
+/* A node of one output; `input2` and `ints` (attribute `name`: n of them, or one number where n is
+ * 0) may be NULL. */
 static void put_node(struct enso_buffer *graph, const char *op, const char *input,
                      const char *input2, const char *output, const char *name, size_t n,
                      const int64_t *ints)
@@ -93,9 +94,11 @@ static void put_node(struct enso_buffer *graph, const char *op, const char *inpu
     put_text(&node, 4, op);
     if (name != NULL) {
         put_text(&attribute, 1, name);
+        if (n == 0)
+            put_number(&attribute, 3, ints[0]);
         for (size_t i = 0; i < n; i++)
             put_number(&attribute, 8, ints[i]);
-        put_number(&attribute, 20, 7); /* INTS */
+        put_number(&attribute, 20, n == 0 ? 2 : 7); /* INT, INTS */
         put_message(&node, 5, &attribute);
     }
     put_message(graph, 1, &node);
@@ -415,7 +418,7 @@ START_TEST(test_borders_pictures_beside_tensors)
     struct enso_buffer graph = ENSO_BUFFER_INIT;
     struct enso_error err = {0};
     struct model_rig rig;
-    float first[18], second[18], own[2 * 18];
+    float first[18], second[18], own[2 * 18], table[ENSO_IMAGE_TABLE_SIZE];
 
     put_node(&graph, "Flatten", "x", NULL, "scores", NULL, 0, NULL);
     if (nhwc)
@@ -439,8 +442,9 @@ START_TEST(test_borders_pictures_beside_tensors)
     struct enso_sample *both[2] = {picture_new(&rig, 1), picture_new(&rig, 200)};
     struct enso_tensor t = {.dtype = ENSO_DTYPE_F32, .rank = 4, .data = own};
 
-    enso_image_normalise(&spec, batch[0]->inputs[0].data, 6, first);
-    enso_image_normalise(&spec, batch[2]->inputs[0].data, 6, second);
+    enso_image_table(&spec, table);
+    enso_image_normalise(&spec, table, batch[0]->inputs[0].data, 6, first);
+    enso_image_normalise(&spec, table, batch[2]->inputs[0].data, 6, second);
     for (int k = 0; k < 36; k++)
         own[k] = (float)k - 7;
     memcpy(t.dims, nhwc ? (int64_t[]){2, 2, 3, 3} : (int64_t[]){2, 3, 2, 3}, 4 * sizeof *t.dims);
@@ -471,6 +475,64 @@ static void fails(enum enso_status status, const char *word)
     ck_assert_int_eq(model_rig_open(&rig, dir, "generic", 1, &err), status);
     ENSO_TEST_CONTAINS(err.message, word);
 }
+
+/* What the engine tells its kernels by attributes is not a file's to say. */
+START_TEST(test_borders_attributes_of_ours)
+{
+    struct enso_buffer graph = ENSO_BUFFER_INIT;
+    struct model_rig rig;
+
+    put_node(&graph, "GlobalAveragePool", "x", NULL, "y", "nhwc", 0, (int64_t[]){1});
+    put_border(&graph, 11, "x", DIMS(-1, 5, 2, 3));
+    put_border(&graph, 12, "y", DIMS(-1, 5, 1, 1));
+    write_model(dir, &graph);
+    open_rig(&rig);
+    ck_assert_int_eq(enso_model_info(rig.model)->outputs[0].dims[1], 5);
+    model_rig_close(&rig);
+}
+END_TEST
+
+/* Scores that do not look at the picture. */
+START_TEST(test_borders_pictures_that_nobody_reads)
+{
+    struct enso_buffer graph = ENSO_BUFFER_INIT;
+
+    put_node(&graph, "Shape", "x", NULL, "s", NULL, 0, NULL);
+    put_node(&graph, "ConstantOfShape", "s", NULL, "zeros", NULL, 0, NULL);
+    put_node(&graph, "Flatten", "zeros", NULL, "scores", NULL, 0, NULL);
+    put_border(&graph, 11, "x", DIMS(-1, 3, 2, 2));
+    put_border(&graph, 12, "scores", DIMS(-1, 12));
+    write_model(dir, &graph);
+    write_text("ensod.json", "{\"input\":{}}");
+    fails(ENSO_UNSUPPORTED, "does not depend on the picture");
+}
+END_TEST
+
+/* A graph of one picture at a time, in guarded memory and out of it. */
+START_TEST(test_borders_one_picture)
+{
+    struct enso_buffer graph = ENSO_BUFFER_INIT;
+    struct enso_sample *s;
+    struct model_rig rig;
+
+    put_node(&graph, "Flatten", "x", NULL, "scores", NULL, 0, NULL);
+    put_border(&graph, 11, "x", DIMS(1, 3, 2, 3));
+    put_border(&graph, 12, "scores", DIMS(1, 18));
+    write_model(dir, &graph);
+    write_text("ensod.json", "{\"input\":{\"scale\":1}}");
+    if (_i == 1)
+        setenv("ENSO_ARENA_DEBUG", "1", 1);
+    open_rig(&rig);
+    ck_assert(!enso_model_info(rig.model)->batched);
+    s = picture_new(&rig, 3);
+    run(&rig, &s, 1);
+    for (int k = 0; k < 18; k++) /* planes of what comes pixel by pixel */
+        ck_assert_float_eq(((float *)s->outputs[0].data)[k],
+                           (float)((3 + (k % 6 * 3 + k / 6) * 37) % 256));
+    enso_sample_destroy(s);
+    model_rig_close(&rig);
+}
+END_TEST
 
 START_TEST(test_borders_pictures_by_fours)
 {
@@ -525,6 +587,9 @@ static Suite *suite(void)
     tcase_add_test(core, test_borders_batches_that_round_otherwise);
     tcase_add_test(core, test_borders_scores_in_the_second_output);
     tcase_add_loop_test(core, test_borders_pictures_beside_tensors, 0, 2);
+    tcase_add_loop_test(core, test_borders_one_picture, 0, 2);
+    tcase_add_test(core, test_borders_attributes_of_ours);
+    tcase_add_test(core, test_borders_pictures_that_nobody_reads);
     tcase_add_test(errors, test_borders_pictures_by_fours);
     tcase_add_test(errors, test_borders_of_gigabytes);
     tcase_add_test(errors, test_borders_of_no_size);
