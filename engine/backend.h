@@ -175,7 +175,7 @@ struct enso_tuned {
 };
 
 struct enso_tuning {
-    size_t max_rows; /* about the most that a batch has */
+    size_t max_tokens, max_items; /* about the most that a batch has */
     void (*report)(void *context, const struct enso_tuned *tuned); /* after each */
     void *context;
 };

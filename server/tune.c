@@ -14,7 +14,8 @@
 #include "server/device.h"
 #include "server/registry.h"
 
-#define MOST_ROWS 16384 /* unless max_batch_tokens says */
+#define MOST_TOKENS 16384 /* unless max_batch_tokens says */
+#define MOST_ITEMS 128    /* unless max_batch_items says */
 
 struct report {
     size_t n, n_own;
@@ -95,10 +96,12 @@ static int load_models(const struct enso_config *config, struct enso_devices *de
 static int tune(const struct enso_config *config, const struct enso_place *place,
                 struct enso_error *err)
 {
-    int64_t tokens = config->batching.max_batch_tokens;
+    int64_t tokens = config->batching.max_batch_tokens, items = config->batching.max_batch_items;
     struct report r = {.n = 0};
-    const struct enso_tuning how = {
-        .max_rows = tokens > 0 ? (size_t)tokens : MOST_ROWS, .report = print_tuned, .context = &r};
+    const struct enso_tuning how = {.max_tokens = tokens > 0 ? (size_t)tokens : MOST_TOKENS,
+                                    .max_items = items > 0 ? (size_t)items : MOST_ITEMS,
+                                    .report = print_tuned,
+                                    .context = &r};
 
     (void)printf("%-5s %-32s %7s %11s %11s %11s\n", "type", "columns x depth", "rows", "ensod us",
                  "first us", "best us");

@@ -45,6 +45,9 @@ struct enso__cublaslt_product {
     bool invariant; /* one algorithm for all rows; never in a table */
     size_t n, k;
     size_t ld_x, ld_w, ld_y, ld_residual;
+    /* For tuning alone, and no difference between products: rows that an item of a dense batch has
+     * (the pixels of a picture), the most of all that are alike; 0: rows are tokens. */
+    size_t rows_per_item;
 };
 bool enso__cublaslt_is_same(const struct enso__cublaslt_product *a,
                             const struct enso__cublaslt_product *b);

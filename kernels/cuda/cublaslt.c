@@ -326,6 +326,8 @@ int enso__cublaslt_choose(struct enso__cublaslt *lt, const struct enso__cublaslt
         } else {
             st = enso_error_no_memory(err, "a product's algorithms");
         }
+    } else {
+        c->product.rows_per_item = ENSO_MAX(c->product.rows_per_item, product->rows_per_item);
     }
     *ret = c;
     pthread_mutex_unlock(&lt->mutex);

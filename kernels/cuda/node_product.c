@@ -149,6 +149,19 @@ static int bind_library_bias(const struct enso__bind *b, struct linear *l, struc
     return ENSO_OK;
 }
 
+/* Rows of x that an item of the batch has; 0 where they are tokens, or too many to count. */
+static size_t rows_per_item(const struct enso__bind *b)
+{
+    const struct enso_shape *s = &enso__bind_input(b, 0)->shape;
+    size_t rows = 1;
+
+    for (size_t d = 0; d + 1 < s->rank; d++)
+        if ((s->dims[d].extent != ENSO_EXTENT_FIXED && s->dims[d].extent != ENSO_EXTENT_ITEMS) ||
+            !enso_size_mul(rows, (size_t)s->dims[d].factor, &rows))
+            return 0;
+    return rows;
+}
+
 /* Let cuBLASLt have products by weights that are known, if it has an algorithm for them. */
 static int bind_library(const struct enso__bind *b, struct linear *l, bool residual,
                         struct enso_error *err)
@@ -177,7 +190,8 @@ static int bind_library(const struct enso__bind *b, struct linear *l, bool resid
                                                            : l->transposed ? l->k
                                                                            : l->n,
                                                    .ld_residual = l->n,
-                                                   .ld_y = l->n};
+                                                   .ld_y = l->n,
+                                                   .rows_per_item = rows_per_item(b)};
     int st = enso__cublaslt_choose(b->device->cublaslt, &product, &l->library, err);
     if (st == ENSO_OK && l->library != NULL && l->bias != NULL && enso_dtype_is_half(l->out_dtype))
         st = bind_library_bias(b, l, err);

@@ -19,6 +19,7 @@
 #define ROUNDS 3 /* the fastest of them counts */
 #define REPEATS 10
 #define NOISE_BYTES ((size_t)1 << 20)
+#define MAX_OPERAND_BYTES ((size_t)1 << 30) /* of what has a row for each */
 
 struct tuner {
     struct enso_device *device;
@@ -261,10 +262,25 @@ static int tune_rows(struct tuner *t, size_t rows, struct enso__algorithm *ret,
     return st;
 }
 
+/* The bucket of the most rows that a batch has, of which there is room for operands. */
+static size_t last_bucket(const struct enso__cublaslt_product *p, const struct enso_tuning *how)
+{
+    size_t row = element_bytes(p->dtype) * p->ld_x +
+                 element_bytes(p->out_dtype) * (p->ld_y + (p->residual ? p->ld_residual : 0));
+    size_t rows = how->max_tokens, bucket;
+
+    if (p->rows_per_item != 0 && !enso_size_mul(how->max_items, p->rows_per_item, &rows))
+        rows = SIZE_MAX;
+    bucket = enso__cublaslt_bucket(rows);
+    while (bucket > 0 && enso__cublaslt_bucket_rows(bucket) > MAX_OPERAND_BYTES / row)
+        bucket--;
+    return bucket;
+}
+
 static int tune_product(struct tuner *t, const struct enso_tuning *how,
                         struct enso__algorithms *timed, struct enso_error *err)
 {
-    size_t last = enso__cublaslt_bucket(how->max_rows);
+    size_t last = last_bucket(t->product, how);
     int st = make_operands(t, enso__cublaslt_bucket_rows(last), err);
 
     for (size_t b = 0; st == ENSO_OK && b <= last; b++) {

@@ -12,6 +12,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE]
 import check_cuda  # noqa: E402
+from make_models import field, float_tensor, node, value_info  # noqa: E402
 from daemon import THREAD_SANITIZED, BUILD, BUNDLED, ENSOD, MODELS, PATIENCE, Daemon, main  # noqa: E402
 
 LIBRARY = os.path.join(BUILD, "tests", "cuda_emulation", "libcublasLt-emulated.so")
@@ -99,7 +100,7 @@ class Tuning(unittest.TestCase):
         with tempfile.TemporaryDirectory() as state:
             config = os.path.join(state, "ensod.conf")
             with open(config, "w", encoding="utf-8") as f:
-                f.write("[batching]\nmax_batch_tokens = 16\n")
+                f.write("[batching]\nmax_batch_tokens = 16\nmax_batch_items = 16\n")
             done = self.tune("--device", "cuda:0", "--config", config, os.path.join(MODELS, "intents"),
                              **environment(state))
             self.assertEqual(done.returncode, 0, done.stderr)
@@ -132,7 +133,7 @@ class Tuning(unittest.TestCase):
         with tempfile.TemporaryDirectory() as state:
             config = os.path.join(state, "ensod.conf")
             with open(config, "w", encoding="utf-8") as f:
-                f.write("[batching]\nmax_batch_tokens = 16\n")
+                f.write("[batching]\nmax_batch_tokens = 16\nmax_batch_items = 16\n")
             done = self.tune("--device", "cuda:0,cuda:1", "--config", config, os.path.join(MODELS, "intents"),
                              os.path.join(MODELS, "fashion"),
                              **environment(state), ENSO_CUDA_EMULATED_DEVICES="2")
@@ -146,6 +147,22 @@ class Tuning(unittest.TestCase):
                 kept = int(f.read().splitlines()[-1].split()[1])
             self.assertGreater(kept, max(timed), done.stdout)
             self.assertLessEqual(kept, sum(timed))
+
+    def test_rows_of_pictures(self):
+        """A convolution of 1x1 has a row for each pixel of a batch."""
+        with tempfile.TemporaryDirectory() as state:
+            model, config = os.path.join(state, "plain.onnx"), os.path.join(state, "ensod.conf")
+            weight = float_tensor("w", [8, 8, 1, 1], [0.125] * 64)
+            graph = (field(1, node("Conv", ["x", "w"], "y", kernel_shape=[1, 1])) + field(2, "plain") + field(5, weight) +
+                     field(11, value_info("x", ["batch", 8, 5, 6])) + field(12, value_info("y", ["batch", 8, 5, 6])))
+            with open(model, "wb") as f:
+                f.write(field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13)))
+            with open(config, "w", encoding="utf-8") as f:
+                f.write("[batching]\nmax_batch_items = 2\n")
+            done = self.tune("--device", "cuda:0", "--config", config, model, **environment(state))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            rows = [int(line.split()[4]) for line in done.stdout.splitlines()[1:-1]]
+            self.assertEqual(rows, [16, 24, 32, 48, 64])  # two pictures have 60
 
     def test_nothing_to_tune(self):
         model = os.path.join(MODELS, "intents")
