@@ -75,28 +75,33 @@ def clothes(n):
             names = json.load(f)["labels"]
         return [(png(28, 28, [pixels[784 * i + 28 * y:784 * i + 28 * y + 28] for y in range(28)]), names[labels[i]])
                 for i in range(min(n, len(labels)))]
-    return shapes(n, 28)
+    return garments(n, 28)
 
 
 def photos(n):
     """Of the test half as it is packed: a folder a class; of all classes alike."""
     path = os.path.join(DATA, "cifar10", "test-5000.tar.gz")
     if not os.path.exists(path):
-        return shapes(n, 32)
+        return garments(n, 32)
     with tarfile.open(path) as tar:
         files = sorted((m for m in tar.getmembers() if m.isfile()), key=lambda m: m.name)
         step = max(len(files) // n, 1)
         return [(tar.extractfile(m).read(), os.path.basename(os.path.dirname(m.name))) for m in files[::step]][:n]
 
 
-def shapes(n, size):
-    """Light boxes and noise on black."""
+def garments(n, size):
+    """Made-up pictures, in the manner of those that models know: a trunk with sleeves or legs, soft edges, folds, light on
+    black. Hard boxes of noise would leave small logits, of which rounding is a larger share."""
     rng, out = random.Random(2), []
     for _ in range(n):
-        left, top = rng.randrange(size // 2), rng.randrange(size // 2)
-        right, low, light = rng.randrange(left + 3, size + 1), rng.randrange(top + 3, size + 1), rng.randrange(60, 255)
-        out.append((png(size, size, [bytes((light if left <= x < right and top <= y < low else 0) ^ rng.randrange(8)
-                                           for x in range(size)) for y in range(size)]), None))
+        half, taper, sleeve, cut = (size * rng.uniform(*limits) for limits in ((.15, .3), (-.1, .1), (0, .2), (.2, .9)))
+        light, fold, rows = rng.randrange(90, 230), rng.uniform(.1, .4), []
+        for y in range(size):
+            reach = half + taper * y / size + (sleeve if y < cut else 0) if 2 <= y < size - 2 else 0
+            off = [abs(x - (size - 1) / 2) for x in range(size)]
+            rows.append(bytes(int(light * min(1, (reach - d) / 2) * (1 - fold * math.sin(.9 * d) ** 2)) + rng.randrange(8)
+                              if d < reach else 0 for d in off))
+        out.append((png(size, size, rows), None))
     return out
 
 
