@@ -436,6 +436,8 @@ class WithoutOne(unittest.TestCase):
                 ended = subprocess.run([program, "--device", "cuda:0", "--check", empty], user=65534, group=65534, **how)
             except PermissionError:
                 self.skipTest("another user cannot run programs here")
+            if "error while loading shared libraries" in ended.stderr:
+                self.skipTest("this ensod finds its libraries beside itself, a copy with more rights does not")
             self.assertIn("cuda_module is not read", ended.stdout + ended.stderr)
             self.assertNotEqual(ended.returncode, 0)
             same = subprocess.run([program, "--device", "cuda:0", "--check", empty], **how)
