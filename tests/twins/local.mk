@@ -31,7 +31,8 @@ if HAVE_CUDA
 # For a card: make tests/twins/record-cuda && tests/twins/record-cuda FILE
 tests/twins/record-cuda: tests/twins/twins.cu tests/twins/record.c $(twins_sources) kernels/cuda/ptx.cuh
 	@$(MKDIR_P) $(@D)
-	$(nvcc_verbose)$(NVCC) $(cuda_nvcc_flags) -cudart static -o $@ $(top_srcdir)/tests/twins/twins.cu \
+	$(nvcc_verbose)$(NVCC) $(cuda_nvcc_flags) -cudart static -Xcompiler -static-libgcc,-static-libstdc++ \
+		-o $@ $(top_srcdir)/tests/twins/twins.cu \
 		$(top_srcdir)/tests/twins/cases.c $(top_srcdir)/tests/twins/record.c
 CLEANFILES += tests/twins/record-cuda
 endif
