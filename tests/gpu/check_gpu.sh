@@ -49,6 +49,8 @@ if [ -n "$emulated" ]; then
     module=$build/tests/cuda_emulation/ensod-cuda-emulated.so
     plain=$module
 fi
+# what a bundle has of the data sets
+[ -n "${ENSO_SHARED:-}" ] || [ ! -d "$source_dir/shared/data" ] || export ENSO_SHARED=$source_dir/shared
 unset NVIDIA_TF32_OVERRIDE # float32 is to be float32
 mkdir -p "$out" || exit 1
 out=$(cd "$out" && pwd)
