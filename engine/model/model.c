@@ -212,6 +212,7 @@ static int bind_graph(struct enso_model *m, const struct enso_model_options *opt
     size_t n_inputs;
     int st = hold_files(m, graph, err);
 
+    m->stored = enso__model_stored_type(graph);
     if (st == ENSO_OK)
         st = enso_passes_run(graph, err);
     if (st == ENSO_OK)

@@ -32,6 +32,7 @@ struct enso_model {
     struct enso_device *device;
     struct enso_program *program;
     uint64_t max_pixels;
+    enum enso_dtype stored; /* of most of the weights: F32, F16 or BF16 */
     /* What weights are read from, until bound: then checked for changes and let go. */
     struct enso_weights_file **files;
     size_t n_files, files_capacity;
@@ -59,6 +60,9 @@ int enso__model_load_text(struct enso_model *m, const char *path, struct enso_gr
                           struct enso_error *err);
 int enso__model_load_onnx(struct enso_model *m, const char *path, struct enso_graph **ret_graph,
                           struct enso_error *err);
+/* F16 or BF16 when most of the graph's floats are stored so, else F32. Before passes, which fold
+ * some of them into others. */
+enum enso_dtype enso__model_stored_type(const struct enso_graph *g);
 /* Bring a graph to the type in which it is to compute on the model's device; sets info.dtype.
  * *ret_lowered: it is not fp32. */
 int enso__model_lower(struct enso_model *m, const struct enso_model_options *options,

@@ -26,21 +26,23 @@ static bool has(const struct enso_model *m, enum enso_dtype dtype)
     return m->backend->computes(m->device, ENSO_OP_LINEAR, dtype);
 }
 
-/* Whether most of the floats among the weights are stored so. */
-static bool is_stored_in(const struct enso_graph *g, enum enso_dtype dtype)
+enum enso_dtype enso__model_stored_type(const struct enso_graph *g)
 {
-    double these = 0, others = 0;
+    double counts[ENSO_N_DTYPES] = {0}, all = 0;
 
     for (size_t i = 0; i < enso_graph_n_values(g); i++) {
         const struct enso_constant *c = enso_graph_value(g, (int)i)->constant;
         enum enso_dtype stored;
 
-        if (c == NULL || c->dtype != ENSO_DTYPE_F32 || enso_graph_n_uses(g, (int)i) == 0)
+        if (c == NULL || !enso_dtype_is_float(c->dtype) || enso_graph_n_uses(g, (int)i) == 0)
             continue;
         stored = c->n_parts > 0 ? c->parts[0].stored : c->stored;
-        *(stored == dtype ? &these : &others) += (double)enso_constant_count(c);
+        counts[stored] += (double)enso_constant_count(c);
+        all += (double)enso_constant_count(c);
     }
-    return these > others;
+    return counts[ENSO_DTYPE_F16] > all / 2    ? ENSO_DTYPE_F16
+           : counts[ENSO_DTYPE_BF16] > all / 2 ? ENSO_DTYPE_BF16
+                                               : ENSO_DTYPE_F32;
 }
 
 /* fp32 when a weight has no room in fp16; that is an error where fp16 was asked for. */
@@ -73,13 +75,13 @@ static int choose(struct enso_model *m, const struct enso_graph *g, enum enso_dt
     *ret = ENSO_DTYPE_F32;
     if (!has(m, ENSO_DTYPE_F16))
         return ENSO_OK;
-    if (has(m, ENSO_DTYPE_BF16) && !is_stored_in(g, ENSO_DTYPE_F16)) {
+    if (has(m, ENSO_DTYPE_BF16) && m->stored != ENSO_DTYPE_F16) {
         *ret = ENSO_DTYPE_BF16;
         return ENSO_OK;
     }
     *ret = ENSO_DTYPE_F16;
     st = check_range(m, g, false, ret, err);
-    if (st == ENSO_OK && *ret == ENSO_DTYPE_F16 && is_stored_in(g, ENSO_DTYPE_BF16))
+    if (st == ENSO_OK && *ret == ENSO_DTYPE_F16 && m->stored == ENSO_DTYPE_BF16)
         m->info.dtype_reason = "its weights are bf16, in which this GPU does not compute; all lie "
                                "within the range of fp16";
     return st;

@@ -86,6 +86,7 @@ START_TEST(test_precision_choice)
     backend.computes = computes;
     has_f16 = c->device[0] != '\0';
     has_bf16 = strcmp(c->device, "bf16") == 0;
+    m.stored = enso__model_stored_type(g);
     st = enso__model_lower(&m, &options, g, &lowered, &err);
     if (st != ENSO_OK) {
         ck_assert_int_eq(st, ENSO_INVALID);
