@@ -264,18 +264,14 @@ static enum enso_status copy_string(struct enso__onnx_node *n, int node,
     return ENSO_OK;
 }
 
-/* Attributes with which passes and loaders tell kernels something; ONNX's operators of ours have
- * none of these names, so that in a file they mean nothing. */
-static bool is_ours(const char *name)
+/* Others mean nothing in a file, but may to passes and kernels, which tell each other something by
+ * attributes of their own. */
+static bool is_known(const char *name)
 {
-    static const char *const names[] = {
-        "dtype",         "nhwc",          "to_nhwc",        "transposed",    "rows",
-        "shape_factors", "shape_extents", "resized_scales", "resized_sizes", "ratio_axis"};
-
-    for (size_t i = 0; i < ENSO_ARRAY_SIZE(names); i++)
-        if (strcmp(name, names[i]) == 0)
+    for (size_t i = 0; i < ENSO_ARRAY_SIZE(kinds); i++)
+        if (strcmp(kinds[i].name, name) == 0)
             return true;
-    return strncmp(name, "activation", strlen("activation")) == 0;
+    return false;
 }
 
 static enum enso_status copy_attributes(struct enso__onnx_node *n, int node)
@@ -286,7 +282,7 @@ static enum enso_status copy_attributes(struct enso__onnx_node *n, int node)
     for (size_t i = 0; i < n->file->n_attribute && st == ENSO_OK; i++) {
         const Enso__Onnx__Attribute *a = n->file->attribute[i];
 
-        if (a->name == NULL || is_ours(a->name) || find_moved(n->file->op_type, a->name) != NULL)
+        if (a->name == NULL || !is_known(a->name) || find_moved(n->file->op_type, a->name) != NULL)
             continue;
         switch (type_of(a)) {
         case TYPE_FLOAT:

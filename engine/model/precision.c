@@ -2,12 +2,16 @@
  *
  * In which type a model computes: what was asked for, or what suits device and weights.
  *
- *     asked      device has     weights             computes in
- *     auto       neither        any                 fp32
- *     auto       bf16           mostly fp16         fp16
- *     auto       bf16           others              bf16
- *     auto       fp16 alone     within its range    fp16 (bf16 weights: and info.dtype_reason),
- * else fp32 and info.dtype_reason a type     it             within its range    that
+ *     asked   device has   weights            computes in
+ *     auto    neither      any                fp32
+ *     auto    bf16         mostly fp16        fp16; bf16 where they have no room (*)
+ *     auto    bf16         others             bf16
+ *     auto    fp16 alone   within its range   fp16 (*, if they are bf16)
+ *     auto    fp16 alone   others             fp32 (*)
+ *     a type  it           within its range   that
+ *
+ * (*) info.dtype_reason says why. fp16 weights have no room in fp16 when passes have made others of
+ * them.
  *
  * bf16 has fp32's range, so any weight fits; trained weights beyond 65504 are rare, but as fp16
  * they would be infinite. TF32 is not offered: fp32 means fp32.
@@ -81,6 +85,8 @@ static int choose(struct enso_model *m, const struct enso_graph *g, enum enso_dt
     }
     *ret = ENSO_DTYPE_F16;
     st = check_range(m, g, false, ret, err);
+    if (st == ENSO_OK && *ret == ENSO_DTYPE_F32 && has(m, ENSO_DTYPE_BF16))
+        *ret = ENSO_DTYPE_BF16; /* what passes made of the weights has no room */
     if (st == ENSO_OK && *ret == ENSO_DTYPE_F16 && m->stored == ENSO_DTYPE_BF16)
         m->info.dtype_reason = "its weights are bf16, in which this GPU does not compute; all lie "
                                "within the range of fp16";

@@ -72,8 +72,8 @@ static int split_up(struct enso_graph *g, int node, bool *changed, struct enso_e
 
 /* ---- into a product ---- */
 
-/* The product that makes a value for one reader only, with constant weight and bias and nothing
- * behind them yet; -1 when there is none. */
+/* The product that makes a value for one reader only, with constant weight and bias, the weight of
+ * its own, and nothing behind them yet; -1 when there is none. */
 static int foldable_product(const struct enso_graph *g, int value)
 {
     static const enum enso_op products[] = {ENSO_OP_CONV, ENSO_OP_CONV_FUSED, ENSO_OP_LINEAR};
@@ -85,7 +85,7 @@ static int foldable_product(const struct enso_graph *g, int value)
     if (product < 0 || enso_graph_sole_user(g, value) < 0)
         return -1;
     n = enso_graph_node(g, product);
-    if (!enso__pass_is_constant(g, n->inputs[1]) ||
+    if (!enso__pass_is_constant(g, n->inputs[1]) || enso_graph_n_uses(g, n->inputs[1]) != 1 ||
         enso_graph_value(g, n->inputs[1])->dtype != ENSO_DTYPE_F32 ||
         (enso__pass_input(g, product, 2) >= 0 &&
          !enso__pass_is_constant(g, enso__pass_input(g, product, 2))) ||
@@ -196,6 +196,15 @@ static int shift_product(struct enso_graph *g, int product, int summands, struct
     return enso__pass_status(g, err);
 }
 
+/* One factor for all of a layer (attention's, in some exports) is not worth reading its weight for,
+ * which would else stay in its file until it is bound. */
+static bool leaves_weight(const struct enso_graph *g, int product, int operand)
+{
+    return enso_graph_node(g, product)->op == ENSO_OP_LINEAR &&
+           enso__pass_is_constant(g, operand) &&
+           enso_constant_count(enso_graph_value(g, operand)->constant) == 1;
+}
+
 static int fold_into_product(struct enso_graph *g, int node, bool *changed, struct enso_error *err)
 {
     const struct enso_node *n = enso_graph_node(g, node);
@@ -204,7 +213,7 @@ static int fold_into_product(struct enso_graph *g, int node, bool *changed, stru
         int x = n->inputs[i], other = n->inputs[1 - i], product = foldable_product(g, x), st;
         size_t rank = enso_graph_value(g, x)->shape.rank;
 
-        if (product < 0 ||
+        if (product < 0 || leaves_weight(g, product, other) ||
             !enso__pass_is_per_channel(g, other, rank, channel_axis(g, product),
                                        enso__pass_dim(g, x, (int)channel_axis(g, product))))
             continue;

@@ -12,13 +12,19 @@
 #include "engine/passes/pass_internal.h"
 #include "engine/passes/passes.h"
 
-/* A convolution that makes a value for one reader only, with nothing behind it yet. */
+/* A convolution that makes a value for one reader only, into which fold_batch_norm puts what
+ * follows it. */
 static bool is_open_conv(const struct enso_graph *g, int value)
 {
-    int conv = enso__pass_producer(g, value, ENSO_OP_CONV);
+    int conv = enso__pass_producer(g, value, ENSO_OP_CONV), weight, bias;
 
-    return conv >= 0 && enso_graph_sole_user(g, value) >= 0 &&
-           enso__pass_is_constant(g, enso__pass_input(g, conv, 1));
+    if (conv < 0 || enso_graph_sole_user(g, value) < 0)
+        return false;
+    weight = enso__pass_input(g, conv, 1);
+    bias = enso__pass_input(g, conv, 2);
+    return enso__pass_is_constant(g, weight) &&
+           enso_graph_value(g, weight)->dtype == ENSO_DTYPE_F32 &&
+           (bias < 0 || enso__pass_is_constant(g, bias));
 }
 
 /* The max pool that makes a value for one reader only, over such a convolution; all of its windows
@@ -101,8 +107,8 @@ static int visit(struct enso_graph *g, int node, bool *changed, struct enso_erro
     case ENSO_OP_MUL:
     case ENSO_OP_ADD:
         return lift_operand(g, node, changed, err);
-    case ENSO_OP_RELU:
-        pool = find_pool(g, n->inputs[0]);
+    case ENSO_OP_RELU: /* which fuse_conv puts into convolutions that layout has turned over */
+        pool = enso_graph_value(g, n->inputs[0])->shape.rank == 4 ? find_pool(g, n->inputs[0]) : -1;
         return pool < 0 ? ENSO_OK : lift(g, node, pool, ENSO_NO_VALUE, changed, err);
     default:
         return ENSO_OK;

@@ -90,8 +90,7 @@ struct enso_precision {
 int enso_pass_lower_precision(struct enso_graph *g, const struct enso_precision *to,
                               bool *ret_changed, struct enso_error *err);
 /* The name of a weight, a table of pixels or another parameter with a finite number that fp16 has
- * no room for; NULL when
- * there is none. Reads all weights that are not stored as fp16. */
+ * no room for; NULL when there is none. Reads all weights that are not stored as fp16. */
 int enso_graph_find_beyond_f16(const struct enso_graph *g, const char **ret_name,
                                struct enso_error *err);
 

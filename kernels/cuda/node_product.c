@@ -149,17 +149,20 @@ static int bind_library_bias(const struct enso__bind *b, struct linear *l, struc
     return ENSO_OK;
 }
 
-/* Rows of x that an item of the batch has; 0 where they are tokens, or too many to count. */
+/* Rows of x that an item of a batch has; 0 where there are no items, or too many rows to count. */
 static size_t rows_per_item(const struct enso__bind *b)
 {
     const struct enso_shape *s = &enso__bind_input(b, 0)->shape;
+    bool items = false;
     size_t rows = 1;
 
-    for (size_t d = 0; d + 1 < s->rank; d++)
+    for (size_t d = 0; d + 1 < s->rank; d++) {
         if ((s->dims[d].extent != ENSO_EXTENT_FIXED && s->dims[d].extent != ENSO_EXTENT_ITEMS) ||
             !enso_size_mul(rows, (size_t)s->dims[d].factor, &rows))
             return 0;
-    return rows;
+        items = items || s->dims[d].extent == ENSO_EXTENT_ITEMS;
+    }
+    return items ? rows : 0;
 }
 
 /* Let cuBLASLt have products by weights that are known, if it has an algorithm for them. */

@@ -262,26 +262,41 @@ static int tune_rows(struct tuner *t, size_t rows, struct enso__algorithm *ret,
     return st;
 }
 
-/* The bucket of the most rows that a batch has, of which there is room for operands. */
+/* The bucket of the most rows that a batch has; beyond those of texts, of which there is room for
+ * operands. */
 static size_t last_bucket(const struct enso__cublaslt_product *p, const struct enso_tuning *how)
 {
     size_t row = element_bytes(p->dtype) * p->ld_x +
                  element_bytes(p->out_dtype) * (p->ld_y + (p->residual ? p->ld_residual : 0));
-    size_t rows = how->max_tokens, bucket;
+    size_t rows, bucket;
 
-    if (p->rows_per_item != 0 && !enso_size_mul(how->max_items, p->rows_per_item, &rows))
+    if (!enso_size_mul(how->max_items, p->rows_per_item, &rows))
         rows = SIZE_MAX;
-    bucket = enso__cublaslt_bucket(rows);
-    while (bucket > 0 && enso__cublaslt_bucket_rows(bucket) > MAX_OPERAND_BYTES / row)
+    bucket = enso__cublaslt_bucket(ENSO_MAX(rows, how->max_tokens));
+    while (bucket > enso__cublaslt_bucket(how->max_tokens) &&
+           enso__cublaslt_bucket_rows(bucket) > MAX_OPERAND_BYTES / row)
         bucket--;
     return bucket;
+}
+
+/* Operands for the rows of a bucket, or of the largest for which the device has memory. */
+static int make_most_operands(struct tuner *t, size_t *bucket, struct enso_error *err)
+{
+    for (;;) {
+        int st = make_operands(t, enso__cublaslt_bucket_rows(*bucket), err);
+
+        if (st != ENSO_NO_MEMORY || *bucket == 0)
+            return st;
+        free_operands(t);
+        (*bucket)--;
+    }
 }
 
 static int tune_product(struct tuner *t, const struct enso_tuning *how,
                         struct enso__algorithms *timed, struct enso_error *err)
 {
     size_t last = last_bucket(t->product, how);
-    int st = make_operands(t, enso__cublaslt_bucket_rows(last), err);
+    int st = make_most_operands(t, &last, err);
 
     for (size_t b = 0; st == ENSO_OK && b <= last; b++) {
         struct enso__algorithm entry;

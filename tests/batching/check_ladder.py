@@ -52,6 +52,9 @@ def check():
 
 
 def main():
+    if os.environ.get("ENSOD_TEST_SANITIZED"):
+        print("SKIP: the same numbers come out of any build")
+        return 77
     results = list(check())
     print("\n".join(sentence for sentences in results for sentence in sentences))
     failed = sum(map(bool, results))

@@ -158,7 +158,7 @@ class Tuning(unittest.TestCase):
             with open(model, "wb") as f:
                 f.write(field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13)))
             with open(config, "w", encoding="utf-8") as f:
-                f.write("[batching]\nmax_batch_items = 2\n")
+                f.write("[batching]\nmax_batch_items = 2\nmax_batch_tokens = 16\n")
             done = self.tune("--device", "cuda:0", "--config", config, model, **environment(state))
             self.assertEqual(done.returncode, 0, done.stderr)
             rows = [int(line.split()[4]) for line in done.stdout.splitlines()[1:-1]]

@@ -73,10 +73,9 @@ class Padding(unittest.TestCase):
         self.assertEqual((tokens, batches), (sum(sizes), ONE_BY_ONE))
         expected = sum(map(padding, sizes))
         self.assertGreater(expected, 0)
+        self.assertLessEqual(wasted, expected)  # less where a plan's batches are long, and so exact
         if MODULE == EMULATED:
-            self.assertEqual(wasted, expected)
-        else:
-            self.assertLessEqual(wasted, expected)
+            self.assertGreater(wasted, 0)
 
     def test_at_once(self):
         """Whoever shares a batch: less than a step each; none where an emulated card's clock calls it long."""

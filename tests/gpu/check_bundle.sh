@@ -207,7 +207,7 @@ was() {
 is_cut_off() {
     local log=$tree/cut/kernels.log
     start ENSO_GPU_TESTS='check_(fused|network)$' bash -c 'cd /ensod-gpu && exec tests/gpu/check_gpu.sh --emulated --out cut card kernels'
-    for _ in $(seq 600); do
+    for _ in $(seq $((10 * ${ENSOD_TEST_PATIENCE:-60}))); do
         grep -qs '^check_fused .* checks' "$log" && break
         kill -0 "$inside" 2>/dev/null || break
         sleep 0.1

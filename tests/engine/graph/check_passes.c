@@ -204,9 +204,13 @@ static const struct pass_case cases[] = {
      "ensod.Linear=1 all=1"},
     {NULL,
      "input x f32[N, 6]\nconst w f32[5, 6]\nconst b f32[5]\nm = Gemm(x, w, b) transB=1\n"
-     "const s f32[1, 5]\nc = Mul(s, m)\nconst k f32[] = 0.125\nd = Mul(c, k)\ny = Sigmoid(d)\n"
-     "output y",
+     "const s f32[1, 5]\nc = Mul(s, m)\ny = Sigmoid(c)\noutput y",
      "ensod.Linear=1 all=1"},
+    {NULL, /* nor one factor for all of it, nor into a weight that others read */
+     "input x f32[N, 6]\nconst w f32[6, 6]\nconst v f32[6, 6]\nconst s f32[6]\n"
+     "const k f32[] = 0.125\na = MatMul(x, w)\nb = Mul(a, k)\nc = MatMul(x, v)\nd = Mul(c, s)\n"
+     "e = MatMul(b, v)\ny = Add(d, e)\noutput y",
+     "ensod.Linear=3 Mul=2"},
     {NULL, /* but not for two readers, nor into one that has an activation or a sum */
      "input x f32[N, 6]\nconst w f32[6, 6]\nconst s f32[6]\na = MatMul(x, w)\nb = Mul(a, s)\n"
      "c = Add(b, a)\nd = MatMul(x, w)\ne = Relu(d)\nf = Mul(e, s)\ng = MatMul(x, w)\n"
@@ -276,6 +280,18 @@ static const struct pass_case layouts[] = {
      "input x f32[N, 3, 8, 8]\nconst w f32[4, 3, 3, 3]\nc = Conv(x, w)\n"
      "p = MaxPool(c) kernel_shape=[2, 2]\nr = Relu(p)\ny = Add(r, p)\noutput y",
      "ensod.Conv=1 MaxPool=1 Relu=1 Add=1"},
+    {NULL, /* windows that end outside, three dimensions */
+     "input x f32[N, 3, 9, 9]\nconst w f32[4, 3, 3, 3]\nc = Conv(x, w)\n"
+     "p = MaxPool(c) kernel_shape=[2, 2] strides=[2, 2] ceil_mode=1\ny = Relu(p)\noutput y",
+     "ensod.Conv=1 MaxPool=1 Relu=1"},
+    {NULL,
+     "input x f32[N, 3, 5, 5, 5]\nconst w f32[2, 3, 2, 2, 2]\nc = Conv(x, w)\n"
+     "p = MaxPool(c) kernel_shape=[2, 2, 2]\ny = Relu(p)\noutput y",
+     "Conv=1 MaxPool=1 Relu=1"},
+    {NULL, /* one dimension */
+     "input x f32[N, 3, 9]\nconst w f32[2, 3, 3]\nc = Conv(x, w)\nconst t f32[2, 1]\n"
+     "p = MaxPool(c) kernel_shape=[2]\na = Add(t, p)\ny = Relu(a)\noutput y",
+     "ensod.Conv=1 MaxPool=1 Relu=1 Add=0"},
     {NULL, /* one channel in: the entry is a view; a flatten in the model's order at the end */
      "input x f32[N, 1, 8, 8]\nconst w f32[4, 1, 3, 3]\nc = Conv(x, w)\nl = LRN(c) size=3\n"
      "f = Flatten(l)\nconst q f32[144, 2]\ny = MatMul(f, q)\noutput y",
@@ -562,7 +578,8 @@ static int random_node(struct enso_graph *g, int x, int y, uint32_t *seed)
                                    &x, 1, 1);
         enso_graph_set_ints(g, node, "kernel_shape", three, 2);
         enso_graph_set_ints(g, node, "strides", two, 2);
-        enso_graph_set_ints(g, node, "pads", pads, 4);
+        if (pick(seed, 2))
+            enso_graph_set_ints(g, node, "pads", pads, 4);
         return node;
     case 4:
         for (size_t i = 0; i < 4; i++)
