@@ -384,5 +384,27 @@ class Models(unittest.TestCase):
         self.assertEqual(d.stop(), 0)
 
 
+class Loop(unittest.TestCase):
+    def test_long_texts_are_tokenized_elsewhere(self):
+        """The thread of the loop, which all other clients wait for, has little to do with them."""
+        d = Daemon(models=(os.path.join(MODELS, "embeddings"),), config="[batching]\ntruncate = true\n")
+        tasks = f"/proc/{d.process.pid}/task"
+
+        def spent():
+            """Nanoseconds of the loop's thread, and of all."""
+            found = {}
+            for task in os.listdir(tasks):
+                with open(os.path.join(tasks, task, "schedstat"), encoding="utf-8") as f:
+                    found[int(task)] = int(f.read().split()[0])
+            return found[d.process.pid], sum(found.values())
+        text = " ".join(f"card {n} arrived, but where is the machine" for n in range(6000))
+        loop, everybody = spent()
+        for _ in range(8):
+            self.assertEqual(d.post("/v1/embeddings", {"model": "embeddings", "input": text})[0], 200)
+        loop, everybody = (after - before for after, before in zip(spent(), (loop, everybody)))
+        self.assertEqual(d.stop(), 0)
+        self.assertLess(loop, everybody / 4)
+
+
 if __name__ == "__main__":
     main(sys.modules["__main__"])
