@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -458,11 +459,20 @@ START_TEST(test_batches_rounds_up)
 }
 END_TEST
 
+static double seconds_of(clockid_t clock)
+{
+    struct timespec t;
+
+    ck_assert_int_eq(clock_gettime(clock, &t), 0);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 /* A card that stops answering: the wait ends with a sentence, so does the batch behind, and closing
- * all of it waits for nothing. */
+ * all of it waits for nothing. Who waits sleeps: looking all the time would take the thread's. */
 START_TEST(test_batches_hangs)
 {
     struct enso_error err = {0};
+    double waited, worked;
     struct two t;
 
     ENSO_TEST_OK((enum enso_status)two_open(&t, 1500, ALWAYS, &err), &err);
@@ -473,7 +483,13 @@ START_TEST(test_batches_hangs)
     setenv("ENSO_CUDA_EMULATED_FAULT", "1:hang", 1);
     ENSO_TEST_OK((enum enso_status)two_begin(&t, 0, 2, 1, &err), &err);
     ENSO_TEST_OK((enum enso_status)two_begin(&t, 1, 2, 1, &err), &err);
+    waited = seconds_of(CLOCK_MONOTONIC);
+    worked = seconds_of(CLOCK_THREAD_CPUTIME_ID);
     ck_assert_int_eq(two_finish(&t, 0, 2, 1, &err), ENSO_UNAVAILABLE);
+    waited = seconds_of(CLOCK_MONOTONIC) - waited;
+    worked = seconds_of(CLOCK_THREAD_CPUTIME_ID) - worked;
+    ck_assert_double_ge(waited, 1);
+    ck_assert_double_lt(worked, waited / 4);
     ENSO_TEST_CONTAINS(err.message, "does not answer");
     enso_error_clear(&err);
     ck_assert_int_eq(two_finish(&t, 1, 2, 1, &err), ENSO_UNAVAILABLE);
