@@ -28,7 +28,9 @@ dpkg-query -L "${base_packages[@]}" >/dev/null 2>&1 || skip "this is not Debian 
 unshare --mount --pid --fork --kill-child chroot / true 2>/dev/null || skip "namespaces and chroot are not allowed here"
 
 work=$(mktemp -d "$build/bundle-check.XXXXXX") || exit 1
-root=$work/root tree=$work/root/ensod-gpu inside='' n=0 failures=0
+root=$work/root tree=$work/root/ensod-gpu inside=''
+# shellcheck source=tests/gpu/checks.sh
+. "$source_dir/tests/gpu/checks.sh"
 
 # What runs in the root is killed with its first process; the last of its files may come a moment later.
 cleanup() {
@@ -42,20 +44,6 @@ trap cleanup EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
-
-# check TITLE STATUS COMMAND...: it ends with that status.
-check() {
-    local title=$1 want=$2 rc
-    shift 2
-    "$@" >"$work/output" 2>&1
-    rc=$?
-    n=$((n + 1))
-    [ "$rc" -eq "$want" ] && return
-    failures=$((failures + 1))
-    echo "FAIL: $title: status $rc, not $want"
-    tail -n 40 "$work/output"
-    return 1
-}
 
 # says WORDS COMMAND...: it fails, and these words are in what it says.
 says() {

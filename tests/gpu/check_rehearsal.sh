@@ -20,20 +20,8 @@ if [ ! -e "$build/tests/cuda_emulation/ensod-cuda-emulated.so" ]; then
 fi
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-n=0 failures=0
-
-# check TITLE STATUS COMMAND...: it ends with that status.
-check() {
-    local title=$1 want=$2 rc
-    shift 2
-    "$@" >"$work/output" 2>&1
-    rc=$?
-    n=$((n + 1))
-    [ "$rc" -eq "$want" ] && return
-    failures=$((failures + 1))
-    echo "FAIL: $title: status $rc, not $want"
-    tail -n 40 "$work/output"
-}
+# shellcheck source=tests/gpu/checks.sh
+. "$source_dir/tests/gpu/checks.sh"
 
 # stages FOLDER STAGE...: with one small program of tests.
 stages() {

@@ -1,6 +1,6 @@
 # Build fragment of tests/gpu/: what is asked of a real card; see check_gpu.sh. Not part of make check but for a
 # rehearsal.
-EXTRA_DIST += tests/gpu/check_bundle.sh tests/gpu/check_gpu.sh tests/gpu/make_bundle.sh tests/gpu/parity.py
+EXTRA_DIST += tests/gpu/check_bundle.sh tests/gpu/check_gpu.sh tests/gpu/checks.sh tests/gpu/make_bundle.sh tests/gpu/parity.py
 dist_check_SCRIPTS += tests/gpu/check_rehearsal.sh
 TESTS += tests/gpu/check_rehearsal.sh
 tests/gpu/check_rehearsal.log: ensod enso
